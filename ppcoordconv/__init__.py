@@ -1,0 +1,35 @@
+"""CoordConv for PaddlePaddle: convolutions that know where they are."""
+import importlib
+
+try:
+    import paddle as _paddle  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name != "paddle":
+        raise
+    raise ModuleNotFoundError(
+        "ppcoordconv needs PaddlePaddle, which is not installed: "
+        "pip install paddlepaddle (for the CPU) or pip install paddlepaddle-gpu (for NVIDIA GPUs)",
+        name="paddle",
+    ) from None
+
+from .coords import Coords, coord_grid, list_coords
+from .layers import AddCoords, CoordConv, CoordConv2D
+
+__version__ = "0.1.0"
+__all__ = [
+    "AddCoords",
+    "CoordConv",
+    "CoordConv2D",
+    "Coords",
+    "coord_grid",
+    "deploy",
+    "list_coords",
+    "models",
+]
+
+
+def __getattr__(name: str):
+    # On first use: who serves an exported model needs no networks, who trains needs no predictor.
+    if name in ("deploy", "models"):
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,154 @@
+"""Coordinate grids: a convention as data, the table of the named ones, and the one function that makes a grid.
+
+Imports paddle and nothing else of weight, so that it can be taken along with ``layers.py``.
+"""
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any, Callable, Dict, List, Sequence, Union
+
+import paddle
+from paddle import Tensor
+
+
+def symmetric(index: Tensor, length: Tensor) -> Tensor:
+    """``2i/(n-1) - 1``: the first sample at -1, the last at 1, a sample that is alone at 0."""
+    # One division of two exact integers: each coordinate is rounded once, and the two ends are exact.
+    return (2 * index - (length - 1)) / (length - 1).clip(min=1)
+
+
+def distance_from_origin(coordinates: Sequence[Tensor]) -> Tensor:
+    """``sqrt(x^2 + y^2 + ...)`` of the coordinate channels."""
+    # pow, because sqrt has no form in the graphs that Paddle 3 writes for Paddle 2.
+    return sum(c * c for c in coordinates).pow(0.5)
+
+
+@dataclass(frozen=True)
+class Coords:
+    """A convention: what the coordinate channels of a feature map are.
+
+    Parameters:
+        coordinate: from the indices ``0 .. n-1`` along an axis (Tensor ``[n]``) and its length ``n`` (Tensor ``[1]``),
+            both floating, to the coordinates, Tensor ``[n]``. To be picklable it must be a function of a module.
+        x_first: the channels are x (along the width), y (height), z (depth); otherwise they are in the order of the
+            tensor's axes.
+        radius: from the list of the coordinate channels to the radius channel, each ``[1, 1, *spatial_shape]``; it is
+            the last channel.
+        before: the coordinate channels go before the features instead of after them.
+
+    Examples:
+        >>> import paddle, ppcoordconv as pcc
+        >>> def from_zero_to_one(index, length):
+        ...     return index / length
+        >>> pcc.coord_grid([4], pcc.Coords(coordinate=from_zero_to_one)).tolist()
+        [[[0.0, 0.25, 0.5, 0.75]]]
+    """
+
+    coordinate: Callable[[Tensor, Tensor], Tensor] = symmetric
+    x_first: bool = True
+    radius: Callable[[Sequence[Tensor]], Tensor] = distance_from_origin
+    before: bool = False
+
+
+CONVENTIONS: Dict[str, Coords] = {
+    # The article on AI Studio, PaddleDetection 2.0 and 2.1; the paper's, corrected for maps that are not square.
+    "paddle": Coords(),
+}
+
+
+def list_coords() -> List[str]:
+    """The names of the conventions."""
+    return list(CONVENTIONS)
+
+
+def find_coords(coords: Union[str, Coords]) -> Coords:
+    """The convention of that name, or the given one as it is.
+
+    Raises:
+        TypeError: ``coords`` is neither a string nor a ``Coords``.
+        ValueError: no convention has that name.
+    """
+    if isinstance(coords, Coords):
+        return coords
+    if not isinstance(coords, str):
+        raise TypeError(f"coords takes the name of a convention or a Coords, got {coords!r}")
+    if coords not in CONVENTIONS:
+        near = difflib.get_close_matches(coords, CONVENTIONS, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"coords={coords!r} names no convention; {hint}the conventions are {', '.join(CONVENTIONS)}")
+    return CONVENTIONS[coords]
+
+
+def count_channels(spatial_axes: int, with_r: bool) -> int:
+    """How many channels the grid of a map with that many spatial axes has."""
+    return spatial_axes + with_r
+
+
+def coord_grid(
+    spatial_shape: Sequence[Union[int, Tensor]],
+    coords: Union[str, Coords] = "paddle",
+    with_r: bool = False,
+    dtype: Any = "float32",
+) -> Tensor:
+    """The coordinate channels of a feature map, alone (Liu et al. 2018, arXiv:1807.03247, section 3).
+
+    Parameters:
+        spatial_shape: the lengths of the map's one to three spatial axes: ``[L]``, ``[H, W]`` or ``[D, H, W]``; in a
+            static graph a length may be an integer Tensor.
+        coords: the name of a convention (``list_coords()``) or a ``Coords``.
+        with_r: adds the radius channel.
+        dtype: "float16", "bfloat16", "float32" or "float64". The grid is computed in float32 (float64 for "float64")
+            and rounded once.
+
+    Returns:
+        Tensor, ``[1, d, *spatial_shape]``, d being the number of spatial axes, one more with the radius. It requires
+        no gradient.
+
+    Raises:
+        TypeError, ValueError: an argument is of the wrong type or out of range.
+
+    Examples:
+        >>> import ppcoordconv as pcc
+        >>> grid = pcc.coord_grid([2, 3])
+        >>> grid[0, 0].tolist(), grid[0, 1].tolist()
+        ([[-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0]], [[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
+    """
+    convention = find_coords(coords)
+    dtype = dtype_name(dtype)
+    _check_grid_arguments(spatial_shape, with_r, dtype)
+    compute = "float64" if dtype == "float64" else "float32"
+    axes = range(len(spatial_shape))
+    channels = []
+    for axis in reversed(axes) if convention.x_first else axes:
+        length = spatial_shape[axis]
+        fixed = isinstance(length, Integral)
+        n = paddle.full([1], length, compute) if fixed else length.reshape([1]).astype(compute)
+        line = convention.coordinate(paddle.arange(length, dtype=compute), n)
+        line = line.reshape([1, 1] + [-1 if a == axis else 1 for a in axes])
+        channels.append(line.expand([1, 1, *spatial_shape]))
+    if with_r:
+        channels.append(convention.radius(channels))
+    return paddle.concat(channels, axis=1).astype(dtype)
+
+
+def dtype_name(dtype: Any) -> str:
+    """"float32" for "float32" as for ``paddle.float32``, in eager and in static graphs of every Paddle version."""
+    return str(dtype).rsplit(".", maxsplit=1)[-1]
+
+
+def _check_grid_arguments(spatial_shape: Any, with_r: Any, dtype: str) -> None:
+    if not isinstance(spatial_shape, (list, tuple)):
+        raise TypeError(f"spatial_shape takes a list of lengths, got {spatial_shape!r}")
+    if not 1 <= len(spatial_shape) <= 3:
+        raise ValueError(f"spatial_shape takes one to three lengths, [L], [H, W] or [D, H, W], got {spatial_shape!r}")
+    for length in spatial_shape:
+        if isinstance(length, (bool, float, str)) or length is None:
+            raise TypeError(f"spatial_shape takes integers, got {spatial_shape!r}")
+        if isinstance(length, Integral) and length < 1:
+            raise ValueError(f"spatial_shape takes lengths of at least 1, got {spatial_shape!r}")
+    if not isinstance(with_r, bool):
+        raise TypeError(f"with_r takes True or False, got {with_r!r}")
+    if dtype not in ("float16", "bfloat16", "float32", "float64"):
+        raise ValueError(f"dtype takes 'float16', 'bfloat16', 'float32' or 'float64', got {dtype!r}")
