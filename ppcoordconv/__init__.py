@@ -1,5 +1,7 @@
 """CoordConv for PaddlePaddle: convolutions that know where they are."""
+
 import importlib
+from types import ModuleType
 
 try:
     import paddle as _paddle  # noqa: F401
@@ -28,7 +30,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> ModuleType:
     # On first use: who serves an exported model needs no networks, who trains needs no predictor.
     if name in ("deploy", "models"):
         return importlib.import_module(f".{name}", __name__)

@@ -2,6 +2,7 @@
 
 Imports paddle and nothing else of weight, so that it can be taken along with ``layers.py``.
 """
+
 from __future__ import annotations
 
 import difflib
@@ -76,8 +77,8 @@ def find_coords(coords: Union[str, Coords]) -> Coords:
         raise TypeError(f"coords takes the name of a convention or a Coords, got {coords!r}")
     if coords not in CONVENTIONS:
         near = difflib.get_close_matches(coords, CONVENTIONS, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"coords={coords!r} names no convention; {hint}the conventions are {', '.join(CONVENTIONS)}")
+        hint = f": did you mean {near[0]!r}?" if near else "."
+        raise ValueError(f"coords={coords!r} names no convention{hint} The conventions are {', '.join(CONVENTIONS)}")
     return CONVENTIONS[coords]
 
 
@@ -87,7 +88,7 @@ def count_channels(spatial_axes: int, with_r: bool) -> int:
 
 
 def coord_grid(
-    spatial_shape: Sequence[Union[int, Tensor]],
+    spatial_shape: Sequence[Any],
     coords: Union[str, Coords] = "paddle",
     with_r: bool = False,
     dtype: Any = "float32",
@@ -134,7 +135,7 @@ def coord_grid(
 
 
 def dtype_name(dtype: Any) -> str:
-    """"float32" for "float32" as for ``paddle.float32``, in eager and in static graphs of every Paddle version."""
+    """A dtype's name, whether given as "float32" or as ``paddle.float32``, in every Paddle version."""
     return str(dtype).rsplit(".", maxsplit=1)[-1]
 
 

@@ -2,10 +2,11 @@
 
 Imports paddle and nothing else of weight, so that it can be taken along with ``coords.py``.
 """
+
 from __future__ import annotations
 
 from numbers import Integral
-from typing import Any, List, Optional, Sequence, Type, Union
+from typing import Any, List, Optional, Sequence, Union
 
 import paddle
 import paddle.nn.functional as F
@@ -162,13 +163,13 @@ class CoordConv(nn.Layer):
         with_r: bool = False,
     ) -> None:
         super().__init__()
-        for name, value in (("in_channels", in_channels), ("out_channels", out_channels), ("groups", groups)):
-            _check_ints(self, name, value, lengths=[], least=1)
-        for name, value in (("kernel_size", kernel_size), ("stride", stride), ("dilation", dilation)):
-            _check_ints(self, name, value, lengths=[2], least=1)
-        for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
-            if value % groups:
-                raise ValueError(f"CoordConv: {name} takes a multiple of groups={groups}, got {value}")
+        for name, count in (("in_channels", in_channels), ("out_channels", out_channels), ("groups", groups)):
+            _check_ints(self, name, count, lengths=[], least=1)
+        for name, size in (("kernel_size", kernel_size), ("stride", stride), ("dilation", dilation)):
+            _check_ints(self, name, size, lengths=[2], least=1)
+        for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
+            if channels % groups:
+                raise ValueError(f"CoordConv: {name} takes a multiple of groups={groups}, got {channels}")
         _check_choice(self, "padding_mode", padding_mode, PADDING_MODES)
         _check_choice(self, "data_format", data_format, DATA_FORMATS[2])
         _check_padding(self, padding, padding_mode)
@@ -180,7 +181,7 @@ class CoordConv(nn.Layer):
         self._with_r = with_r
         self._in_channels = in_channels
         self._data_format = data_format
-        if data_format == "NHWC" and _is_pairs(padding):
+        if data_format == "NHWC" and isinstance(padding, (list, tuple)) and _is_pairs(padding):
             padding = [padding[0], padding[-1], *padding[1:-1]]
         self.conv = Conv2D(
             in_channels,

@@ -1,0 +1,100 @@
+"""The one way from a picture file to pixels, and from pixels to a network's input."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from ..errors import UserError
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+
+
+def read_image(path: Path) -> np.ndarray:
+    """The pixels of a picture file.
+
+    Any mode becomes RGB: 16-bit samples are scaled to 8 bits, transparency is laid on white, the orientation that a
+    camera noted is applied.
+
+    Returns:
+        uint8 ``[H, W, 3]``.
+
+    Raises:
+        UserError: there is no such file, or it is no picture, or a damaged one.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}") from None
+    except Exception as error:  # Pillow's decoders raise whatever a damaged file makes them stumble over
+        raise UserError(f"{path} is no picture that can be read: {error}") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        # 16-bit grey, for which Pillow's own conversion clips everything above 255.
+        samples = np.asarray(image).astype(np.int64)
+        return Image.fromarray((samples.clip(0, 65535) / 257).round().astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise ValueError("its samples are floating-point numbers of no known range; save it with 8 or 16 bits")
+    if "A" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def list_images(path: Path) -> List[Path]:
+    """A picture file itself, or the picture files in a folder, sorted.
+
+    Raises:
+        UserError: the folder holds none.
+    """
+    if not path.is_dir():
+        return [path]
+    images = sorted(p for p in path.iterdir() if p.suffix.lower() in ENDINGS)
+    if not images:
+        raise UserError(f"there is no picture in the folder {path}; it takes {', '.join(ENDINGS)}")
+    return images
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Pixels to a network's input: resized, scaled to 0..1, normalised, channels first.
+
+    Parameters:
+        image_size: height and width, in pixels.
+        mean, std: of the red, green and blue samples, on the scale 0..1.
+    """
+
+    image_size: Tuple[int, int]
+    mean: Tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: Tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """uint8 ``[H, W, 3]`` -> float32 ``[3, *image_size]``."""
+        height, width = self.image_size
+        if pixels.shape[:2] != (height, width):
+            pixels = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
+        x = pixels.astype(np.float32) / 255
+        x = (x - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
+        return np.ascontiguousarray(x.transpose(2, 0, 1))
+
+    def to_dict(self) -> Dict[str, Any]:
+        return {key: list(value) for key, value in asdict(self).items()}
+
+    @staticmethod
+    def from_dict(settings: Dict[str, Any]) -> Preprocess:
+        return Preprocess(**{key: tuple(value) for key, value in settings.items()})
+
+
+def shifted(x: np.ndarray, down: int, right: int) -> np.ndarray:
+    """``[C, H, W]`` moved by whole pixels; what comes in at an edge repeats that edge."""
+    margin = max(abs(down), abs(right))
+    padded = np.pad(x, [(0, 0), (margin, margin), (margin, margin)], mode="edge")
+    _, height, width = x.shape
+    return padded[:, margin - down : margin - down + height, margin - right : margin - right + width]

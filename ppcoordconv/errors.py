@@ -1,0 +1,8 @@
+"""The one error for what a user can put right: what was given, what is wrong, what would be right."""
+
+
+class UserError(Exception):
+    """A mistake in a config, a path, a file or an argument; its message is one line."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))

@@ -1,0 +1,59 @@
+"""Figures of what was learnt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, List, Tuple
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from .files import replacing
+
+
+def predictions_and_coordinate_weights(
+    title: str, pictures: List[Tuple[np.ndarray, str, bool]], weights: np.ndarray, names: List[str], path: Path
+) -> None:
+    """Draws pictures with their predictions above a CoordConv's learnt weights on its coordinates.
+
+    Parameters:
+        title: of the upper half.
+        pictures: pixels, uint8 ``[H, W, 3]``; the prediction; whether it is right. Twelve to a row.
+        weights: ``[out_channels, d, *kernel_size]``, the slice of ``conv.weight`` on the coordinates.
+        names: of the d coordinates.
+        path: the PNG file to write.
+    """
+    columns = 12
+    rows = -(-len(pictures) // columns)
+    figure = Figure(figsize=(11, 1.1 * rows + 4.9), layout="constrained")
+    upper, lower = np.asarray(figure.subfigures(2, 1, height_ratios=[1.1 * rows, 4.9]))
+    upper.suptitle(title)
+    for axes in (grid := upper.subplots(rows, columns, squeeze=False)).flat:
+        axes.axis("off")
+    for axes, (pixels, text, right) in zip(grid.flat, pictures):
+        axes.imshow(pixels)
+        axes.set_title(text, fontsize=9, color="darkgreen" if right else "red", pad=2)
+    lower.suptitle("Learnt coordinate weights: one square a filter, blue negative, red positive")
+    limit = float(np.abs(weights).max())
+    image: Any = None
+    panels = lower.subplots(1, len(names), squeeze=False)[0]
+    for axes, name, kernels in zip(panels, names, weights.transpose(1, 0, 2, 3)):
+        image = axes.imshow(_tiled(kernels), cmap="RdBu_r", vmin=-limit, vmax=limit)
+        axes.set_title(f"on {name}")
+        axes.axis("off")
+    lower.colorbar(image, ax=list(panels), shrink=0.8)
+    with replacing(path) as file:
+        FigureCanvasAgg(figure).print_png(str(file))
+
+
+def _tiled(kernels: np.ndarray) -> np.ndarray:
+    """``[N, h, w]`` in a square of tiles, NaN (drawn blank) between them."""
+    count, height, width = kernels.shape
+    columns = int(np.ceil(np.sqrt(count)))
+    rows = -(-count // columns)
+    sheet = np.full([rows * (height + 1) - 1, columns * (width + 1) - 1], np.nan)
+    for i, kernel in enumerate(kernels):
+        top, left = i // columns * (height + 1), i % columns * (width + 1)
+        sheet[top : top + height, left : left + width] = kernel
+    return sheet

@@ -1,0 +1,43 @@
+"""Pictures for people to look at: captions and contact sheets."""
+
+from __future__ import annotations
+
+from typing import List, Optional
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+INK = {None: "black", True: "darkgreen", False: "red"}
+
+
+def captioned(pixels: np.ndarray, text: str, right: Optional[bool] = None, side: int = 128) -> np.ndarray:
+    """A picture, enlarged to at least ``side`` pixels, over a line of text, green where it is right, red where wrong.
+
+    Returns:
+        uint8 ``[H, W, 3]``.
+    """
+    image = Image.fromarray(pixels)
+    factor = max(1, -(-side // max(image.size)))
+    image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    font = ImageFont.load_default(size=16)
+    width = max(image.width, int(font.getlength(text)) + 8)
+    sheet = Image.new("RGB", (width, image.height + 24), "white")
+    sheet.paste(image, ((width - image.width) // 2, 0))
+    ImageDraw.Draw(sheet).text((width // 2, image.height + 12), text, INK[right], font, anchor="mm")
+    return np.asarray(sheet)
+
+
+def contact_sheet(pictures: List[np.ndarray], columns: int) -> np.ndarray:
+    """Pictures in rows of ``columns``, on white.
+
+    Returns:
+        uint8 ``[H, W, 3]``.
+    """
+    height = max(p.shape[0] for p in pictures) + 4
+    width = max(p.shape[1] for p in pictures) + 4
+    rows = -(-len(pictures) // columns)
+    sheet = np.full([rows * height, columns * width, 3], 255, np.uint8)
+    for i, picture in enumerate(pictures):
+        top, left = i // columns * height, i % columns * width
+        sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    return sheet

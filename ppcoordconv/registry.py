@@ -1,0 +1,80 @@
+"""Tables of named builders: what is decorated in a package's modules is found by name, and nothing else is edited."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+from typing import Any, Callable, Dict, Iterable, List, TypeVar
+
+from .errors import UserError
+
+Builder = TypeVar("Builder", bound=Callable[..., Any])
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """The end of a sentence about an unknown name: ``": did you mean 'digits'?"`` where one is near, else ``"."``."""
+    near = difflib.get_close_matches(name, list(names), n=1)
+    return f": did you mean {near[0]!r}?" if near else "."
+
+
+class Registry:
+    """The builders of one kind of thing, by name.
+
+    Parameters:
+        kind: what is built, for error messages: "model", "dataset", "task".
+        package: the package whose modules are imported when a name is looked up first.
+    """
+
+    def __init__(self, kind: str, package: str) -> None:
+        self._kind = kind
+        self._package = package
+        self._builders: Dict[str, Callable[..., Any]] = {}
+
+    def register(self, builder: Builder) -> Builder:
+        """A decorator: the function or class is found by its name, a class by its attribute ``name``."""
+        self._builders[getattr(builder, "name", builder.__name__)] = builder
+        return builder
+
+    def names(self) -> List[str]:
+        """All names, sorted."""
+        package = importlib.import_module(self._package)
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{self._package}.{module.name}")
+        return sorted(self._builders)
+
+    def find(self, name: str) -> Callable[..., Any]:
+        """The builder of that name.
+
+        Raises:
+            UserError: there is none.
+        """
+        names = self.names()
+        if name not in self._builders:
+            raise UserError(
+                f"there is no {self._kind} {name!r}{did_you_mean(name, names)} The {self._kind}s are {', '.join(names)}"
+            )
+        return self._builders[name]
+
+    def build(self, name: str, **options: Any) -> Any:
+        """What the builder of that name makes of the options.
+
+        Raises:
+            UserError: there is no such builder, or it has no such option.
+        """
+        builder = self.find(name)
+        known = inspect.signature(builder).parameters
+        for option in options:
+            if option not in known:
+                raise UserError(
+                    f"{self._kind} {name!r} has no option {option!r}{did_you_mean(option, known)} "
+                    f"Its options are {', '.join(known) or 'none'}"
+                )
+        missing = [key for key, p in known.items() if p.default is p.empty and key not in options]
+        if missing:
+            raise UserError(f"{self._kind} {name!r} needs the option {missing[0]!r}")
+        try:
+            return builder(**options)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{self._kind} {name!r}: {error}") from error

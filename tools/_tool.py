@@ -1,0 +1,54 @@
+"""What the command lines share: the package on the path, a quiet Paddle, a mistake in one line and exit status 2."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, Callable, NoReturn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+# Paddle reports its own start at length; only errors are news to somebody who runs a tool.
+os.environ.setdefault("GLOG_minloglevel", "2")
+warnings.filterwarnings("ignore", module=r"paddle\.")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with an error in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (--help tells more)\n")
+
+
+def run(main: Callable[[Any], int], arguments: argparse.Namespace) -> NoReturn:
+    """Calls ``main`` and exits with what it returns."""
+    from ppcoordconv.errors import UserError
+
+    try:
+        sys.exit(main(arguments))
+    except UserError as error:
+        sys.exit(_fail(str(error), 2))
+    except BrokenPipeError:
+        # Whoever read the results has read enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(_fail("interrupted", 130))
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-c", "--config", required=True, type=Path, help="a config file, as configs/digits/conv.yml")
+    help_text = "values that replace the config's: epochs=5 optimizer.learning_rate=1e-3"
+    parser.add_argument("-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=help_text)
+
+
+def add_device_option(parser: argparse.ArgumentParser) -> None:
+    help_text = "default: auto, a GPU where there is one"
+    parser.add_argument("--device", choices=["auto", "cpu", "gpu"], default="auto", help=help_text)
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
+    return status

@@ -1,0 +1,33 @@
+"""Writes an inference model from weights, checked against the network before it is handed over."""
+
+import argparse
+import json
+from pathlib import Path
+
+from _tool import Parser, add_config_options, run
+
+
+def main(arguments: argparse.Namespace) -> int:
+    from ppcoordconv.config import load_config
+    from ppcoordconv.deploy.export import export
+    from ppcoordconv.device import select_device
+    from ppcoordconv.engine.checkpoints import load_weights
+    from ppcoordconv.tasks import build_task
+
+    config = load_config(arguments.config, arguments.override)
+    select_device("cpu")
+    task = build_task(config)
+    load_weights(task.network, arguments.weights)
+    description = export(task, arguments.output_dir, arguments.format)
+    print(json.dumps({"output_dir": str(arguments.output_dir), "checked": description["checked"]}))
+    return 0
+
+
+if __name__ == "__main__":
+    parser = Parser(description=__doc__)
+    add_config_options(parser)
+    parser.add_argument("-w", "--weights", required=True, type=Path, help="a .pdparams file")
+    parser.add_argument("--output_dir", required=True, type=Path, help="the folder to write")
+    help_text = "paddle: this Paddle version's own; legacy: a pdmodel that Paddle 2.6 and 3 both read"
+    parser.add_argument("--format", choices=["paddle", "legacy"], default="paddle", help=help_text)
+    run(main, parser.parse_args())
