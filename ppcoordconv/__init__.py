@@ -1,6 +1,9 @@
 """CoordConv for PaddlePaddle: convolutions that know where they are."""
 
 import importlib
+
+# Before paddle: paddlepaddle-gpu 2.6.2 brings a zlib of its own, and Python's crashes when it is loaded after that.
+import zlib  # noqa: F401
 from types import ModuleType
 
 try:

@@ -86,11 +86,10 @@ class Conv2D(nn.Conv2D):
         self._grid_first = grid_first
 
     def forward(self, x: Tensor, grid: Tensor) -> Tensor:
-        features = self._in_channels // self._groups - self._grid_channels
         if self._grid_first:
-            w_grid, w_x = self.weight.split([self._grid_channels, features], axis=1)
+            w_grid, w_x = self.weight[:, : self._grid_channels], self.weight[:, self._grid_channels :]
         else:
-            w_x, w_grid = self.weight.split([features, self._grid_channels], axis=1)
+            w_x, w_grid = self.weight[:, : -self._grid_channels], self.weight[:, -self._grid_channels :]
         bias = None if self.bias is None else self.bias.astype(grid.dtype)
         with paddle.amp.auto_cast(enable=False):
             # Every group sees the whole grid, so the grid's own convolution has one group.

@@ -9,6 +9,7 @@ import numpy as np
 import paddle
 import yaml
 from paddle import inference
+from pydantic import BaseModel, ConfigDict
 
 from ..device import select_device
 from ..errors import UserError
@@ -94,6 +95,25 @@ class Predictor:
         return self._predictor.get_output_handle(self._predictor.get_output_names()[0]).copy_to_cpu()
 
 
+class _Checked(BaseModel):
+    onednn: bool
+
+
+class _Description(BaseModel):
+    """What ``inference.yml`` must hold, at the least."""
+
+    model_file: str
+    params_file: str
+    files: Dict[str, str]
+    input_shape: List[int]
+    task: str
+    preprocess: Dict[str, Any]
+    labels: List[str]
+    checked: _Checked
+
+    model_config = ConfigDict(protected_namespaces=())
+
+
 def _read_description(folder: Path) -> Dict[str, Any]:
     """``inference.yml``, after a look at the files it names."""
     if not folder.is_dir():
@@ -101,14 +121,12 @@ def _read_description(folder: Path) -> Dict[str, Any]:
     path = folder / DESCRIPTION
     try:
         description = yaml.safe_load(path.read_text(encoding="utf-8"))
-        files: Dict[str, str] = description["files"]
-        needed: List[str] = [description["model_file"], description["params_file"]]
-        checks = {name: files[name] for name in needed}
+        _Description.model_validate(description)
     except FileNotFoundError:
         raise UserError(f"{folder} lacks {DESCRIPTION}; it is no folder that tools/export.py wrote") from None
-    except (OSError, ValueError, yaml.YAMLError, TypeError, KeyError) as error:
-        raise UserError(f"{path} is damaged, export again: {type(error).__name__} {error}") from error
-    for name, checksum in checks.items():
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{path} is damaged, export again: {error}") from error
+    for name, checksum in description["files"].items():
         if not (folder / name).is_file():
             raise UserError(f"{folder} lacks {name}; export again")
         if sha256(folder / name) != checksum:

@@ -1,0 +1,54 @@
+"""What the tests share: the command lines as processes, and both small networks trained on the digits, once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Dict
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+# The package is found as a stranger's checkout has it: by the tools themselves.
+ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
+
+def start_tool(name: str, *arguments: object, cwd: Path, **options: object) -> subprocess.Popen:
+    command = [sys.executable, str(ROOT / "tools" / f"{name}.py"), *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": ENVIRONMENT}
+    return subprocess.Popen(command, cwd=cwd, **{**pipes, **options})
+
+
+def run_tool(name: str, *arguments: object, cwd: Path) -> SimpleNamespace:
+    process = start_tool(name, *arguments, cwd=cwd)
+    stdout, stderr = process.communicate()
+    return SimpleNamespace(status=process.returncode, stdout=stdout, stderr=stderr)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, SimpleNamespace]:
+    """Both networks of ``configs/digits``, trained in full, exported, and their held-out digits as files."""
+    folder = tmp_path_factory.mktemp("trained")
+    configs = {name: ROOT / "configs" / "digits" / f"{name}.yml" for name in ("coordconv", "conv")}
+    _finish({name: start_tool("train", "-c", config, cwd=folder) for name, config in configs.items()})
+    runs = {name: SimpleNamespace(config=config, output=folder / "output" / name) for name, config in configs.items()}
+    exports = {}
+    for name, run in runs.items():
+        run.metrics = json.loads((run.output / "metrics.json").read_text())
+        run.weights = run.output / "best.pdparams"
+        run.inference = run.output / "inference"
+        exports[name] = start_tool(
+            "export", "-c", run.config, "-w", run.weights, "--output_dir", run.inference, cwd=folder
+        )
+    _finish(exports)
+    return runs
+
+
+def _finish(processes: Dict[str, subprocess.Popen]) -> None:
+    for process in processes.values():
+        _, stderr = process.communicate()
+        assert process.returncode == 0, stderr

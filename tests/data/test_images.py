@@ -1,0 +1,140 @@
+"""Any picture becomes the same kind of pixels, or a sentence; pixels become a network's input."""
+
+import contextlib
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from ppcoordconv.data.images import Preprocess, list_images, read_image, shifted
+from ppcoordconv.errors import UserError
+
+GREY = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
+
+
+def picture(mode):
+    image = Image.fromarray(GREY)
+    if mode == "I;16":
+        return Image.fromarray(GREY.astype(np.uint16) * 257)
+    if mode == "RGBA":
+        image = image.convert("RGBA")
+        image.putalpha(Image.fromarray(np.where(GREY > 100, 255, 0).astype(np.uint8)))
+        return image
+    return image.convert(mode)
+
+
+@pytest.mark.parametrize(
+    ("mode", "ending", "expected"),
+    [
+        ("L", "png", GREY),
+        ("RGB", "png", GREY),
+        ("RGB", "bmp", GREY),
+        ("P", "png", GREY),
+        ("P", "gif", GREY),
+        ("I;16", "png", GREY),
+        ("I;16", "tiff", GREY),
+        ("RGBA", "png", np.where(GREY > 100, GREY, 255)),
+        ("LA", "png", GREY),
+        ("1", "png", None),
+        ("CMYK", "tiff", GREY),
+        ("CMYK", "jpg", None),
+        ("RGB", "webp", None),
+    ],
+)
+def test_every_mode_becomes_rgb(tmp_path, mode, ending, expected):
+    path = tmp_path / f"a.{ending}"
+    picture(mode).save(path)
+    pixels = read_image(path)
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (6, 8, 3)
+    if expected is not None:
+        assert (pixels == expected[:, :, None]).all()
+
+
+def test_a_palette_with_a_transparent_colour_is_laid_on_white(tmp_path):
+    image = Image.fromarray(np.array([[0, 1]], np.uint8), "P")
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    image.save(tmp_path / "a.png", transparency=0)
+    assert read_image(tmp_path / "a.png").tolist() == [[[255, 255, 255], [40, 50, 60]]]
+
+
+def test_the_cameras_orientation_is_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    picture("RGB").save(tmp_path / "a.png", exif=exif)
+    assert read_image(tmp_path / "a.png").shape == (8, 6, 3)
+
+
+def test_one_pixel_is_a_picture(tmp_path):
+    Image.new("RGB", (1, 1), (255, 0, 0)).save(tmp_path / "a.png")
+    x = Preprocess((4, 5))(read_image(tmp_path / "a.png"))
+    assert x.shape == (3, 4, 5)
+    assert (x == np.array([1, -1, -1]).reshape(3, 1, 1)).all()
+
+
+def png_bytes():
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(file, "png")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no picture at all", png_bytes()[:40], png_bytes()[: len(png_bytes()) // 2], b"\x89PNG\r\n\x1a\n"],
+    ids=["empty", "text", "header", "half", "signature"],
+)
+def test_files_that_are_no_pictures(tmp_path, content):
+    path = tmp_path / "a.png"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="a.png is no picture that can be read"):
+        read_image(path)
+
+
+def test_flipped_bytes_give_a_picture_or_a_sentence(tmp_path):
+    good = png_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        bad = bytearray(good)
+        bad[rng.integers(len(bad))] ^= 1 << rng.integers(8)
+        (tmp_path / "a.png").write_bytes(bytes(bad))
+        with contextlib.suppress(UserError):
+            assert read_image(tmp_path / "a.png").ndim == 3
+
+
+def test_paths_that_are_no_files(tmp_path):
+    with pytest.raises(UserError, match="there is no file"):
+        read_image(tmp_path / "a.png")
+    with pytest.raises(UserError, match="is no picture"):
+        read_image(tmp_path)
+    with pytest.raises(UserError, match="there is no picture in the folder"):
+        list_images(tmp_path)
+
+
+def test_floating_samples_are_refused_with_a_reason(tmp_path):
+    Image.fromarray(np.ones([2, 2], np.float32)).save(tmp_path / "a.tiff")
+    with pytest.raises(UserError, match="floating-point"):
+        read_image(tmp_path / "a.tiff")
+
+
+def test_preprocess_is_its_formula():
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    preprocess = Preprocess((32, 32), mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
+    expected = (pixels / 255 - [0.1, 0.2, 0.3]) / [0.5, 0.6, 0.7]
+    x = preprocess(pixels)
+    assert x.dtype == np.float32
+    np.testing.assert_allclose(x, expected.transpose(2, 0, 1), atol=1e-6)
+    assert Preprocess.from_dict(preprocess.to_dict()) == preprocess
+
+
+@given(st.integers(-3, 3), st.integers(-3, 3))
+def test_shifted_moves_by_whole_pixels(down, right):
+    x = np.arange(2 * 7 * 9).reshape(2, 7, 9)
+    y = shifted(x, down, right)
+    assert y.shape == x.shape
+    for row in range(7):
+        for col in range(9):
+            source = x[:, np.clip(row - down, 0, 6), np.clip(col - right, 0, 8)]
+            assert (y[:, row, col] == source).all()

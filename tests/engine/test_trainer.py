@@ -1,0 +1,207 @@
+"""The loop: it learns, writes what it promises, repeats and resumes bit for bit, and loses nothing."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+import yaml
+from conftest import run_tool, start_tool
+from paddle import nn
+
+from ppcoordconv.config import load_config
+from ppcoordconv.engine.checkpoints import load_state
+from ppcoordconv.engine.trainer import evaluate, find_resume, train
+from ppcoordconv.errors import UserError
+
+CONFIG = Path(__file__).resolve().parents[2] / "configs" / "digits" / "conv.yml"
+
+
+class TinyTask:
+    """Which half of a vector is larger, on 40 samples: an epoch takes milliseconds."""
+
+    metric = "accuracy"
+
+    def __init__(self, seed=0):
+        paddle.seed(seed)
+        self.network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 2))
+        rng = np.random.default_rng(0)
+        self.x = rng.standard_normal([40, 4]).astype("float32")
+        self.y = (self.x[:, :2].sum(1) > self.x[:, 2:].sum(1)).astype("int64")
+        self.poisoned = 0.0
+
+    def train_samples(self, seed):
+        noise = np.random.default_rng(seed).standard_normal([40, 4]).astype("float32")
+        return [(x + 0.01 * n, y) for x, n, y in zip(self.x, noise, self.y)]
+
+    def test_samples(self):
+        return list(zip(self.x, self.y))
+
+    def loss(self, outputs, targets):
+        return nn.functional.cross_entropy(outputs, targets[0]) + self.poisoned
+
+    def measure(self, outputs, targets):
+        return {"accuracy": float((outputs.argmax(1) == targets[0]).mean())}
+
+    def draw(self, outputs):
+        return np.zeros([4, 4, 3], np.uint8)
+
+
+def config(tmp_path, **changes):
+    overrides = {"epochs": 5, "batch_size": 7, "optimizer.learning_rate": 0.05, "output_dir": tmp_path / "run"}
+    overrides.update(changes)
+    return load_config(CONFIG, [f"{key}={value}" for key, value in overrides.items()])
+
+
+def weights(folder):
+    return load_state(folder / "last.pdparams")
+
+
+def assert_same_weights(a, b):
+    assert set(a) == set(b)
+    assert all((a[key] == b[key]).all() for key in a)
+
+
+def test_a_run_learns_and_writes_what_it_promises(tmp_path):
+    task = TinyTask()
+    result = train(task, config(tmp_path, epochs=20))
+    run = tmp_path / "run"
+    assert result["best"]["accuracy"] >= 0.95
+    assert json.loads((run / "metrics.json").read_text()) == result
+    assert set(result) == {"best", "last", "epochs", "seconds"}
+    assert (result["epochs"], result["last"]["epoch"]) == (20, 20)
+    assert {path.name for path in run.iterdir()} == {
+        "config.yml", "best.pdparams", "last.pdparams", "last.pdopt", "metrics.json", "vdl"
+    }  # fmt: skip
+    assert yaml.safe_load((run / "config.yml").read_text())["epochs"] == 20
+    assert_same_weights(weights(run), {key: value.numpy() for key, value in task.network.state_dict().items()})
+
+
+def test_the_best_weights_are_those_of_the_best_epoch(tmp_path):
+    result = train(TinyTask(), config(tmp_path, epochs=8))
+    task = TinyTask()
+    task.network.set_state_dict(load_state(tmp_path / "run" / "best.pdparams"))
+    metrics, _ = evaluate(task, 7)
+    assert metrics["accuracy"] == result["best"]["accuracy"]
+    assert metrics["loss"] == pytest.approx(result["best"]["loss"], rel=1e-6)
+
+
+def test_evaluation_does_not_depend_on_the_batch_size():
+    task = TinyTask()
+    whole, outputs = evaluate(task, 40)
+    for batch_size in (1, 7, 39, 1000):
+        parts, again = evaluate(task, batch_size)
+        assert parts == {key: pytest.approx(value, rel=1e-5) for key, value in whole.items()}
+        np.testing.assert_allclose(again, outputs, rtol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        train(TinyTask(), config(tmp_path, seed=seed, output_dir=tmp_path / name))
+    assert_same_weights(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert any((weights(tmp_path / "c")[key] != value).any() for key, value in weights(tmp_path / "a").items())
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 5])
+def test_a_resumed_run_is_bit_identical(tmp_path, stop_after):
+    train(TinyTask(), config(tmp_path, output_dir=tmp_path / "whole"))
+
+    task = TinyTask()
+    measure, epochs = task.measure, []
+
+    def measure_and_stop(*arguments):
+        epochs.append(1)
+        if len(epochs) > stop_after:
+            raise KeyboardInterrupt
+        return measure(*arguments)
+
+    task.measure = measure_and_stop
+    parts = config(tmp_path, output_dir=tmp_path / "parts")
+    if stop_after < 5:
+        with pytest.raises(KeyboardInterrupt):
+            train(task, parts)
+    else:
+        train(task, parts)
+    result = train(TinyTask(seed=99), parts, find_resume("auto", parts))
+    assert_same_weights(weights(tmp_path / "parts"), weights(tmp_path / "whole"))
+    whole = json.loads((tmp_path / "whole" / "metrics.json").read_text())
+    assert (result["best"], result["last"]) == (whole["best"], whole["last"])
+
+
+def test_an_earlier_run_is_moved_aside(tmp_path, capsys):
+    train(TinyTask(), config(tmp_path, epochs=1))
+    first = weights(tmp_path / "run")
+    train(TinyTask(seed=5), config(tmp_path, epochs=1))
+    assert_same_weights(weights(tmp_path / "run.1"), first)
+    assert "holds an earlier run; it is now" in capsys.readouterr().err
+
+
+def test_nothing_to_resume_from_is_a_fresh_start_for_auto_only(tmp_path):
+    fresh = config(tmp_path)
+    assert find_resume("auto", fresh) is None
+    assert find_resume(None, fresh) is None
+    with pytest.raises(UserError, match="there is no file"):
+        train(TinyTask(), fresh, find_resume(str(tmp_path / "nowhere.pdopt"), fresh))
+
+
+def test_a_state_that_is_none(tmp_path):
+    train(TinyTask(), config(tmp_path, epochs=1))
+    with pytest.raises(UserError, match="lacks history, network, optimizer; take a last.pdopt"):
+        train(TinyTask(), config(tmp_path, epochs=2), tmp_path / "run" / "last.pdparams")
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_what_was_good(tmp_path):
+    task = TinyTask()
+    draw, drawn = task.draw, []
+
+    def draw_and_poison(outputs):
+        drawn.append(1)
+        task.poisoned = float("nan") if len(drawn) == 2 else 0.0
+        return draw(outputs)
+
+    task.draw = draw_and_poison
+    with pytest.raises(UserError, match="the loss became nan in epoch 3 at learning rate"):
+        train(task, config(tmp_path))
+    assert all(np.isfinite(value).all() for value in weights(tmp_path / "run").values())
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["epochs"] == 2
+
+
+def test_an_output_directory_that_can_not_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    for output_dir in (tmp_path / "file" / "run", Path("/proc/run")):
+        with pytest.raises(UserError, match="can't be written"):
+            train(TinyTask(), config(tmp_path, output_dir=output_dir))
+
+
+def test_killed_and_resumed_in_a_new_process(tmp_path):
+    """SIGKILL in mid-training; ``--resume auto`` reaches the uninterrupted run's weights."""
+    options = ["-c", CONFIG, "-o", "epochs=3", "batch_size=128"]
+    whole = run_tool("train", *options, "output_dir=whole", cwd=tmp_path)
+    assert whole.status == 0, whole.stderr
+    killed = start_tool("train", *options, "output_dir=parts", cwd=tmp_path)
+    while not (tmp_path / "parts" / "metrics.json").exists():
+        assert killed.poll() is None
+        time.sleep(0.05)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    resumed = run_tool("train", *options, "output_dir=parts", "--resume", "auto", cwd=tmp_path)
+    assert resumed.status == 0, resumed.stderr
+    assert "going on after epoch" in resumed.stderr
+    assert_same_weights(weights(tmp_path / "parts"), weights(tmp_path / "whole"))
+
+
+def test_visualdl_holds_the_curves_and_pictures(tmp_path):
+    from visualdl import LogReader
+
+    train(TinyTask(), config(tmp_path))
+    (log,) = (tmp_path / "run" / "vdl").iterdir()
+    reader = LogReader(file_path=str(log))
+    history = load_state(tmp_path / "run" / "last.pdopt")["history"]
+    for tag, key in (("train_loss", "train_loss"), ("test_accuracy", "accuracy"), ("test_loss", "loss")):
+        values = [record.value for record in reader.get_data("scalar", tag)]
+        assert values == pytest.approx([entry[key] for entry in history], rel=1e-6)
+    assert len(reader.get_data("image", "held out")) == 5

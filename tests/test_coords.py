@@ -1,0 +1,104 @@
+"""What a grid promises: the formula to one rounding, for every shape, under every convention."""
+
+import numpy as np
+import paddle
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import ppcoordconv as pcc
+
+LENGTHS = st.integers(1, 40)
+
+
+def formula(index: np.ndarray, n: int) -> np.ndarray:
+    return 2 * index / (n - 1) - 1 if n > 1 else np.zeros(1)
+
+
+@given(st.lists(LENGTHS, min_size=1, max_size=3), st.booleans())
+def test_paddle_convention_is_its_formula(shape, with_r):
+    grid = pcc.coord_grid(shape, "paddle", with_r).numpy()
+    lines = [formula(np.arange(n, dtype=np.float64), n) for n in shape]
+    expected = list(np.meshgrid(*lines, indexing="ij"))[::-1]  # x is the last axis
+    if with_r:
+        expected.append(np.sqrt(sum(c**2 for c in expected)))
+    assert grid.shape == (1, len(expected), *shape)
+    np.testing.assert_allclose(grid[0], expected, rtol=2e-7, atol=1e-7)
+
+
+def test_x_runs_along_the_width_and_y_along_the_height():
+    x, y = pcc.coord_grid([2, 3])[0].numpy()
+    assert x.tolist() == [[-1, 0, 1], [-1, 0, 1]]
+    assert y.tolist() == [[-1, -1, -1], [1, 1, 1]]
+
+
+@given(st.integers(2, 5000))
+def test_ends_are_exact_and_the_grid_is_antisymmetric(n):
+    line = pcc.coord_grid([n])[0, 0].numpy()
+    assert (line[0], line[-1]) == (-1, 1)
+    assert (line == -line[::-1]).all()
+    assert (np.diff(line) > 0).all()
+
+
+@pytest.mark.parametrize("coords", pcc.list_coords())
+@pytest.mark.parametrize("shape", [[1], [1, 5], [5, 1], [1, 1], [1, 1, 1]])
+def test_an_axis_of_length_one_is_finite(coords, shape):
+    assert np.isfinite(pcc.coord_grid(shape, coords, with_r=True).numpy()).all()
+
+
+def test_an_axis_of_length_one_is_zero():
+    assert pcc.coord_grid([1, 3], with_r=True)[0, 1].tolist() == [[0, 0, 0]]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64", paddle.float32, paddle.float16])
+def test_dtype(dtype):
+    grid = pcc.coord_grid([3, 7], dtype=dtype)
+    name = dtype if isinstance(dtype, str) else str(dtype).split(".")[-1]
+    assert grid.dtype == getattr(paddle, name)
+    if name != "float64":
+        rounded_once = pcc.coord_grid([3, 7]).astype(name)
+        assert (grid.astype("float32") == rounded_once.astype("float32")).all().item()
+
+
+def test_requires_no_gradient():
+    assert pcc.coord_grid([4, 5], with_r=True).stop_gradient
+
+
+def from_zero_to_one(index, length):
+    return index / length
+
+
+def test_a_convention_of_ones_own():
+    mine = pcc.Coords(coordinate=from_zero_to_one, x_first=False, radius=lambda channels: channels[0] - channels[1])
+    row, col, r = pcc.coord_grid([2, 4], mine, with_r=True)[0].numpy()
+    assert row.tolist() == [[0, 0, 0, 0], [0.5, 0.5, 0.5, 0.5]]
+    assert col.tolist() == [[0, 0.25, 0.5, 0.75]] * 2
+    assert (r == row - col).all()
+
+
+def test_conventions_can_not_be_changed_and_are_listed():
+    assert pcc.list_coords()[0] == "paddle"
+    with pytest.raises(AttributeError):
+        pcc.Coords().before = True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        (([2, 3], "padle"), ValueError, "did you mean 'paddle'"),
+        (([2, 3], "zzz"), ValueError, "The conventions are paddle"),
+        (([2, 3], 3), TypeError, "name of a convention or a Coords, got 3"),
+        (([],), ValueError, "one to three lengths"),
+        (([1, 2, 3, 4],), ValueError, "one to three lengths"),
+        ((5,), TypeError, "list of lengths, got 5"),
+        (([2, 0],), ValueError, "at least 1"),
+        (([2, -1],), ValueError, "at least 1"),
+        (([2, 1.5],), TypeError, "takes integers"),
+        (([2, True],), TypeError, "takes integers"),
+        (([2, 3], "paddle", 1), TypeError, "with_r takes True or False, got 1"),
+        (([2, 3], "paddle", False, "int32"), ValueError, "dtype takes"),
+    ],
+)
+def test_wrong_arguments(arguments, error, words):
+    with pytest.raises(error, match=words):
+        pcc.coord_grid(*arguments)

@@ -1,0 +1,53 @@
+"""Files are there whole or not at all."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ppcoordconv.errors import UserError
+from ppcoordconv.files import move_aside, replacing
+
+
+def test_replacing(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    with replacing(path) as temporary:
+        temporary.write_text("one")
+        assert not path.exists()
+    assert path.read_text() == "one"
+    with pytest.raises(ZeroDivisionError), replacing(path) as temporary:
+        temporary.write_text("two")
+        raise ZeroDivisionError
+    assert path.read_text() == "one"
+    assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
+
+
+def test_a_directory_that_can_not_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "a", Path("/proc/ppcoordconv/a")):
+        with pytest.raises(UserError, match="can't be written"), replacing(path):
+            pass
+
+
+def test_a_full_disk(tmp_path):
+    full = pytest.raises(UserError, match="can't be written: No space left")
+    with full, replacing(tmp_path / "a"), Path("/dev/full").open("w") as file:
+        file.write("x")
+
+
+def test_killed_while_writing(tmp_path):
+    (tmp_path / "a").write_text("old")
+    code = (
+        "import os, sys; from pathlib import Path; from ppcoordconv.files import replacing\n"
+        "with replacing(Path(sys.argv[1])) as path:\n    path.write_text('half'); os.kill(os.getpid(), 9)"
+    )
+    root = Path(__file__).resolve().parents[1]
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "a")], cwd=root).returncode == -9
+    assert (tmp_path / "a").read_text() == "old"
+
+
+def test_move_aside(tmp_path):
+    for expected in ("run.1", "run.2"):
+        (tmp_path / "run").mkdir()
+        assert move_aside(tmp_path / "run").name == expected

@@ -1,0 +1,326 @@
+"""What the layers promise: the concatenated convolution exactly, Paddle's manners, and errors in words."""
+
+import copy
+import pickle
+import tempfile
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from paddle import nn
+from paddle.static import InputSpec
+
+import ppcoordconv as pcc
+from ppcoordconv import layers
+
+BEFORE = pcc.Coords(before=True)
+
+
+def concatenated(layer, x, data_format, groups, coords, with_r, **options):
+    """The same convolution written out: every group's features followed (or led) by the grid."""
+    if data_format == "NHWC":
+        x = x.transpose([0, 3, 1, 2])
+    grid = pcc.coord_grid(x.shape[2:], coords, with_r, x.dtype).expand([x.shape[0], -1, -1, -1])
+    parts = []
+    for features in x.split(groups, axis=1):
+        parts += [grid, features] if layer.conv._grid_first else [features, grid]
+    x = paddle.concat(parts, axis=1)
+    padding = options["padding"]
+    if options["padding_mode"] != "zeros":
+        x = F.pad(x, [padding] * 4, mode=options["padding_mode"])
+        padding = 0
+    elif isinstance(padding, list) and isinstance(padding[0], list):
+        padding = [n for pair in padding if pair != [0, 0] for n in pair] or 0
+    y = F.conv2d(x, layer.conv.weight, layer.conv.bias, options["stride"], padding, options["dilation"], groups)
+    return y.transpose([0, 2, 3, 1]) if data_format == "NHWC" else y
+
+
+def forward_and_gradients(function, x, parameters):
+    x = x.detach()
+    x.stop_gradient = False
+    for parameter in parameters:
+        parameter.clear_gradient()
+    y = function(x)
+    # A loss whose gradient is another number at each place.
+    (y * paddle.to_tensor(np.random.default_rng(0).standard_normal(y.shape).astype(str(y.dtype)[7:]))).sum().backward()
+    return [y.numpy(), x.grad.numpy(), *[p.grad.numpy() for p in parameters]]
+
+
+def assert_same(got, expected, tolerance):
+    for a, b in zip(got, expected):
+        assert a.shape == b.shape
+        assert np.abs(a - b).max() <= tolerance * np.abs(b).max()
+
+
+SIZES = st.one_of(st.integers(1, 3), st.lists(st.integers(1, 3), min_size=2, max_size=2))
+ZERO_PADDINGS = st.one_of(
+    st.integers(0, 3),
+    st.lists(st.integers(0, 3), min_size=2, max_size=2),
+    st.lists(st.integers(0, 3), min_size=4, max_size=4),
+    st.lists(st.integers(1, 3), min_size=4, max_size=4).map(lambda p: [[0, 0], [0, 0], p[:2], p[2:]]),
+    st.sampled_from(["SAME", "VALID", "same"]),
+)
+
+
+@st.composite
+def configurations(draw):
+    groups = draw(st.integers(1, 3))
+    padding_mode = draw(st.sampled_from(["zeros", "zeros", "reflect", "replicate", "circular"]))
+    data_format = draw(st.sampled_from(["NCHW", "NHWC"]))
+    padding = draw(ZERO_PADDINGS if padding_mode == "zeros" else st.integers(0, 3))
+    if data_format == "NHWC" and isinstance(padding, list) and isinstance(padding[0], list):
+        padding = [padding[0], *padding[2:], padding[1]]
+    return {
+        "in_channels": groups * draw(st.integers(1, 3)),
+        "out_channels": groups * draw(st.integers(1, 3)),
+        "kernel_size": draw(SIZES),
+        "stride": draw(SIZES),
+        "padding": padding,
+        # Paddle has "SAME" for dilation 1 only.
+        "dilation": 1 if isinstance(padding, str) else draw(st.integers(1, 2)),
+        "groups": groups,
+        "padding_mode": padding_mode,
+        "bias_attr": draw(st.sampled_from([None, False])),
+        "data_format": data_format,
+        "coords": draw(st.sampled_from([*pcc.list_coords(), BEFORE])),
+        "with_r": draw(st.booleans()),
+    }
+
+
+@settings(max_examples=500, deadline=None)
+@given(configurations(), st.integers(5, 9), st.integers(5, 9), st.integers(1, 3), st.sampled_from([1e-5, 1e-10]))
+def test_equals_the_concatenated_convolution(configuration, height, width, batch, tolerance):
+    layer = pcc.CoordConv(**configuration)
+    dtype = "float32" if tolerance == 1e-5 else "float64"
+    layer.to(dtype=dtype)
+    channels = configuration["in_channels"]
+    shape = [batch, channels, height, width] if layer._data_format == "NCHW" else [batch, height, width, channels]
+    x = paddle.to_tensor(np.random.default_rng(1).standard_normal(shape).astype(dtype))
+    options = {key: configuration[key] for key in configuration if key in ("stride", "padding", "dilation")}
+    options["padding_mode"] = configuration["padding_mode"]
+    rest = [configuration[key] for key in ("data_format", "groups", "coords", "with_r")]
+    got = forward_and_gradients(layer, x, layer.parameters())
+    expected = forward_and_gradients(lambda x: concatenated(layer, x, *rest, **options), x, layer.parameters())
+    assert_same(got, expected, tolerance)
+
+
+@pytest.mark.parametrize(
+    ("groups", "with_r", "bias", "shape"),
+    [
+        (1, False, None, [6, 6, 3, 3]),
+        (1, True, None, [6, 7, 3, 3]),
+        (2, False, False, [6, 4, 3, 3]),
+        (4, True, None, [8, 4, 3, 3]),
+    ],
+)
+def test_state_dict_is_the_concatenated_convolutions(groups, with_r, bias, shape):
+    layer = pcc.CoordConv(4, shape[0], 3, groups=groups, bias_attr=bias, with_r=with_r)
+    shapes = {key: list(value.shape) for key, value in layer.state_dict().items()}
+    assert shapes == {"conv.weight": shape, **({"conv.bias": [shape[0]]} if bias is None else {})}
+
+
+def test_the_name_alone_makes_a_conv2d_a_coordconv():
+    assert pcc.CoordConv2D is pcc.CoordConv
+    layer = pcc.CoordConv(4, 8, 3, 2, 1, 1, 2, "reflect", nn.initializer.Constant(0.5), False, "NHWC")
+    assert layer.conv.bias is None
+    assert (layer.conv.weight == 0.5).all().item()
+    assert list(layer(paddle.zeros([1, 6, 7, 4])).shape) == [1, 3, 4, 8]
+
+
+def test_maps_of_size_one():
+    assert np.isfinite(pcc.CoordConv(2, 3, 1, with_r=True)(paddle.ones([1, 2, 1, 1])).numpy()).all()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_coordinates_are_rounded_once(monkeypatch, dtype):
+    """A kernel that takes the difference of neighbouring columns gives 2/(n-1) to one rounding on a wide map.
+
+    The CPU lacks half-precision convolution and addition; these compute in float32 what a GPU computes, and round.
+    """
+
+    def rounding_once(operation):
+        def rounded(x, other, *rest):
+            assert x.dtype == other.dtype
+            wide = [t.astype("float32") if isinstance(t, paddle.Tensor) else t for t in (x, other, *rest)]
+            return operation(*wide).astype(x.dtype)
+
+        return rounded
+
+    monkeypatch.setattr(layers.F, "conv2d", rounding_once(F.conv2d))
+    monkeypatch.setattr(paddle.Tensor, "__add__", rounding_once(paddle.Tensor.__add__))
+    n = 1001
+    layer = pcc.CoordConv(1, 1, [1, 2])
+    layer.conv.weight.set_value(paddle.to_tensor([[[[0.0, 0.0]], [[-1.0, 1.0]], [[0.0, 0.0]]]]))
+    layer.to(dtype=dtype)
+    y = layer(paddle.zeros([1, 1, 1, n], dtype))
+    assert y.dtype == getattr(paddle, dtype)
+    steps = y.astype("float32").numpy()
+    eps = {"float16": 2**-11, "bfloat16": 2**-8}[dtype]
+    np.testing.assert_allclose(steps, 2 / (n - 1), rtol=eps + 1e-4)  # the float32 grid's own rounding beside it
+    rounded_first = pcc.coord_grid([1, n], dtype=dtype)[0, 0, 0].astype("float32").numpy()
+    assert np.abs(np.diff(rounded_first) - 2 / (n - 1)).max() > 0.2 * 2 / (n - 1)
+
+
+def test_under_amp():
+    layer = pcc.CoordConv(3, 4, 3, padding=1)
+    x = paddle.randn([2, 3, 5, 7])
+    with paddle.amp.auto_cast(level="O1", dtype="bfloat16"):
+        y = layer(x)
+    np.testing.assert_allclose(y.astype("float32").numpy(), layer(x).numpy(), rtol=0.05, atol=0.05)
+
+
+class Net(nn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(pcc.CoordConv(3, 4, 3, padding=1, with_r=True), nn.ReLU(), pcc.CoordConv(4, 2, 1))
+
+    def forward(self, x):
+        return self.body(x)
+
+
+@pytest.mark.parametrize("full_graph", [True, False])
+def test_to_static(full_graph):
+    net = Net()
+    x = paddle.randn([2, 3, 5, 7])
+    expected = forward_and_gradients(net, x, net.parameters())
+    static = paddle.jit.to_static(net, full_graph=full_graph)
+    assert_same(forward_and_gradients(static, x, net.parameters()), expected, 1e-5)
+
+
+@pytest.mark.parametrize("data_format", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("fixed", [True, False], ids=["fixed", "dynamic"])
+def test_saved_with_any_size(data_format, fixed):
+    layer = pcc.CoordConv(3, 4, 3, stride=2, padding=1, with_r=True, data_format=data_format)
+    layer.eval()
+    sizes = [5, 7] if fixed else [None, None]
+    shape = [None, 3, *sizes] if data_format == "NCHW" else [None, *sizes, 3]
+    with tempfile.TemporaryDirectory() as folder:
+        static = paddle.jit.to_static(layer, input_spec=[InputSpec(shape, "float32", "x")], full_graph=True)
+        paddle.jit.save(static, f"{folder}/layer")
+        loaded = paddle.jit.load(f"{folder}/layer")
+        for height, width in [(5, 7)] if fixed else [(5, 7), (1, 9), (6, 1)]:
+            x = paddle.randn([2, 3, height, width] if data_format == "NCHW" else [2, height, width, 3])
+            assert_same([loaded(x).numpy()], [layer(x).numpy()], 1e-5)
+
+
+def test_behaves_as_a_layer():
+    layer = pcc.CoordConv(3, 4, 3)
+    x = paddle.randn([1, 3, 5, 5])
+    calls = []
+    layer.register_forward_post_hook(lambda *_: calls.append("layer"))
+    layer.conv.register_forward_post_hook(lambda *_: calls.append("conv"))
+    y = layer(x)
+    assert calls == ["conv", "layer"]
+    assert (copy.deepcopy(layer)(x) == y).all().item()
+    assert [name for name, _ in layer.named_parameters()] == ["conv.weight", "conv.bias"]
+    assert "coords='paddle'" in repr(layer)
+    nn.utils.weight_norm(layer.conv)
+    assert_same([layer(x).numpy()], [y.numpy()], 1e-5)
+    assert set(dict(layer.named_parameters())) == {"conv.weight_g", "conv.weight_v", "conv.bias"}
+
+
+def test_the_convention_can_be_pickled():
+    for name in pcc.list_coords():
+        convention = pcc.coords.find_coords(name)
+        assert pickle.loads(pickle.dumps(convention)) == convention
+
+
+@pytest.mark.parametrize("shape", [[2, 3, 4], [2, 3, 4, 5], [2, 3, 4, 5, 6]])
+@pytest.mark.parametrize("coords", ["paddle", BEFORE], ids=["after", "before"])
+def test_add_coords(shape, coords):
+    x = paddle.randn(shape)
+    y = pcc.AddCoords(coords, with_r=True)(x)
+    grid = pcc.coord_grid(shape[2:], coords, with_r=True).expand([2, -1, *shape[2:]])
+    expected = paddle.concat([grid, x] if coords is BEFORE else [x, grid], axis=1)
+    assert (y == expected).all().item()
+    last = {3: "NLC", 4: "NHWC", 5: "NDHWC"}[len(shape)]
+    to_last = [0, *range(2, len(shape)), 1]
+    y = pcc.AddCoords(coords, with_r=True, data_format=last)(x.transpose(to_last))
+    assert (y == expected.transpose(to_last)).all().item()
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "words"),
+    [
+        ({"in_channels": 0}, ValueError, "in_channels takes an int, each at least 1, got 0"),
+        ({"in_channels": "3"}, TypeError, "in_channels"),
+        ({"in_channels": [3]}, TypeError, "in_channels"),
+        ({"in_channels": True}, TypeError, "in_channels"),
+        ({"out_channels": -4}, ValueError, "out_channels"),
+        ({"out_channels": 4.0}, TypeError, "out_channels"),
+        ({"kernel_size": 0}, ValueError, "kernel_size"),
+        ({"kernel_size": [3, 3, 3]}, ValueError, "kernel_size takes an int or a list of 2"),
+        ({"kernel_size": "3"}, TypeError, "kernel_size"),
+        ({"kernel_size": None}, TypeError, "kernel_size"),
+        ({"stride": 0}, ValueError, "stride"),
+        ({"stride": [1]}, ValueError, "stride"),
+        ({"dilation": 1.5}, TypeError, "dilation"),
+        ({"padding": -1}, ValueError, "padding"),
+        ({"padding": "FULL"}, ValueError, "padding takes one of"),
+        ({"padding": [1, 1, 1]}, ValueError, "padding"),
+        ({"padding": [[0, 0], [0, 0], [1, 1]]}, TypeError, "padding"),
+        ({"padding": [[1, 1], [0, 0], [1, 1], [0, 0]]}, ValueError, "padding"),
+        ({"padding": [1, 1], "padding_mode": "reflect"}, TypeError, "padding takes an int"),
+        ({"padding_mode": "mirror"}, ValueError, "padding_mode takes one of"),
+        ({"padding_mode": None}, ValueError, "padding_mode"),
+        ({"groups": 2}, ValueError, "in_channels takes a multiple of groups=2, got 3"),
+        ({"groups": 3}, ValueError, "out_channels takes a multiple of groups=3, got 4"),
+        ({"groups": 0}, ValueError, "groups"),
+        ({"data_format": "NCL"}, ValueError, "data_format takes one of"),
+        ({"data_format": 4}, TypeError, "data_format"),
+        ({"weight_attr": False}, ValueError, "weight_attr"),
+        ({"coords": "padle"}, ValueError, "did you mean 'paddle'"),
+        ({"coords": None}, TypeError, "coords"),
+        ({"with_r": 1}, TypeError, "with_r takes True or False"),
+    ],
+)
+def test_wrong_arguments(changed, error, words):
+    with pytest.raises(error, match=words):
+        pcc.CoordConv(**{"in_channels": 3, "out_channels": 4, "kernel_size": 3, **changed})
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "words"),
+    [
+        (paddle.zeros([2, 3, 5]), ValueError, "must have 4 axes, got 3"),
+        (paddle.zeros([2, 3, 5, 5, 5]), ValueError, "must have 4 axes, got 5"),
+        (paddle.zeros([2, 5, 5, 5]), ValueError, "in_channels=3, but the input .* has 5 channels .*not counted"),
+        (paddle.zeros([2, 3, 5, 5], "int64"), TypeError, "must be floating, got int64"),
+        (paddle.zeros([2, 3, 5, 5], "float64"), TypeError, "the input is float64, the weights are float32"),
+        (paddle.zeros([2, 3, 5, 5], "float16"), TypeError, "the input is float16, the weights are float32"),
+        (np.zeros([2, 3, 5, 5], "float32"), TypeError, "must be a Tensor, got ndarray"),
+    ],
+)
+def test_wrong_inputs(x, error, words):
+    with pytest.raises(error, match=words):
+        pcc.CoordConv(3, 4, 3)(x)
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: pcc.AddCoords(data_format="NCWH"), "data_format takes one of"),
+        (lambda: pcc.AddCoords(with_r="yes"), "with_r takes True or False"),
+        (lambda: pcc.AddCoords("padle"), "did you mean"),
+        (lambda: pcc.AddCoords()(paddle.zeros([2, 3])), "must have 3 or 4 or 5 axes, got 2"),
+        (lambda: pcc.AddCoords(data_format="NHWC")(paddle.zeros([2, 3, 4])), "must have 4 axes"),
+        (lambda: pcc.AddCoords()(paddle.zeros([2, 3, 4], "int32")), "must be floating"),
+    ],
+)
+def test_add_coords_wrong(build, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        build()
+
+
+@pytest.mark.skipif(not paddle.is_compiled_with_cuda() or paddle.device.cuda.device_count() == 0, reason="no GPU")
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_on_a_gpu(dtype):
+    layer = pcc.CoordConv(1, 1, [1, 2])
+    layer.conv.weight.set_value(paddle.to_tensor([[[[0.0, 0.0]], [[-1.0, 1.0]], [[0.0, 0.0]]]]))
+    layer.to(dtype=dtype)
+    y = layer(paddle.zeros([1, 1, 1, 1001], dtype).cuda())
+    assert y.place.is_gpu_place()
+    np.testing.assert_allclose(y.astype("float32").numpy(), 2 / 1000, rtol=2**-10)

@@ -1,0 +1,107 @@
+"""The models' published parameter counts, layer table and state dict, and a table test over all of them."""
+
+import paddle
+import paddle.nn.functional as F
+import pytest
+from paddle import nn
+
+import ppcoordconv as pcc
+from ppcoordconv.errors import UserError
+
+
+def count_parameters(network):
+    return sum(int(p.size) for p in network.parameters())
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("aistudio_coordconv", 160_065), ("aistudio_conv", 158_913)])
+def test_published_parameter_counts(name, parameters):
+    assert count_parameters(pcc.models.create(name)) == parameters
+
+
+def test_summary_is_the_articles_layer_table(capsys):
+    network = pcc.models.create("aistudio_coordconv")
+    with paddle.utils.unique_name.guard():
+        totals = paddle.summary(network, (64, 3, 32, 32))
+    printed = capsys.readouterr().out
+    assert totals == {"total_params": 160_065, "trainable_params": 160_065}
+    rows = []
+    for line in printed.splitlines():
+        if "[[" in line:
+            name, rest = line.split(maxsplit=1)
+            output, parameters = rest.rsplit("]]", 1)[1].rsplit(maxsplit=1)
+            rows.append((name.rsplit("-", 1)[0], output.strip(), parameters))
+    assert rows == [
+        ("Conv2D", "[64, 32, 32, 32]", "896"),
+        ("Conv2D", "[64, 64, 15, 15]", "18,496"),
+        ("Conv2D", "[64, 64, 7, 7]", "36,928"),
+        ("Conv2D", "[64, 64, 4, 4]", "38,080"),
+        ("CoordConv", "[64, 64, 4, 4]", "0"),
+        ("Flatten", "[64, 1024]", "0"),
+        ("Linear", "[64, 64]", "65,600"),
+        ("Linear", "[64, 1]", "65"),
+    ]
+
+
+class ConcatThenConv(nn.Layer):
+    """A CoordConv as the article, and most code, writes it."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2D(66, 64, 3, stride=2, padding=1)
+
+    def forward(self, x):
+        n, _, h, w = x.shape
+        ramp_x = (paddle.arange(w, dtype="float32") * 2 / (w - 1) - 1).reshape([1, 1, 1, w]).expand([n, 1, h, w])
+        ramp_y = (paddle.arange(h, dtype="float32") * 2 / (h - 1) - 1).reshape([1, 1, h, 1]).expand([n, 1, h, w])
+        return self.conv(paddle.concat([x, ramp_x, ramp_y], axis=1))
+
+
+class ArticleNet(nn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2D(3, 32, 3, padding=1), nn.Conv2D(32, 64, 3, stride=2)
+        self.conv3, self.conv4 = nn.Conv2D(64, 64, 3, stride=2), ConcatThenConv()
+        self.linear1, self.linear2 = nn.Linear(1024, 64), nn.Linear(64, 1)
+
+    def forward(self, x):
+        for layer in (self.conv1, self.conv2, self.conv3, self.conv4):
+            x = F.relu(layer(x))
+        return self.linear2(F.relu(self.linear1(x.flatten(1))))
+
+
+def test_a_state_dict_of_the_articles_code_loads_unchanged():
+    article, ours = ArticleNet(), pcc.models.create("aistudio_coordconv")
+    assert set(article.state_dict()) == set(ours.state_dict())
+    missing, unexpected = ours.set_state_dict(article.state_dict())
+    assert not missing
+    assert not unexpected
+    x = paddle.randn([4, 3, 32, 32])
+    expected = article(x)
+    assert ((ours(x) - expected).abs().max() / expected.abs().max()).item() <= 1e-5
+
+
+@pytest.mark.parametrize("name", pcc.models.list_models())
+def test_every_model_takes_its_input_and_learns(name):
+    network = pcc.models.create(name, num_classes=3)
+    network(paddle.randn([2, *network.input_shape])).sum().backward()
+    assert all(p.grad is not None for p in network.parameters())
+
+
+def test_options_reach_the_layer():
+    network = pcc.models.create("aistudio_coordconv", with_r=True)
+    assert count_parameters(network) == 160_065 + 64 * 9
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("aistudio_cordconv", {}, "did you mean 'aistudio_coordconv'"),
+        ("resnet", {}, "there is no model 'resnet'. The models are aistudio_conv"),
+        ("aistudio_conv", {"coords": "paddle"}, "has no option 'coords'"),
+        ("aistudio_coordconv", {"num_class": 3}, "did you mean 'num_classes'"),
+        ("aistudio_coordconv", {"coords": "padle"}, "did you mean 'paddle'"),
+    ],
+)
+def test_wrong_names_and_options(name, options, words):
+    with pytest.raises(UserError, match=words):
+        pcc.models.create(name, **options)

@@ -1,0 +1,88 @@
+"""The house: imports go downward only, the layer's two files stand alone, serving needs no network."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "ppcoordconv"
+# What each room may import, besides itself.
+BELOW = {
+    "errors": set(),
+    "progress": set(),
+    "registry": {"errors"},
+    "files": {"errors"},
+    "device": {"errors"},
+    "decoding": set(),
+    "pictures": set(),
+    "figures": {"files"},
+    "config": {"errors", "registry"},
+    "coords": set(),
+    "layers": {"coords"},
+    "models": {"coords", "layers", "registry"},
+    "data": {"errors", "registry"},
+    "tasks": {"config", "data", "decoding", "errors", "models", "pictures", "registry"},
+    "engine": {"config", "errors", "files", "progress"},
+    "deploy": {"data", "decoding", "device", "errors", "files", "pictures", "progress"},
+}
+
+
+def rooms_imported(path: Path) -> set:
+    """The rooms that a module imports when it runs; what is imported for type checkers alone doesn't count."""
+    depth = len(path.relative_to(PACKAGE).parts)
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            node.body = []
+    rooms = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level == depth:
+            rooms |= {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
+        assert not (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ppcoordconv"))
+    return rooms
+
+
+def test_every_room_is_known():
+    rooms = {path.stem for path in PACKAGE.iterdir() if path.name != "__init__.py" and path.name != "__pycache__"}
+    assert rooms == set(BELOW)
+
+
+@pytest.mark.parametrize("room", BELOW)
+def test_imports_go_downward(room):
+    files = [PACKAGE / f"{room}.py"] if (PACKAGE / f"{room}.py").exists() else sorted((PACKAGE / room).rglob("*.py"))
+    for path in files:
+        assert rooms_imported(path) - {room} <= BELOW[room], path
+
+
+@pytest.mark.parametrize("name", ["coords", "layers"])
+def test_the_layers_need_paddle_alone(name):
+    tree = ast.parse((PACKAGE / f"{name}.py").read_text())
+    imported = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            imported.add(node.module.split(".")[0])
+        elif isinstance(node, ast.Import):
+            imported |= {alias.name.split(".")[0] for alias in node.names}
+    assert imported <= {"__future__", "dataclasses", "difflib", "numbers", "typing", "paddle"}
+
+
+def test_serving_imports_no_network_and_no_task():
+    code = "import sys, ppcoordconv.deploy.infer; print([m for m in sys.modules if m.startswith('ppcoordconv.')])"
+    printed = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True).stdout
+    assert "ppcoordconv.deploy.predictor" in printed
+    for room in ("models", "tasks", "engine", "config"):
+        assert f"'ppcoordconv.{room}" not in printed
+
+
+def test_zlib_works_after_the_import():
+    code = "import ppcoordconv, zlib; print(zlib.decompress(zlib.compress(b'whole')))"
+    printed = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True).stdout
+    assert printed == "b'whole'\n"
+
+
+def test_without_paddle_the_import_says_what_to_install(tmp_path):
+    code = "import sys; sys.modules['paddle'] = None; import ppcoordconv"
+    run = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True)
+    assert "pip install paddlepaddle (for the CPU) or pip install paddlepaddle-gpu" in run.stderr
