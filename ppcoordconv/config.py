@@ -27,7 +27,7 @@ class NamedConfig(BaseModel):
 
 
 class OptimizerConfig(_Section):
-    """AdamW with a one-cycle learning rate: up to the given rate in the first quarter of the steps, then down to 0."""
+    """AdamW with a one-cycle learning rate: from a 25th up to the given rate in a quarter of the steps, then to 0."""
 
     learning_rate: float = Field(2e-3, gt=0, le=10)
     weight_decay: float = Field(0.01, ge=0, le=1)

@@ -1,7 +1,7 @@
 """The one error for what a user can put right: what was given, what is wrong, what would be right."""
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """A mistake in a config, a path, a file or an argument; its message is one line."""
 
     def __init__(self, message: str) -> None:

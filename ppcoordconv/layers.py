@@ -168,13 +168,13 @@ class CoordConv(nn.Layer):
             _check_ints(self, name, size, lengths=[2], least=1)
         for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
             if channels % groups:
-                raise ValueError(f"CoordConv: {name} takes a multiple of groups={groups}, got {channels}")
+                raise ValueError(f"{_name(self)}: {name} takes a multiple of groups={groups}, got {channels}")
         _check_choice(self, "padding_mode", padding_mode, PADDING_MODES)
         _check_choice(self, "data_format", data_format, DATA_FORMATS[2])
         _check_padding(self, padding, padding_mode)
         _check_flag(self, "with_r", with_r)
         if weight_attr is False:
-            raise ValueError("CoordConv: weight_attr takes None, a ParamAttr, an initializer or a name, got False")
+            raise ValueError(f"{_name(self)}: weight_attr takes None, a ParamAttr, an initializer or a name, got False")
         self._convention = find_coords(coords)
         self._coords = coords
         self._with_r = with_r
@@ -202,8 +202,8 @@ class CoordConv(nn.Layer):
         channels = x.shape[self._data_format.index("C")]
         if channels != self._in_channels:
             raise ValueError(
-                f"CoordConv: in_channels={self._in_channels}, but the input {list(x.shape)} has {channels} channels "
-                f"({self._data_format}); the coordinate channels are not counted"
+                f"{_name(self)}: in_channels={self._in_channels}, but the input {list(x.shape)} has {channels} "
+                f"channels ({self._data_format}); the coordinate channels are not counted"
             )
         _check_same_dtype(self, x, self.conv.weight)
         if self._data_format == "NCHW":

@@ -76,5 +76,7 @@ class Registry:
             raise UserError(f"{self._kind} {name!r} needs the option {missing[0]!r}")
         try:
             return builder(**options)
+        except UserError:
+            raise
         except (TypeError, ValueError) as error:
             raise UserError(f"{self._kind} {name!r}: {error}") from error

@@ -104,7 +104,7 @@ def _report(output: Path, results: Dict[str, List[dict]]) -> None:
     predictions_and_coordinate_weights(title, shown, on_coordinates, ["x", "y"], picture)
     visualdl = Path(sys.executable).with_name("visualdl")
     print(f"\nDigits, predictions and the learnt coordinate weights: {picture.resolve()}")
-    print(f"The training curves: {visualdl} --logdir {output.resolve()}")
+    print(f"The training curves: {visualdl} --disable-telemetry --logdir {output.resolve()}")
 
 
 if __name__ == "__main__":

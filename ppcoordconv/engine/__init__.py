@@ -1,1 +1,1 @@
-"""Training, whatever the task: the loop, weights on disk, logs, the device."""
+"""Training, whatever the task: the loop, weights on disk, logs."""

@@ -42,7 +42,7 @@ def train(task: Task, config: Config, resume: Optional[Path] = None) -> Dict[str
     started = time.monotonic()
     steps = math.ceil(len(task.train_samples(config.seed)) / config.batch_size)
     schedule = paddle.optimizer.lr.OneCycleLR(
-        config.optimizer.learning_rate, total_steps=max(2, config.epochs * steps), phase_pct=0.25
+        config.optimizer.learning_rate, max(2, config.epochs * steps), end_learning_rate=0.0, phase_pct=0.25
     )
     optimizer = paddle.optimizer.AdamW(
         schedule, parameters=task.network.parameters(), weight_decay=config.optimizer.weight_decay
