@@ -18,13 +18,27 @@ except ModuleNotFoundError as error:
     ) from None
 
 from .coords import Coords, coord_grid, list_coords
-from .layers import AddCoords, CoordConv, CoordConv2D
+from .layers import (
+    AddCoords,
+    CoordConv,
+    CoordConv1D,
+    CoordConv1DTranspose,
+    CoordConv2D,
+    CoordConv2DTranspose,
+    CoordConv3D,
+    CoordConv3DTranspose,
+)
 
 __version__ = "0.1.0"
 __all__ = [
     "AddCoords",
     "CoordConv",
+    "CoordConv1D",
+    "CoordConv1DTranspose",
     "CoordConv2D",
+    "CoordConv2DTranspose",
+    "CoordConv3D",
+    "CoordConv3DTranspose",
     "Coords",
     "coord_grid",
     "deploy",

@@ -14,16 +14,72 @@ import paddle
 from paddle import Tensor
 
 
+def _at_least_one(length: Tensor) -> Tensor:
+    """The denominator for an axis that may have one sample."""
+    return length.clip(min=1)
+
+
+# How an index 0 .. n-1 becomes a coordinate. Numerators are exact integers, or halves of them, so that a coordinate is
+# rounded once and the ends of an axis are exact. A sample that is alone is at 0, unless the formula itself puts it
+# elsewhere.
+
+
 def symmetric(index: Tensor, length: Tensor) -> Tensor:
     """``2i/(n-1) - 1``: the first sample at -1, the last at 1, a sample that is alone at 0."""
-    # One division of two exact integers: each coordinate is rounded once, and the two ends are exact.
-    return (2 * index - (length - 1)) / (length - 1).clip(min=1)
+    return (2 * index - (length - 1)) / _at_least_one(length - 1)
+
+
+def quarter(index: Tensor, length: Tensor) -> Tensor:
+    """``i/(2(n-1)) - 1``: from -1 to -0.5; what a lost pair of parentheses makes of ``symmetric``."""
+    return (index - 2 * (length - 1)) / (2 * _at_least_one(length - 1))
+
+
+def half_open(index: Tensor, length: Tensor) -> Tensor:
+    """``2i/n - 1``: from -1 to 1 - 2/n; a sample that is alone at -1."""
+    return (2 * index - length) / length
+
+
+def linspace_from_minus_one(index: Tensor, length: Tensor) -> Tensor:
+    """``linspace(-1, 1, n)``: as ``symmetric``, with a sample that is alone at -1."""
+    span = _at_least_one(length - 1)
+    return (2 * index - span) / span
+
+
+def linspace_from_minus_half(index: Tensor, length: Tensor) -> Tensor:
+    """``linspace(-0.5, 0.5, n)``; a sample that is alone is at -0.5."""
+    return 0.5 * linspace_from_minus_one(index, length)
+
+
+def centred_on_a_sample(index: Tensor, length: Tensor) -> Tensor:
+    """``(i - (n-1)//2) / (n-1)``: the sample in the middle, or before it, is at 0."""
+    return (index - ((length - 1) / 2).floor()) / _at_least_one(length - 1)
+
+
+def from_zero(index: Tensor, length: Tensor) -> Tensor:
+    """``i/n``: from 0 to 1 - 1/n."""
+    return index / length
+
+
+def pixels(index: Tensor, length: Tensor) -> Tensor:
+    """``i``."""
+    return index
 
 
 def distance_from_origin(coordinates: Sequence[Tensor]) -> Tensor:
     """``sqrt(x^2 + y^2 + ...)`` of the coordinate channels."""
     # pow, because sqrt has no form in the graphs that Paddle 3 writes for Paddle 2.
     return sum(c * c for c in coordinates).pow(0.5)
+
+
+def distance_from_half(coordinates: Sequence[Tensor]) -> Tensor:
+    """``sqrt((x - 0.5)^2 + (y - 0.5)^2 + ...)``: a known mistake, kept for the checkpoints that learnt with it."""
+    return distance_from_origin([c - 0.5 for c in coordinates])
+
+
+def distance_over_its_maximum(coordinates: Sequence[Tensor]) -> Tensor:
+    """``sqrt(x^2 + y^2 + ...)``, divided by its maximum over the map; 0 on a map of one sample."""
+    distance = distance_from_origin(coordinates)
+    return distance / distance.max().clip(min=1e-12)
 
 
 @dataclass(frozen=True)
@@ -54,8 +110,34 @@ class Coords:
 
 
 CONVENTIONS: Dict[str, Coords] = {
-    # The article on AI Studio, PaddleDetection 2.0 and 2.1; the paper's, corrected for maps that are not square.
+    # The article on AI Studio; PaddleDetection 2.0 and 2.1.
     "paddle": Coords(),
+    # PaddleDetection since July 2021 (#3744).
+    "paddledet_legacy": Coords(quarter),
+    # The "Coord Conv" blog's add_coord and Coord2d.
+    "half_open": Coords(half_open, x_first=False),
+    # gnouhp/PyTorch-CoordConv.
+    "gnouhp": Coords(half_open),
+    # uber-research/CoordConv, corrected for maps that are not square, as the paper's tutorial has it.
+    "uber": Coords(),
+    # mkocabas/CoordConv-pytorch.
+    "mkocabas": Coords(x_first=False, radius=distance_from_half),
+    # walsvid/CoordConv, 1-D and 2-D.
+    "walsvid": Coords(x_first=False, radius=distance_from_half),
+    # Wizaron/coord-conv-pytorch.
+    "wizaron": Coords(x_first=False, radius=distance_over_its_maximum, before=True),
+    # titu1994/keras-coordconv.
+    "keras": Coords(x_first=False, radius=distance_from_half),
+    # SOLO, SOLOv2, mmdetection.
+    "solo": Coords(linspace_from_minus_one),
+    # MONAI's AddCoordinateChannels.
+    "monai": Coords(linspace_from_minus_half, x_first=False),
+    # plstcharles/thelper since November 2019.
+    "thelper": Coords(centred_on_a_sample),
+    # robomimic.
+    "robomimic": Coords(from_zero, x_first=False),
+    # The description of the layer in the paper's tutorial.
+    "pixel": Coords(pixels),
 }
 
 

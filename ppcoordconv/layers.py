@@ -5,8 +5,9 @@ Imports paddle and nothing else of weight, so that it can be taken along with ``
 
 from __future__ import annotations
 
+import warnings
 from numbers import Integral
-from typing import Any, List, Optional, Sequence, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Type, Union
 
 import paddle
 import paddle.nn.functional as F
@@ -14,6 +15,9 @@ from paddle import Tensor, nn
 from paddle.jit.sot.psdb import in_sot
 
 from .coords import Coords, coord_grid, count_channels, dtype_name, find_coords
+
+# Paddle 3.2 warns at the first split that torch's has other arguments.
+warnings.filterwarnings("ignore", message=r"\nNon compatible API.*torch\.split")
 
 # By the number of spatial axes: channels first, channels last.
 DATA_FORMATS = {1: ("NCL", "NLC"), 2: ("NCHW", "NHWC"), 3: ("NCDHW", "NDHWC")}
@@ -72,40 +76,154 @@ class AddCoords(nn.Layer):
         return f"coords={self._coords!r}, with_r={self._with_r}, data_format={self._data_format!r}"
 
 
-class Conv2D(nn.Conv2D):
-    """The convolution of the concatenation of a feature map and a grid, without the concatenation.
+class _OverGrid:
+    """Makes one of Paddle's convolutions that of the concatenation of a feature map and a grid.
 
-    Convolution is linear: ``conv([x; g]; [Wx; Wg]) = conv(x; Wx) + conv(g; Wg)``. The second term has no batch axis
-    and is convolved in the grid's own precision, float32 for half-precision features, then rounded once. It carries
-    the bias. It has ``nn.Conv2D``'s name because it stands in its place: in summaries, in what matches layers by type.
+    Convolution is linear: ``conv([x; g]; [Wx; Wg]) = conv(x; Wx) + conv(g; Wg)``, so nothing is concatenated. The
+    second term, the offset, has no batch axis. It is convolved in the grid's own precision, float32 for half-precision
+    features, and rounded once; it carries the bias.
     """
 
-    def __init__(self, in_channels: int, *args: Any, grid_channels: int, grid_first: bool, **kwargs: Any) -> None:
-        super().__init__(in_channels + kwargs["groups"] * grid_channels, *args, **kwargs)
+    _function: Callable[..., Tensor]
+    _transposes = False
+    # Of Paddle's layer:
+    weight: Tensor
+    bias: Optional[Tensor]
+    output_padding: Any
+    training: bool
+    _groups: int
+    _stride: Any
+    _padding: Any
+    _padding_mode: str
+    _dilation: Any
+
+    def look_at(self, grid_channels: int, grid_first: bool) -> None:
         self._grid_channels = grid_channels
         self._grid_first = grid_first
+        self._last_offset: Optional[Tuple[Any, Tensor, Optional[Tensor], Tensor]] = None
 
-    def forward(self, x: Tensor, grid: Tensor) -> Tensor:
-        if self._grid_first:
-            w_grid, w_x = self.weight[:, : self._grid_channels], self.weight[:, self._grid_channels :]
-        else:
-            w_x, w_grid = self.weight[:, : -self._grid_channels], self.weight[:, -self._grid_channels :]
+    def forward(self, x: Tensor, grid: Tensor, output_size: Any = None) -> Tensor:
+        w_x, w_grid = self._split_weight()
+        y = self._convolve(x, w_x, None, self._groups, output_size)
         bias = None if self.bias is None else self.bias.astype(grid.dtype)
+        offset = self._offset(grid, w_grid.astype(grid.dtype), bias, output_size)
+        return _add_to_each(y, offset.astype(y.dtype))
+
+    def _split_weight(self) -> Tuple[Tensor, Tensor]:
+        """The weight on the features, and that on the grid: for one group, since every group sees the whole grid."""
+        weight, d, axis = self.weight, self._grid_channels, 1
+        if self._transposes:
+            # [groups * (in / groups + d), out / groups, *kernel] -> [groups, in / groups + d, out / groups, *kernel]
+            weight = weight.reshape([self._groups, -1] + list(weight.shape[1:]))
+        features = weight.shape[axis] - d
+        if self._grid_first:
+            w_grid, w_x = paddle.split(weight, [d, features], axis=axis)
+        else:
+            w_x, w_grid = paddle.split(weight, [features, d], axis=axis)
+        if self._transposes:
+            w_x = w_x.reshape([-1] + list(w_x.shape[2:]))
+            # [groups, d, out / groups, *kernel] -> [d, out, *kernel]
+            w_grid = w_grid.transpose([1, 0] + list(range(2, w_grid.ndim))).reshape([d, -1] + list(w_grid.shape[3:]))
+        return w_x, w_grid
+
+    def _offset(self, grid: Tensor, w_grid: Tensor, bias: Optional[Tensor], output_size: Any) -> Tensor:
+        if self.training or paddle.is_grad_enabled() or not _is_eager_on_cpu(grid):
+            return self._convolve_grid(grid, w_grid, bias, output_size)
+        # On a GPU to compare would cost more than to convolve, since the host would wait for it. The weights are
+        # compared by value, because most of Paddle's ways to change them leave no other trace.
+        key, last = (tuple(grid.shape), str(grid.dtype), str(output_size)), self._last_offset
+        if last is None or last[0] != key or not _are_equal(last[1], w_grid) or not _are_equal(last[2], bias):
+            offset = self._convolve_grid(grid, w_grid, bias, output_size)
+            last = self._last_offset = (key, w_grid, None if bias is None else bias.clone(), offset)
+        return last[3]
+
+    def _convolve_grid(self, grid: Tensor, w_grid: Tensor, bias: Optional[Tensor], output_size: Any) -> Tensor:
         with paddle.amp.auto_cast(enable=False):
-            # Every group sees the whole grid, so the grid's own convolution has one group.
-            offset = self._convolve(grid, w_grid.astype(grid.dtype), bias, groups=1)
-        y = self._convolve(x, w_x, None, self._groups)
-        return y + offset.astype(y.dtype).expand([_shape(x)[0], -1, -1, -1])
+            return self._convolve(grid, w_grid, bias, 1, output_size)
 
-    def _convolve(self, x: Tensor, weight: Tensor, bias: Optional[Tensor], groups: int) -> Tensor:
-        padding = self._padding
-        if self._padding_mode != "zeros":
-            x = F.pad(x, [padding] * 4, mode=self._padding_mode)
-            padding = 0
-        return F.conv2d(x, weight, bias, self._stride, padding, self._dilation, groups)
+    def _convolve(self, x: Tensor, weight: Tensor, bias: Optional[Tensor], groups: int, output_size: Any) -> Tensor:
+        options = {"stride": self._stride, "padding": self._padding, "dilation": self._dilation, "groups": groups}
+        if self._transposes:
+            options["output_padding"] = self.output_padding if output_size is None else 0
+            options["output_size"] = output_size
+        elif self._padding_mode != "zeros":
+            sides = [self._padding] * (2 * (x.ndim - 2))
+            x = F.pad(x, sides, mode=self._padding_mode, data_format=DATA_FORMATS[x.ndim - 2][0])
+            options["padding"] = 0
+        return self._function(x, weight, bias, **options)
 
 
-class CoordConv(nn.Layer):
+# They have the names of Paddle's own, in whose place they stand: in summaries, in what matches layers by type.
+
+
+class Conv1D(_OverGrid, nn.Conv1D):
+    _function = staticmethod(F.conv1d)
+
+
+class Conv2D(_OverGrid, nn.Conv2D):
+    _function = staticmethod(F.conv2d)
+
+
+class Conv3D(_OverGrid, nn.Conv3D):
+    _function = staticmethod(F.conv3d)
+
+
+class Conv1DTranspose(_OverGrid, nn.Conv1DTranspose):
+    _function, _transposes = staticmethod(F.conv1d_transpose), True
+
+
+class Conv2DTranspose(_OverGrid, nn.Conv2DTranspose):
+    _function, _transposes = staticmethod(F.conv2d_transpose), True
+
+
+class Conv3DTranspose(_OverGrid, nn.Conv3DTranspose):
+    _function, _transposes = staticmethod(F.conv3d_transpose), True
+
+
+class _CoordConv(nn.Layer):
+    """What the six layers share: the checks, the grid, the convolution over it."""
+
+    _convolution: Type[Any]
+
+    def __init__(self, *, coords: Any, with_r: Any, padding: Any, data_format: Any, **arguments: Any) -> None:
+        super().__init__()
+        axes = int(self._convolution.__name__[4])
+        _check_convolution(self, axes, padding=padding, data_format=data_format, **arguments)
+        _check_flag(self, "with_r", with_r)
+        self._convention = find_coords(coords)
+        self._coords = coords
+        self._with_r = with_r
+        self._in_channels = arguments.pop("in_channels")
+        self._data_format = data_format
+        if data_format.endswith("C") and _is_pairs(padding):
+            padding = [padding[0], padding[-1], *padding[1:-1]]
+        d = count_channels(axes, with_r)
+        self.conv = self._convolution(self._in_channels + arguments["groups"] * d, padding=padding, **arguments)
+        self.conv.look_at(d, self._convention.before)
+
+    def forward(self, x: Tensor, output_size: Any = None) -> Tensor:
+        _check_input(self, x, [len(self._data_format)])
+        channels = x.shape[self._data_format.index("C")]
+        if channels != self._in_channels:
+            raise ValueError(
+                f"{_name(self)}: in_channels={self._in_channels}, but the input {list(x.shape)} has {channels} "
+                f"channels ({self._data_format}); the coordinate channels are not counted"
+            )
+        _check_same_dtype(self, x, self.conv.weight)
+        if self._data_format.endswith("C"):
+            # Convolved channels first: under oneDNN, Paddle mixes up the axes of NHWC maps that are not features.
+            return _channels_last(self._forward(_channels_first(x), output_size))
+        return self._forward(x, output_size)
+
+    def _forward(self, x: Tensor, output_size: Any) -> Tensor:
+        grid = _grid_for(x, self._convention, self._with_r)
+        return self.conv(x, grid) if output_size is None else self.conv(x, grid, output_size)
+
+    def extra_repr(self) -> str:
+        return f"coords={self._coords!r}, with_r={self._with_r}, data_format={self._data_format!r}"
+
+
+class CoordConv(_CoordConv):
     """A 2-D convolution that also sees where it is (Liu et al. 2018, arXiv:1807.03247).
 
     Equal to ``nn.Conv2D`` on the concatenation of the input and its coordinate channels. The positional arguments are
@@ -144,6 +262,8 @@ class CoordConv(nn.Layer):
         {'conv.weight': (32, 18, 3, 3), 'conv.bias': (32,)}
     """
 
+    _convolution = Conv2D
+
     def __init__(
         self,
         in_channels: int,
@@ -161,71 +281,237 @@ class CoordConv(nn.Layer):
         coords: Union[str, Coords] = "paddle",
         with_r: bool = False,
     ) -> None:
-        super().__init__()
-        for name, count in (("in_channels", in_channels), ("out_channels", out_channels), ("groups", groups)):
-            _check_ints(self, name, count, lengths=[], least=1)
-        for name, size in (("kernel_size", kernel_size), ("stride", stride), ("dilation", dilation)):
-            _check_ints(self, name, size, lengths=[2], least=1)
-        for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
-            if channels % groups:
-                raise ValueError(f"{_name(self)}: {name} takes a multiple of groups={groups}, got {channels}")
-        _check_choice(self, "padding_mode", padding_mode, PADDING_MODES)
-        _check_choice(self, "data_format", data_format, DATA_FORMATS[2])
-        _check_padding(self, padding, padding_mode)
-        _check_flag(self, "with_r", with_r)
-        if weight_attr is False:
-            raise ValueError(f"{_name(self)}: weight_attr takes None, a ParamAttr, an initializer or a name, got False")
-        self._convention = find_coords(coords)
-        self._coords = coords
-        self._with_r = with_r
-        self._in_channels = in_channels
-        self._data_format = data_format
-        if data_format == "NHWC" and isinstance(padding, (list, tuple)) and _is_pairs(padding):
-            padding = [padding[0], padding[-1], *padding[1:-1]]
-        self.conv = Conv2D(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride=stride,
-            padding=padding,
-            dilation=dilation,
-            groups=groups,
-            padding_mode=padding_mode,
-            weight_attr=weight_attr,
-            bias_attr=bias_attr,
-            grid_channels=count_channels(2, with_r),
-            grid_first=self._convention.before,
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        _check_input(self, x, [4])
-        channels = x.shape[self._data_format.index("C")]
-        if channels != self._in_channels:
-            raise ValueError(
-                f"{_name(self)}: in_channels={self._in_channels}, but the input {list(x.shape)} has {channels} "
-                f"channels ({self._data_format}); the coordinate channels are not counted"
-            )
-        _check_same_dtype(self, x, self.conv.weight)
-        if self._data_format == "NCHW":
-            return self.conv(x, _grid_for(x, self._convention, self._with_r))
-        # Convolved channels first: under oneDNN, Paddle mixes up the axes of NHWC maps that are not features.
-        x = _channels_first(x)
-        return _channels_last(self.conv(x, _grid_for(x, self._convention, self._with_r)))
-
-    def extra_repr(self) -> str:
-        return f"coords={self._coords!r}, with_r={self._with_r}, data_format={self._data_format!r}"
+        super().__init__(**_arguments(locals()))
 
 
 CoordConv2D = CoordConv
 
 
+class CoordConv1D(_CoordConv):
+    """A 1-D convolution that also sees where it is; beside ``nn.Conv1D`` what ``CoordConv`` is beside ``nn.Conv2D``.
+
+    Shape:
+        - input: ``[N, in_channels, L]`` (``[N, L, in_channels]`` for "NLC"), floating.
+        - output: ``nn.Conv1D``'s.
+        - ``conv.weight``: ``[out_channels, in_channels / groups + d, kernel_size]``, d being 1, or 2 with the radius.
+    """
+
+    _convolution = Conv1D
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: IntOrInts,
+        stride: IntOrInts = 1,
+        padding: Padding = 0,
+        dilation: IntOrInts = 1,
+        groups: int = 1,
+        padding_mode: str = "zeros",
+        weight_attr: Any = None,
+        bias_attr: Any = None,
+        data_format: str = "NCL",
+        *,
+        coords: Union[str, Coords] = "paddle",
+        with_r: bool = False,
+    ) -> None:
+        super().__init__(**_arguments(locals()))
+
+
+class CoordConv3D(_CoordConv):
+    """A 3-D convolution that also sees where it is; beside ``nn.Conv3D`` what ``CoordConv`` is beside ``nn.Conv2D``.
+
+    Shape:
+        - input: ``[N, in_channels, D, H, W]`` (``[N, D, H, W, in_channels]`` for "NDHWC"), floating.
+        - output: ``nn.Conv3D``'s.
+        - ``conv.weight``: ``[out_channels, in_channels / groups + d, *kernel_size]``, d being 3, or 4 with the radius.
+    """
+
+    _convolution = Conv3D
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: IntOrInts,
+        stride: IntOrInts = 1,
+        padding: Padding = 0,
+        dilation: IntOrInts = 1,
+        groups: int = 1,
+        padding_mode: str = "zeros",
+        weight_attr: Any = None,
+        bias_attr: Any = None,
+        data_format: str = "NCDHW",
+        *,
+        coords: Union[str, Coords] = "paddle",
+        with_r: bool = False,
+    ) -> None:
+        super().__init__(**_arguments(locals()))
+
+
+class CoordConv1DTranspose(_CoordConv):
+    """A transposed 1-D convolution that also sees where it is; the arguments are ``nn.Conv1DTranspose``'s.
+
+    Shape:
+        - input: ``[N, in_channels, L]`` (``[N, L, in_channels]`` for "NLC"), floating; ``output_size`` as Paddle's.
+        - output: ``nn.Conv1DTranspose``'s.
+        - ``conv.weight``: ``[in_channels + groups * d, out_channels / groups, kernel_size]``.
+    """
+
+    _convolution = Conv1DTranspose
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: IntOrInts,
+        stride: IntOrInts = 1,
+        padding: Padding = 0,
+        output_padding: IntOrInts = 0,
+        groups: int = 1,
+        dilation: IntOrInts = 1,
+        weight_attr: Any = None,
+        bias_attr: Any = None,
+        data_format: str = "NCL",
+        *,
+        coords: Union[str, Coords] = "paddle",
+        with_r: bool = False,
+    ) -> None:
+        super().__init__(**_arguments(locals()))
+
+
+class CoordConv2DTranspose(_CoordConv):
+    """A transposed 2-D convolution that also sees where it is; the arguments are ``nn.Conv2DTranspose``'s.
+
+    Equal to ``nn.Conv2DTranspose`` on the concatenation of the input and its coordinate channels.
+
+    Shape:
+        - input: ``[N, in_channels, H, W]`` (``[N, H, W, in_channels]`` for "NHWC"), floating; ``output_size`` as
+          Paddle's.
+        - output: ``nn.Conv2DTranspose``'s.
+        - ``conv.weight``: ``[in_channels + groups * d, out_channels / groups, *kernel_size]``, d being 2, or 3 with the
+          radius.
+
+    Examples:
+        >>> import paddle, ppcoordconv as pcc
+        >>> layer = pcc.CoordConv2DTranspose(16, 8, 2, stride=2)
+        >>> tuple(layer(paddle.zeros([4, 16, 5, 7])).shape)
+        (4, 8, 10, 14)
+    """
+
+    _convolution = Conv2DTranspose
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: IntOrInts,
+        stride: IntOrInts = 1,
+        padding: Padding = 0,
+        output_padding: IntOrInts = 0,
+        dilation: IntOrInts = 1,
+        groups: int = 1,
+        weight_attr: Any = None,
+        bias_attr: Any = None,
+        data_format: str = "NCHW",
+        *,
+        coords: Union[str, Coords] = "paddle",
+        with_r: bool = False,
+    ) -> None:
+        super().__init__(**_arguments(locals()))
+
+
+class CoordConv3DTranspose(_CoordConv):
+    """A transposed 3-D convolution that also sees where it is; the arguments are ``nn.Conv3DTranspose``'s.
+
+    Shape:
+        - input: ``[N, in_channels, D, H, W]`` (``[N, D, H, W, in_channels]`` for "NDHWC"), floating; ``output_size`` as
+          Paddle's.
+        - output: ``nn.Conv3DTranspose``'s.
+        - ``conv.weight``: ``[in_channels + groups * d, out_channels / groups, *kernel_size]``.
+    """
+
+    _convolution = Conv3DTranspose
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: IntOrInts,
+        stride: IntOrInts = 1,
+        padding: Padding = 0,
+        output_padding: IntOrInts = 0,
+        dilation: IntOrInts = 1,
+        groups: int = 1,
+        weight_attr: Any = None,
+        bias_attr: Any = None,
+        data_format: str = "NCDHW",
+        *,
+        coords: Union[str, Coords] = "paddle",
+        with_r: bool = False,
+    ) -> None:
+        super().__init__(**_arguments(locals()))
+
+
+def _arguments(scope: Dict[str, Any]) -> Dict[str, Any]:
+    """A constructor's arguments, from its ``locals()``."""
+    return {name: value for name, value in scope.items() if name not in ("self", "__class__")}
+
+
+@paddle.jit.not_to_static
+def _is_eager() -> bool:
+    # While bytecode is traced, Paddle can't be asked where a tensor is: some versions crash.
+    return paddle.in_dynamic_mode() and not in_sot()
+
+
+@paddle.jit.not_to_static
+def _is_eager_on_cpu(x: Tensor) -> bool:
+    return _is_eager() and x.place.is_cpu_place()
+
+
+@paddle.jit.not_to_static
 def _grid_for(x: Tensor, convention: Coords, with_r: bool) -> Tensor:
     """The grid of a feature map ``[N, C, *spatial]``, in its place; in float64 for float64, in float32 for the rest."""
-    grid = coord_grid(_shape(x)[2:], convention, with_r, DOUBLE if dtype_name(x.dtype) == DOUBLE else SINGLE)
-    # A graph has one place; and to ask for it while bytecode is traced crashes Paddle.
-    if paddle.in_dynamic_mode() and not in_sot() and not grid.place._equals(x.place):
-        grid = paddle.to_tensor(grid, place=x.place)
-    return grid
+    dtype = DOUBLE if dtype_name(x.dtype) == DOUBLE else SINGLE
+    if _is_eager():
+        return _grid_in_place(tuple(x.shape[2:]), convention, with_r, dtype, str(x.place), x)
+    return coord_grid(_shape(x)[2:], convention, with_r, dtype)
+
+
+_GRIDS: Dict[Any, Tensor] = {}
+_MOST_GRIDS = 32
+
+
+def _grid_in_place(shape: Any, convention: Coords, with_r: bool, dtype: str, place: str, x: Tensor) -> Tensor:
+    """The grids of the last few shapes are kept: they are constants, and small beside a batch of features."""
+    key = (shape, convention, with_r, dtype, place)
+    if key not in _GRIDS:
+        grid = coord_grid(shape, convention, with_r, dtype)
+        if len(_GRIDS) >= _MOST_GRIDS:
+            _GRIDS.clear()
+        _GRIDS[key] = grid if str(grid.place) == place else paddle.to_tensor(grid, place=x.place)
+    return _GRIDS[key]
+
+
+@paddle.jit.not_to_static
+def _add_to_each(y: Tensor, offset: Tensor) -> Tensor:
+    """``[N, ...]`` plus ``[1, ...]``, in the form that is fast where it runs.
+
+    On a CPU, Paddle's broadcast add and the sum over the batch in its gradient take many times what a matrix product
+    with a column of ones takes; in exported graphs, oneDNN wants both of one shape. A GPU broadcasts for nothing.
+    """
+    if _is_eager_on_cpu(y):
+        ones = paddle.ones([y.shape[0], 1], offset.dtype)
+        return y.add_(paddle.matmul(ones, offset.reshape([1, -1])).reshape(y.shape))
+    if _is_eager():
+        return y + offset
+    return y + offset.expand([_shape(y)[0]] + [-1] * (y.ndim - 1))
+
+
+def _are_equal(a: Optional[Tensor], b: Optional[Tensor]) -> bool:
+    if a is None or b is None:
+        return a is b
+    return a.shape == b.shape and bool((a == b).all())
 
 
 def _channels_first(x: Tensor) -> Tensor:
@@ -242,6 +528,42 @@ def _shape(x: Tensor) -> List[Any]:
     return [length if length >= 0 else paddle.shape(x)[axis] for axis, length in enumerate(x.shape)]
 
 
+def _check_convolution(
+    layer: nn.Layer,
+    axes: int,
+    *,
+    in_channels: Any,
+    out_channels: Any,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: Any,
+    weight_attr: Any,
+    bias_attr: Any,
+    data_format: Any,
+    padding_mode: Any = "zeros",
+    output_padding: Any = 0,
+) -> None:
+    for name, count in (("in_channels", in_channels), ("out_channels", out_channels), ("groups", groups)):
+        _check_ints(layer, name, count, lengths=[], least=1)
+    for name, size in (("kernel_size", kernel_size), ("stride", stride), ("dilation", dilation)):
+        _check_ints(layer, name, size, lengths=[axes], least=1)
+    for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
+        if channels % groups:
+            raise ValueError(f"{_name(layer)}: {name} takes a multiple of groups={groups}, got {channels}")
+    _check_ints(layer, "output_padding", output_padding, lengths=[axes], least=0)
+    _check_choice(layer, "padding_mode", padding_mode, PADDING_MODES)
+    _check_choice(layer, "data_format", data_format, DATA_FORMATS[axes])
+    _check_padding(layer, axes, padding, padding_mode)
+    for name, attr in (("weight_attr", weight_attr), ("bias_attr", bias_attr)):
+        takes = "None, a ParamAttr, an initializer or a name" + (", or False" if name == "bias_attr" else "")
+        if attr is False and name == "weight_attr":
+            raise ValueError(f"{_name(layer)}: {name} takes {takes}, got False")
+        if attr is not None and not isinstance(attr, (bool, str, paddle.ParamAttr, nn.initializer.Initializer)):
+            raise TypeError(f"{_name(layer)}: {name} takes {takes}, got {attr!r}")
+
+
 def _check_ints(layer: nn.Layer, name: str, value: Any, lengths: List[int], least: int) -> None:
     """An int, or a list of as many ints as ``lengths`` allows, none below ``least``."""
     several = isinstance(value, (list, tuple))
@@ -255,16 +577,16 @@ def _check_ints(layer: nn.Layer, name: str, value: Any, lengths: List[int], leas
         raise (ValueError if lengths else TypeError)(f"{_name(layer)}: {name} takes {takes}, got {value!r}")
 
 
-def _check_padding(layer: nn.Layer, padding: Any, padding_mode: str) -> None:
+def _check_padding(layer: nn.Layer, axes: int, padding: Any, padding_mode: str) -> None:
     if padding_mode != "zeros":
         _check_ints(layer, "padding", padding, lengths=[], least=0)
     elif isinstance(padding, str):
         _check_choice(layer, "padding", padding.upper(), ["SAME", "VALID"])
-    elif _is_pairs(padding) and len(padding) == 4:
+    elif _is_pairs(padding) and len(padding) == axes + 2:
         for pair in padding:
             _check_ints(layer, "padding", pair, lengths=[2], least=0)
     else:
-        _check_ints(layer, "padding", padding, lengths=[2, 4], least=0)
+        _check_ints(layer, "padding", padding, lengths=[axes, 2 * axes], least=0)
 
 
 def _is_pairs(padding: Any) -> bool:

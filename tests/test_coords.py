@@ -11,19 +11,63 @@ import ppcoordconv as pcc
 LENGTHS = st.integers(1, 40)
 
 
-def formula(index: np.ndarray, n: int) -> np.ndarray:
-    return 2 * index / (n - 1) - 1 if n > 1 else np.zeros(1)
+def linspace(low, high):
+    return lambda i, n: np.linspace(low, high, n)
 
 
-@given(st.lists(LENGTHS, min_size=1, max_size=3), st.booleans())
-def test_paddle_convention_is_its_formula(shape, with_r):
-    grid = pcc.coord_grid(shape, "paddle", with_r).numpy()
-    lines = [formula(np.arange(n, dtype=np.float64), n) for n in shape]
-    expected = list(np.meshgrid(*lines, indexing="ij"))[::-1]  # x is the last axis
+def hypot(channels):
+    return np.sqrt(sum(c**2 for c in channels))
+
+
+def over_maximum(channels):
+    r = hypot(channels)
+    return r / r.max() if r.max() else r
+
+
+# The formulas as the implementations' users know them: (index -> coordinate, its value on an axis of length 1, whether
+# x comes first, the radius, whether the channels go before the features).
+FORMULAS = {
+    "paddle": (lambda i, n: i / (n - 1) * 2 - 1, 0, True, hypot, False),
+    "paddledet_legacy": (lambda i, n: i / ((n - 1) * 2.0) - 1, 0, True, hypot, False),
+    "half_open": (lambda i, n: 2 * i / n - 1, -1, False, hypot, False),
+    "gnouhp": (lambda i, n: 2 * i / n - 1, -1, True, hypot, False),
+    "uber": (lambda i, n: i / (n - 1) * 2 - 1, 0, True, hypot, False),
+    "mkocabas": (lambda i, n: i / (n - 1) * 2 - 1, 0, False, lambda c: hypot([a - 0.5 for a in c]), False),
+    "walsvid": (lambda i, n: i / (n - 1) * 2 - 1, 0, False, lambda c: hypot([a - 0.5 for a in c]), False),
+    "wizaron": (lambda i, n: i / (n - 1) * 2 - 1, 0, False, over_maximum, True),
+    "keras": (lambda i, n: i / (n - 1) * 2 - 1, 0, False, lambda c: hypot([a - 0.5 for a in c]), False),
+    "solo": (linspace(-1, 1), -1, True, hypot, False),
+    "monai": (linspace(-0.5, 0.5), -0.5, False, hypot, False),
+    "thelper": (lambda i, n: (i - (n - 1) // 2) / (n - 1), 0, True, hypot, False),
+    "robomimic": (lambda i, n: i / n, 0, False, hypot, False),
+    "pixel": (lambda i, n: i, 0, True, hypot, False),
+}
+
+
+def test_every_convention_has_its_formula_here():
+    assert list(FORMULAS) == pcc.list_coords()
+
+
+@pytest.mark.parametrize("coords", FORMULAS)
+@given(shape=st.lists(LENGTHS, min_size=1, max_size=3), with_r=st.booleans())
+def test_a_convention_is_its_formula(coords, shape, with_r):
+    coordinate, alone, x_first, radius, before = FORMULAS[coords]
+    lines = [coordinate(np.arange(n, dtype=np.float64), n) if n > 1 else np.array([alone]) for n in shape]
+    expected = list(np.meshgrid(*lines, indexing="ij"))
+    expected = expected[::-1] if x_first else expected  # x is the last axis
     if with_r:
-        expected.append(np.sqrt(sum(c**2 for c in expected)))
+        expected.append(radius(expected))
+    grid = pcc.coord_grid(shape, coords, with_r).numpy()
     assert grid.shape == (1, len(expected), *shape)
-    np.testing.assert_allclose(grid[0], expected, rtol=2e-7, atol=1e-7)
+    np.testing.assert_allclose(grid[0], expected, rtol=3e-7, atol=1e-7)
+    assert pcc.coords.find_coords(coords).before is before
+
+
+def test_the_blogs_own_figures():
+    """The "Coord Conv" blog prints its channels for a 320x320 map at three places."""
+    row, col = pcc.coord_grid([320, 320], "half_open")[0].numpy()
+    for place, expected in {(0, 0): (-1, -1), (0, -1): (-1, 0.99375), (160, 106): (0, -0.3375)}.items():
+        assert (row[place], col[place]) == pytest.approx(expected)
 
 
 def test_x_runs_along_the_width_and_y_along_the_height():

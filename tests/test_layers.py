@@ -19,23 +19,52 @@ from ppcoordconv import layers
 BEFORE = pcc.Coords(before=True)
 
 
-def concatenated(layer, x, data_format, groups, coords, with_r, **options):
+FAMILY = {
+    "CoordConv1D": (pcc.CoordConv1D, 1, F.conv1d),
+    "CoordConv2D": (pcc.CoordConv2D, 2, F.conv2d),
+    "CoordConv3D": (pcc.CoordConv3D, 3, F.conv3d),
+    "CoordConv1DTranspose": (pcc.CoordConv1DTranspose, 1, F.conv1d_transpose),
+    "CoordConv2DTranspose": (pcc.CoordConv2DTranspose, 2, F.conv2d_transpose),
+    "CoordConv3DTranspose": (pcc.CoordConv3DTranspose, 3, F.conv3d_transpose),
+}
+
+
+def to_channels_first(x):
+    return x.transpose([0, x.ndim - 1, *range(1, x.ndim - 1)])
+
+
+def to_channels_last(x):
+    return x.transpose([0, *range(2, x.ndim), 1])
+
+
+def concatenated(layer, x, function, configuration, output_size=None):
     """The same convolution written out: every group's features followed (or led) by the grid."""
-    if data_format == "NHWC":
-        x = x.transpose([0, 3, 1, 2])
-    grid = pcc.coord_grid(x.shape[2:], coords, with_r, x.dtype).expand([x.shape[0], -1, -1, -1])
+    data_format, groups, coords = (configuration[key] for key in ("data_format", "groups", "coords"))
+    x = to_channels_first(x) if data_format.endswith("C") else x
+    grid = pcc.coord_grid(list(x.shape[2:]), coords, configuration["with_r"], x.dtype)
+    grid = grid.expand([x.shape[0]] + [-1] * (x.ndim - 1))
     parts = []
     for features in x.split(groups, axis=1):
         parts += [grid, features] if layer.conv._grid_first else [features, grid]
     x = paddle.concat(parts, axis=1)
+    options = {key: configuration[key] for key in ("stride", "padding", "dilation", "groups")}
     padding = options["padding"]
-    if options["padding_mode"] != "zeros":
-        x = F.pad(x, [padding] * 4, mode=options["padding_mode"])
-        padding = 0
+    if configuration.get("padding_mode", "zeros") != "zeros":
+        x = F.pad(x, [padding] * (2 * (x.ndim - 2)), mode=configuration["padding_mode"], data_format=FIRST[x.ndim])
+        options["padding"] = 0
     elif isinstance(padding, list) and isinstance(padding[0], list):
-        padding = [n for pair in padding if pair != [0, 0] for n in pair] or 0
-    y = F.conv2d(x, layer.conv.weight, layer.conv.bias, options["stride"], padding, options["dilation"], groups)
-    return y.transpose([0, 2, 3, 1]) if data_format == "NHWC" else y
+        channel = 1 if data_format == FIRST[x.ndim] else x.ndim - 1
+        options["padding"] = [n for axis, pair in enumerate(padding) if axis not in (0, channel) for n in pair]
+    if output_size is not None:
+        options["output_size"] = output_size
+    elif "output_padding" in configuration:
+        options["output_padding"] = configuration["output_padding"]
+    y = function(x, layer.conv.weight, layer.conv.bias, **options)
+    return to_channels_last(y) if data_format.endswith("C") else y
+
+
+FIRST = {3: "NCL", 4: "NCHW", 5: "NCDHW"}
+LAST = {3: "NLC", 4: "NHWC", 5: "NDHWC"}
 
 
 def forward_and_gradients(function, x, parameters):
@@ -55,56 +84,161 @@ def assert_same(got, expected, tolerance):
         assert np.abs(a - b).max() <= tolerance * np.abs(b).max()
 
 
-SIZES = st.one_of(st.integers(1, 3), st.lists(st.integers(1, 3), min_size=2, max_size=2))
-ZERO_PADDINGS = st.one_of(
-    st.integers(0, 3),
-    st.lists(st.integers(0, 3), min_size=2, max_size=2),
-    st.lists(st.integers(0, 3), min_size=4, max_size=4),
-    st.lists(st.integers(1, 3), min_size=4, max_size=4).map(lambda p: [[0, 0], [0, 0], p[:2], p[2:]]),
-    st.sampled_from(["SAME", "VALID", "same"]),
-)
+def sizes(axes, least, most):
+    return st.one_of(st.integers(least, most), st.lists(st.integers(least, most), min_size=axes, max_size=axes))
+
+
+def zero_paddings(axes, data_format):
+    def pairs(sides):
+        spatial = [sides[2 * a : 2 * a + 2] for a in range(axes)]
+        return [[0, 0], *spatial, [0, 0]] if data_format.endswith("C") else [[0, 0], [0, 0], *spatial]
+
+    sides = st.lists(st.integers(0, 2), min_size=2 * axes, max_size=2 * axes)
+    return st.one_of(sizes(axes, 0, 2), sides, sides.map(pairs), st.sampled_from(["SAME", "VALID", "same"]))
 
 
 @st.composite
-def configurations(draw):
+def configurations(draw, name):
+    _, axes, _ = FAMILY[name]
     groups = draw(st.integers(1, 3))
-    padding_mode = draw(st.sampled_from(["zeros", "zeros", "reflect", "replicate", "circular"]))
-    data_format = draw(st.sampled_from(["NCHW", "NHWC"]))
-    padding = draw(ZERO_PADDINGS if padding_mode == "zeros" else st.integers(0, 3))
-    if data_format == "NHWC" and isinstance(padding, list) and isinstance(padding[0], list):
-        padding = [padding[0], *padding[2:], padding[1]]
-    return {
+    data_format = draw(st.sampled_from([FIRST[axes + 2], LAST[axes + 2]]))
+    configuration = {
         "in_channels": groups * draw(st.integers(1, 3)),
         "out_channels": groups * draw(st.integers(1, 3)),
-        "kernel_size": draw(SIZES),
-        "stride": draw(SIZES),
-        "padding": padding,
-        # Paddle has "SAME" for dilation 1 only.
-        "dilation": 1 if isinstance(padding, str) else draw(st.integers(1, 2)),
+        "kernel_size": draw(sizes(axes, 1, 3)),
+        "stride": draw(sizes(axes, 1, 3)),
         "groups": groups,
-        "padding_mode": padding_mode,
         "bias_attr": draw(st.sampled_from([None, False])),
         "data_format": data_format,
         "coords": draw(st.sampled_from([*pcc.list_coords(), BEFORE])),
         "with_r": draw(st.booleans()),
     }
+    if "Transpose" in name:
+        # Paddle's transposed layers take what leaves an output: here every kernel exceeds the padding.
+        configuration["kernel_size"] = draw(sizes(axes, 3, 4))
+        configuration["padding"] = draw(sizes(axes, 0, 1))
+        strides = configuration["stride"]
+        smallest = strides if isinstance(strides, int) else min(strides)
+        configuration["output_padding"] = draw(st.integers(0, smallest - 1))
+        configuration["dilation"] = 1
+    else:
+        configuration["padding_mode"] = draw(st.sampled_from(["zeros", "zeros", "reflect", "replicate", "circular"]))
+        zeros = configuration["padding_mode"] == "zeros"
+        configuration["padding"] = draw(zero_paddings(axes, data_format) if zeros else st.integers(0, 2))
+        # Paddle has "SAME" for dilation 1 only.
+        configuration["dilation"] = 1 if isinstance(configuration["padding"], str) else draw(sizes(axes, 1, 2))
+    return configuration
 
 
-@settings(max_examples=500, deadline=None)
-@given(configurations(), st.integers(5, 9), st.integers(5, 9), st.integers(1, 3), st.sampled_from([1e-5, 1e-10]))
-def test_equals_the_concatenated_convolution(configuration, height, width, batch, tolerance):
-    layer = pcc.CoordConv(**configuration)
-    dtype = "float32" if tolerance == 1e-5 else "float64"
+@pytest.mark.parametrize("name", FAMILY)
+@settings(max_examples=120, deadline=None)
+@given(st.data())
+def test_equals_the_concatenated_convolution(name, data):
+    build, axes, function = FAMILY[name]
+    configuration = data.draw(configurations(name))
+    spatial = data.draw(st.lists(st.integers(5, 8), min_size=axes, max_size=axes))
+    dtype, tolerance = data.draw(st.sampled_from([("float32", 1e-5), ("float64", 1e-10)]))
+    batch, channels = data.draw(st.integers(1, 3)), configuration["in_channels"]
+    layer = build(**configuration)
     layer.to(dtype=dtype)
-    channels = configuration["in_channels"]
-    shape = [batch, channels, height, width] if layer._data_format == "NCHW" else [batch, height, width, channels]
+    last = configuration["data_format"].endswith("C")
+    shape = [batch, *spatial, channels] if last else [batch, channels, *spatial]
     x = paddle.to_tensor(np.random.default_rng(1).standard_normal(shape).astype(dtype))
-    options = {key: configuration[key] for key in configuration if key in ("stride", "padding", "dilation")}
-    options["padding_mode"] = configuration["padding_mode"]
-    rest = [configuration[key] for key in ("data_format", "groups", "coords", "with_r")]
     got = forward_and_gradients(layer, x, layer.parameters())
-    expected = forward_and_gradients(lambda x: concatenated(layer, x, *rest, **options), x, layer.parameters())
+    expected = forward_and_gradients(lambda x: concatenated(layer, x, function, configuration), x, layer.parameters())
     assert_same(got, expected, tolerance)
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILY if "Transpose" in name])
+def test_output_size(name):
+    build, axes, function = FAMILY[name]
+    configuration = {"stride": 2, "padding": 1, "dilation": 1, "groups": 2, "data_format": FIRST[axes + 2]}
+    configuration.update(coords="paddle", with_r=True)
+    layer = build(4, 6, 3, **configuration)
+    x = paddle.randn([2, 4, *[5] * axes])
+    y = layer(x, output_size=[10] * axes)
+    assert list(y.shape) == [2, 6, *[10] * axes]
+    assert_same([y.numpy()], [concatenated(layer, x, function, configuration, [10] * axes).numpy()], 1e-5)
+
+
+def test_depthwise():
+    configuration = {"stride": 1, "padding": 1, "dilation": 1, "groups": 4, "data_format": "NCHW"}
+    configuration.update(coords="paddle", with_r=False)
+    layer = pcc.CoordConv(4, 8, 3, **configuration)
+    assert list(layer.conv.weight.shape) == [8, 3, 3, 3]
+    x = paddle.randn([2, 4, 5, 6])
+    assert_same([layer(x).numpy()], [concatenated(layer, x, F.conv2d, configuration).numpy()], 1e-5)
+
+
+def test_twice_differentiable():
+    """A gradient penalty goes through the layer as through Paddle's own."""
+    layer = pcc.CoordConv(2, 3, 3)
+    x = paddle.randn([2, 2, 5, 5])
+    x.stop_gradient = False
+    (gradient,) = paddle.grad([(layer(x) ** 3).sum()], [x], create_graph=True)
+    (gradient**2).sum().backward()
+    assert np.isfinite(layer.conv.weight.grad.numpy()).all()
+
+
+class TestTheOffsetInEval:
+    """Without gradients it is computed once for each size, and never stale."""
+
+    @pytest.fixture
+    def counted(self, monkeypatch):
+        layer = pcc.CoordConv(2, 3, 3, padding=1)
+        layer.eval()
+        calls = []
+        convolve = layers.Conv2D._convolve_grid
+        monkeypatch.setattr(layers.Conv2D, "_convolve_grid", lambda *a: calls.append(1) or convolve(*a))
+        return layer, calls
+
+    def run(self, layer, size=5, dtype="float32"):
+        x = paddle.ones([2, 2, size, size], dtype)
+        with paddle.no_grad():
+            got = layer(x)
+        expected = F.conv2d(
+            paddle.concat([x, pcc.coord_grid([size, size], dtype=dtype).expand([2, -1, -1, -1])], axis=1),
+            layer.conv.weight, layer.conv.bias, padding=1,
+        )  # fmt: skip
+        assert_same([got.numpy()], [expected.numpy()], 1e-5)
+
+    def test_it_is_computed_once(self, counted):
+        layer, calls = counted
+        for _ in range(3):
+            self.run(layer)
+        assert len(calls) == 1
+        self.run(layer, size=6)
+        assert len(calls) == 2
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda layer: layer.conv.weight.set_value(layer.conv.weight * 2),
+            lambda layer: layer.conv.bias.set_value(layer.conv.bias + 1),
+            lambda layer: layer.set_state_dict({k: v * 3 for k, v in layer.state_dict().items()}),
+            lambda layer: step(layer),
+            lambda layer: layer.train(),
+        ],
+        ids=["weight in place", "bias in place", "loaded", "a step of an optimizer", "back to training"],
+    )
+    def test_it_is_never_stale(self, counted, change):
+        layer, calls = counted
+        self.run(layer)
+        change(layer)
+        self.run(layer)
+        assert len(calls) >= 2
+
+    def test_cast(self, counted):
+        layer, _ = counted
+        self.run(layer)
+        layer.to(dtype="float64")
+        self.run(layer, dtype="float64")
+
+
+def step(layer):
+    optimizer = paddle.optimizer.SGD(0.5, parameters=layer.parameters())
+    layer(paddle.ones([1, 2, 5, 5])).sum().backward()
+    optimizer.step()
 
 
 @pytest.mark.parametrize(
@@ -142,15 +276,15 @@ def test_half_precision_coordinates_are_rounded_once(monkeypatch, dtype):
     """
 
     def rounding_once(operation):
-        def rounded(x, other, *rest):
+        def rounded(x, other, *rest, **options):
             assert x.dtype == other.dtype
             wide = [t.astype("float32") if isinstance(t, paddle.Tensor) else t for t in (x, other, *rest)]
-            return operation(*wide).astype(x.dtype)
+            return operation(*wide, **options).astype(x.dtype)
 
         return rounded
 
-    monkeypatch.setattr(layers.F, "conv2d", rounding_once(F.conv2d))
-    monkeypatch.setattr(paddle.Tensor, "__add__", rounding_once(paddle.Tensor.__add__))
+    monkeypatch.setattr(layers.Conv2D, "_function", staticmethod(rounding_once(F.conv2d)))
+    monkeypatch.setattr(layers, "_add_to_each", rounding_once(paddle.add))
     n = 1001
     layer = pcc.CoordConv(1, 1, [1, 2])
     layer.conv.weight.set_value(paddle.to_tensor([[[[0.0, 0.0]], [[-1.0, 1.0]], [[0.0, 0.0]]]]))

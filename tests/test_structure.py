@@ -65,7 +65,7 @@ def test_the_layers_need_paddle_alone(name):
             imported.add(node.module.split(".")[0])
         elif isinstance(node, ast.Import):
             imported |= {alias.name.split(".")[0] for alias in node.names}
-    assert imported <= {"__future__", "dataclasses", "difflib", "numbers", "typing", "paddle"}
+    assert imported <= {"__future__", "dataclasses", "difflib", "numbers", "typing", "warnings", "paddle"}
 
 
 def test_serving_imports_no_network_and_no_task():

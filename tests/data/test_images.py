@@ -54,6 +54,11 @@ def test_every_mode_becomes_rgb(tmp_path, mode, ending, expected):
         assert (pixels == expected[:, :, None]).all()
 
 
+def test_16_bit_samples_are_scaled(tmp_path):
+    Image.fromarray(np.array([[0, 1000, 40000, 65535]], np.uint16)).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png")[0, :, 0].tolist() == [0, 4, 156, 255]
+
+
 def test_a_palette_with_a_transparent_colour_is_laid_on_white(tmp_path):
     image = Image.fromarray(np.array([[0, 1]], np.uint8), "P")
     image.putpalette([10, 20, 30, 40, 50, 60])

@@ -106,6 +106,27 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
     assert any((weights(tmp_path / "c")[key] != value).any() for key, value in weights(tmp_path / "a").items())
 
 
+def test_every_epoch_draws_anew(tmp_path):
+    task = TinyTask()
+    train_samples, orders = task.train_samples, []
+
+    class Recorded(list):
+        def __getitem__(self, index):
+            orders[-1].append(index)
+            return super().__getitem__(index)
+
+    def recorded(seed):
+        orders.append([])
+        return Recorded(train_samples(seed))
+
+    task.train_samples = recorded
+    train(task, config(tmp_path, epochs=3))
+    epochs = [order for order in orders if order]
+    assert len(epochs) == 3
+    assert len({tuple(order) for order in epochs}) == 3
+    assert all(sorted(order) == list(range(40)) for order in epochs)
+
+
 @pytest.mark.parametrize("stop_after", [1, 3, 5])
 def test_a_resumed_run_is_bit_identical(tmp_path, stop_after):
     train(TinyTask(), config(tmp_path, output_dir=tmp_path / "whole"))
