@@ -17,6 +17,7 @@ except ModuleNotFoundError as error:
         name="paddle",
     ) from None
 
+from .convert import convert_to_coordconv
 from .coords import Coords, coord_grid, list_coords
 from .layers import (
     AddCoords,
@@ -27,7 +28,9 @@ from .layers import (
     CoordConv2DTranspose,
     CoordConv3D,
     CoordConv3DTranspose,
+    CoordConvNormActivation,
 )
+from .usage import CoordUsage, coord_usage
 
 __version__ = "0.1.0"
 __all__ = [
@@ -39,8 +42,12 @@ __all__ = [
     "CoordConv2DTranspose",
     "CoordConv3D",
     "CoordConv3DTranspose",
+    "CoordConvNormActivation",
+    "CoordUsage",
     "Coords",
+    "convert_to_coordconv",
     "coord_grid",
+    "coord_usage",
     "deploy",
     "list_coords",
     "models",

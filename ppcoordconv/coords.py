@@ -6,12 +6,16 @@ Imports paddle and nothing else of weight, so that it can be taken along with ``
 from __future__ import annotations
 
 import difflib
+import warnings
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, Callable, Dict, List, Sequence, Union
 
 import paddle
 from paddle import Tensor
+
+# Paddle 3.2 warns at the first max and the first split that torch's have other arguments.
+warnings.filterwarnings("ignore", message=r"\nNon compatible API.*torch\.(max|split)")
 
 
 def _at_least_one(length: Tensor) -> Tensor:
@@ -52,7 +56,9 @@ def linspace_from_minus_half(index: Tensor, length: Tensor) -> Tensor:
 
 def centred_on_a_sample(index: Tensor, length: Tensor) -> Tensor:
     """``(i - (n-1)//2) / (n-1)``: the sample in the middle, or before it, is at 0."""
-    return (index - ((length - 1) / 2).floor()) / _at_least_one(length - 1)
+    # Rounded down by a cast, because floor has no form in the graphs that Paddle 3 writes for Paddle 2.
+    middle = ((length - 1) / 2).astype("int64").astype(length.dtype)
+    return (index - middle) / _at_least_one(length - 1)
 
 
 def from_zero(index: Tensor, length: Tensor) -> Tensor:

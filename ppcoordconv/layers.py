@@ -5,7 +5,6 @@ Imports paddle and nothing else of weight, so that it can be taken along with ``
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Type, Union
 
@@ -15,9 +14,6 @@ from paddle import Tensor, nn
 from paddle.jit.sot.psdb import in_sot
 
 from .coords import Coords, coord_grid, count_channels, dtype_name, find_coords
-
-# Paddle 3.2 warns at the first split that torch's has other arguments.
-warnings.filterwarnings("ignore", message=r"\nNon compatible API.*torch\.split")
 
 # By the number of spatial axes: channels first, channels last.
 DATA_FORMATS = {1: ("NCL", "NLC"), 2: ("NCHW", "NHWC"), 3: ("NCDHW", "NDHWC")}
@@ -451,6 +447,68 @@ class CoordConv3DTranspose(_CoordConv):
         with_r: bool = False,
     ) -> None:
         super().__init__(**_arguments(locals()))
+
+
+class CoordConvNormActivation(nn.Sequential):
+    """CoordConv, normalisation, activation: beside ``paddle.vision.ops.ConvNormActivation``, with its arguments.
+
+    Parameters:
+        in_channels, out_channels, kernel_size, stride, groups, dilation: ``CoordConv``'s.
+        padding: ``CoordConv``'s; None: what keeps the size at stride 1, ``(kernel_size - 1) // 2 * dilation``.
+        norm_layer: called with ``out_channels``; None: no normalisation.
+        activation_layer: called without arguments; None: no activation.
+        bias: whether the convolution has a bias; None: only where no normalisation follows.
+        coords, with_r: ``CoordConv``'s.
+
+    Shape:
+        - input: ``[N, in_channels, H, W]``, floating. Output: ``CoordConv``'s.
+
+    Examples:
+        >>> import paddle, ppcoordconv as pcc
+        >>> block = pcc.CoordConvNormActivation(16, 32, 3, activation_layer=paddle.nn.Silu)
+        >>> tuple(block(paddle.zeros([2, 16, 5, 7])).shape)
+        (2, 32, 5, 7)
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: IntOrInts = 3,
+        stride: IntOrInts = 1,
+        padding: Optional[Padding] = None,
+        groups: int = 1,
+        norm_layer: Optional[Callable[[int], nn.Layer]] = nn.BatchNorm2D,
+        activation_layer: Optional[Callable[[], nn.Layer]] = nn.ReLU,
+        dilation: IntOrInts = 1,
+        bias: Optional[bool] = None,
+        *,
+        coords: Union[str, Coords] = "paddle",
+        with_r: bool = False,
+    ) -> None:
+        if padding is None:
+            sizes, steps = ([n, n] if isinstance(n, int) else n for n in (kernel_size, dilation))
+            padding = [(size - 1) // 2 * step for size, step in zip(sizes, steps)]
+        has_bias = norm_layer is None if bias is None else bias
+        layers = [
+            CoordConv(
+                in_channels,
+                out_channels,
+                kernel_size,
+                stride,
+                padding,
+                dilation,
+                groups,
+                bias_attr=None if has_bias else False,
+                coords=coords,
+                with_r=with_r,
+            )
+        ]
+        if norm_layer is not None:
+            layers.append(norm_layer(out_channels))
+        if activation_layer is not None:
+            layers.append(activation_layer())
+        super().__init__(*layers)
 
 
 def _arguments(scope: Dict[str, Any]) -> Dict[str, Any]:

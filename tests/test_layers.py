@@ -340,6 +340,30 @@ def test_saved_with_any_size(data_format, fixed):
             assert_same([loaded(x).numpy()], [layer(x).numpy()], 1e-5)
 
 
+@pytest.mark.parametrize("coords", pcc.list_coords())
+@pytest.mark.parametrize("form", ["paddle", "legacy"])
+def test_every_convention_is_exported_for_any_size(tmp_path, coords, form):
+    from ppcoordconv.deploy.export import FORMATS
+
+    layer = pcc.CoordConv(3, 4, 3, padding=1, coords=coords, with_r=True)
+    layer.eval()
+    untraced = copy.deepcopy(layer)
+    with FORMATS[form]():
+        spec = [InputSpec([None, 3, None, None], "float32", "x")]
+        paddle.jit.save(paddle.jit.to_static(layer, input_spec=spec, full_graph=True), str(tmp_path / "layer"))
+    (model,) = (path for path in tmp_path.iterdir() if path.suffix in (".json", ".pdmodel"))
+    config = paddle.inference.Config(str(model), str(tmp_path / "layer.pdiparams"))
+    config.disable_glog_info()
+    predictor = paddle.inference.create_predictor(config)
+    for shape in ([2, 3, 5, 7], [1, 3, 1, 4]):
+        x = paddle.randn(shape)
+        predictor.get_input_handle("x").reshape(shape)
+        predictor.get_input_handle("x").copy_from_cpu(x.numpy())
+        predictor.run()
+        got = predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
+        assert_same([got], [untraced(x).numpy()], 1e-5)
+
+
 def test_behaves_as_a_layer():
     layer = pcc.CoordConv(3, 4, 3)
     x = paddle.randn([1, 3, 5, 5])

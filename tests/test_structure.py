@@ -21,6 +21,8 @@ BELOW = {
     "config": {"errors", "registry"},
     "coords": set(),
     "layers": {"coords"},
+    "convert": {"coords", "layers"},
+    "usage": {"layers"},
     "models": {"coords", "layers", "registry"},
     "data": {"errors", "registry"},
     "tasks": {"config", "data", "decoding", "errors", "models", "pictures", "registry"},

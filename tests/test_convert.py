@@ -1,0 +1,190 @@
+"""CoordConv in models that exist: outputs unchanged, then trainable; what matches, what doesn't."""
+
+import numpy as np
+import paddle
+import pytest
+from paddle import nn
+from paddle.vision import models as vision
+
+import ppcoordconv as pcc
+
+
+def settled(build):
+    """A network with weights of a trained one's scale, and batch norms that have seen data."""
+    paddle.seed(0)
+    network = build(num_classes=10)
+    network.train()
+    with paddle.no_grad():
+        for _ in range(2):
+            network(paddle.randn([4, 3, 64, 64]))
+    network.eval()
+    return network
+
+
+VISION = [vision.resnet18, vision.mobilenet_v2, vision.vgg11, vision.shufflenet_v2_x0_5]
+
+
+@pytest.mark.parametrize("build", VISION, ids=lambda build: build.__name__)
+@pytest.mark.parametrize("match", [None, "all"])
+@pytest.mark.parametrize("coords", ["paddle", "wizaron"])
+def test_outputs_do_not_change_and_then_it_trains(build, match, coords):
+    network = settled(build)
+    x = paddle.randn([2, 3, 64, 64])
+    with paddle.no_grad():
+        before = network(x).numpy()
+        assert pcc.convert_to_coordconv(network, match, coords=coords, with_r=True) is network
+        after = network(x).numpy()
+    assert np.abs(after - before).max() <= 1e-6 * max(1, np.abs(before).max())
+    converted = [layer for layer in network.sublayers() if isinstance(layer, pcc.CoordConv)]
+    assert len(converted) == 1 if match is None else len(converted) > 5
+    assert all(usage.total == 0 for usage in pcc.coord_usage(network).values())
+    optimizer = paddle.optimizer.SGD(0.01, parameters=network.parameters())
+    network(x).square().mean().backward()
+    optimizer.step()
+    assert all(usage.total > 0 for usage in pcc.coord_usage(network).values())
+
+
+@pytest.mark.parametrize(
+    ("build", "shape"),
+    [
+        (lambda: nn.Conv1D(4, 6, 3, padding=1, groups=2), [2, 4, 7]),
+        (lambda: nn.Conv2D(4, 6, [3, 2], stride=2, padding="SAME", bias_attr=False, data_format="NHWC"), [2, 7, 6, 4]),
+        (lambda: nn.Conv2D(4, 4, 3, padding=2, groups=4, padding_mode="reflect"), [2, 4, 7, 6]),
+        (lambda: nn.Conv3D(2, 3, 2, dilation=2), [1, 2, 5, 6, 7]),
+        (lambda: nn.Conv1DTranspose(4, 6, 3, stride=2, output_padding=1, groups=2), [2, 4, 7]),
+        (lambda: nn.Conv2DTranspose(4, 6, 3, stride=2, padding=1, groups=2, data_format="NHWC"), [2, 5, 6, 4]),
+        (lambda: nn.Conv3DTranspose(2, 4, 2, stride=2), [1, 2, 3, 4, 5]),
+    ],
+)
+@pytest.mark.parametrize("coords", ["paddle", "wizaron"])
+def test_every_kind_of_convolution(build, shape, coords):
+    layer = build()
+    x = paddle.randn(shape)
+    converted = pcc.convert_to_coordconv(layer, coords=coords)
+    assert type(converted).__name__.startswith("CoordConv")
+    np.testing.assert_allclose(converted(x).numpy(), layer(x).numpy(), atol=1e-6)
+
+
+@pytest.fixture
+def network():
+    shared = nn.Conv2D(8, 8, 1)
+    return nn.Sequential(
+        ("stem", nn.Sequential(("conv", nn.Conv2D(3, 8, 3)), ("act", nn.ReLU()))),
+        ("body", nn.Sequential(("conv1", shared), ("conv2", shared))),
+        ("head", nn.Conv2D(8, 2, 1, bias_attr=False)),
+    )
+
+
+def converted_names(network):
+    return [name for name, layer in network.named_sublayers() if isinstance(layer, pcc.CoordConv)]
+
+
+@pytest.mark.parametrize(
+    ("match", "names"),
+    [
+        (None, ["stem.conv"]),
+        ("all", ["stem.conv", "body.conv1", "head"]),
+        ("body.*", ["body.conv1"]),
+        ("*conv*", ["stem.conv", "body.conv1"]),
+        (lambda name, layer: layer._out_channels == 2, ["head"]),
+    ],
+)
+def test_match(network, match, names):
+    pcc.convert_to_coordconv(network, match)
+    assert converted_names(network) == names
+
+
+def test_a_layer_in_two_places_stays_one(network):
+    pcc.convert_to_coordconv(network, "all")
+    assert network.body.conv1 is network.body.conv2
+
+
+def test_converting_twice_converts_nothing_twice(network):
+    pcc.convert_to_coordconv(network, "all")
+    with pytest.raises(ValueError, match="it has none"):
+        pcc.convert_to_coordconv(network, "all")
+
+
+def test_what_was_set_on_the_parameters_stays(network):
+    network.stem.conv.weight.stop_gradient = True
+    network.stem.eval()
+    network.head.to(dtype="float64")
+    pcc.convert_to_coordconv(network, "all")
+    assert network.stem.conv.conv.weight.stop_gradient
+    assert not network.stem.conv.conv.bias.stop_gradient
+    assert not network.stem.conv.training
+    assert network.head.conv.weight.dtype == paddle.float64
+
+
+@pytest.mark.parametrize(
+    ("match", "error", "words"),
+    [
+        (
+            "neck.*",
+            ValueError,
+            "'neck.*' fits none of the model's convolutions: 'stem.conv', 'body.conv1', 'head'",
+        ),
+        (lambda name, layer: False, ValueError, "fits none"),
+        (3, TypeError, "match takes None, 'all'"),
+    ],
+)
+def test_wrong_matches(network, match, error, words):
+    with pytest.raises(error) as caught:
+        pcc.convert_to_coordconv(network, match)
+    assert words in str(caught.value)
+    assert converted_names(network) == []
+
+
+def test_wrong_models(network):
+    with pytest.raises(TypeError, match="takes a paddle.nn.Layer, got int"):
+        pcc.convert_to_coordconv(3)
+    with pytest.raises(TypeError, match="takes a paddle.nn.Layer, got int"):
+        pcc.coord_usage(3)
+    with pytest.raises(ValueError, match="it has none"):
+        pcc.convert_to_coordconv(nn.Linear(3, 4))
+    nn.utils.weight_norm(network.head)
+    with pytest.raises(ValueError, match="is reparameterised"):
+        pcc.convert_to_coordconv(network, "head")
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("build", [pcc.CoordConv2D, pcc.CoordConv2DTranspose])
+def test_coord_usage(build, groups):
+    layer = build(4, 6, 3, groups=groups)
+    assert 0 < pcc.coord_usage(layer)[""].total < 1
+    layer.conv.weight.set_value(paddle.ones(layer.conv.weight.shape))
+    usage = pcc.coord_usage(layer)[""]
+    expected = np.sqrt(2 / (2 + 4 / groups))
+    assert usage.total == pytest.approx(expected)
+    assert usage.per_channel == pytest.approx(np.full(6, expected))
+    layer.conv.weight.set_value(paddle.zeros(layer.conv.weight.shape))
+    assert pcc.coord_usage(layer)[""].total == 0
+
+
+def test_coord_usage_tells_channels_apart():
+    layer = pcc.CoordConv2DTranspose(4, 6, 1, groups=2)
+    weight = np.ones([8, 3, 1, 1], "float32")
+    weight[[2, 3], 1] = 0  # the first group's coordinates, for its second output
+    layer.conv.weight.set_value(paddle.to_tensor(weight))
+    share = np.sqrt(0.5)
+    assert pcc.coord_usage(layer)[""].per_channel == pytest.approx([share, 0, share, share, share, share])
+
+
+class TestNormActivation:
+    def test_beside_paddles(self):
+        from paddle.vision.ops import ConvNormActivation
+
+        x = paddle.randn([2, 4, 7, 9])
+        for options in ({}, {"kernel_size": 5, "dilation": 2, "groups": 2}, {"stride": 2, "norm_layer": None},
+                        {"activation_layer": None}, {"padding": 0, "activation_layer": nn.Silu}):  # fmt: skip
+            theirs, ours = ConvNormActivation(4, 6, **options), pcc.CoordConvNormActivation(4, 6, **options)
+            assert [type(layer).__name__ for layer in ours][1:] == [type(layer).__name__ for layer in theirs][1:]
+            assert list(ours(x).shape) == list(theirs(x).shape)
+            assert (ours[0].conv.bias is None) == (theirs[0].bias is None)
+
+    def test_is_a_coordconv_with_what_follows(self):
+        block = pcc.CoordConvNormActivation(4, 6, coords="solo", with_r=True, bias=True)
+        x = paddle.randn([2, 4, 7, 9])
+        assert (block(x) == nn.functional.relu(block[1](block[0](x)))).all().item()
+        assert list(block[0].conv.weight.shape) == [6, 7, 3, 3]
+        assert block[0].conv.bias is not None
