@@ -17,7 +17,7 @@ except ModuleNotFoundError as error:
         name="paddle",
     ) from None
 
-from .convert import convert_to_coordconv
+from .convert import convert_to_coordconv, paddledet_legacy_to_paddle
 from .coords import Coords, coord_grid, list_coords
 from .layers import (
     AddCoords,
@@ -51,6 +51,7 @@ __all__ = [
     "deploy",
     "list_coords",
     "models",
+    "paddledet_legacy_to_paddle",
 ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, List, Tuple
+from typing import Any, Dict, List, Tuple
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -43,6 +43,48 @@ def predictions_and_coordinate_weights(
         axes.set_title(f"on {name}")
         axes.axis("off")
     lower.colorbar(image, ax=list(panels), shrink=0.8)
+    with replacing(path) as file:
+        FigureCanvasAgg(figure).print_png(str(file))
+
+
+def convention_grids(grids: Dict[str, np.ndarray], path: Path) -> None:
+    """Draws each convention's channels, with every number written in.
+
+    Parameters:
+        grids: by the convention's name, ``[d, H, W]``: the coordinate channels and the radius.
+        path: the PNG file to write.
+    """
+    count = len(next(iter(grids.values())))
+    columns = 2
+    rows = -(-len(grids) // columns)
+    figure = Figure(figsize=(5.6 * columns, 1.25 * rows), layout="constrained")
+    blocks = figure.subfigures(rows, columns, squeeze=False)
+    for block, (name, channels) in zip(blocks.flat, grids.items()):
+        block.suptitle(name, fontsize=10, fontweight="bold", x=0.02, ha="left")
+        for axes, channel in zip(np.ravel(block.subplots(1, count)), channels):
+            limit = max(float(np.abs(channel).max()), 1e-6)
+            axes.imshow(channel, cmap="RdBu_r", vmin=-1.6 * limit, vmax=1.6 * limit, aspect="auto")
+            for (row, col), value in np.ndenumerate(channel):
+                axes.text(col, row, f"{value:.3g}", ha="center", va="center", fontsize=6)
+            axes.axis("off")
+    with replacing(path) as file:
+        FigureCanvasAgg(figure).print_png(str(file))
+
+
+def coordinate_shares(total: Dict[str, float], per_channel: Dict[str, np.ndarray], path: Path) -> None:
+    """Draws for each CoordConv how much of its weights' norm lies on the coordinates, by output channel, sorted.
+
+    Parameters:
+        total, per_channel: by the layer's name, shares from 0 to 1, the latter ``[out_channels]``.
+        path: the PNG file to write.
+    """
+    figure = Figure(figsize=(8, 1.6 * len(total) + 0.6), layout="constrained")
+    for axes, name in zip(np.ravel(figure.subplots(len(total), 1, sharex=False)), total):
+        shares = np.sort(per_channel[name])[::-1]
+        axes.bar(range(len(shares)), shares, width=1.0, color="tab:blue")
+        axes.axhline(total[name], color="tab:red", label=f"the whole layer: {total[name]:.3f}")
+        axes.set(title=name or "the layer", xlabel="output channels, sorted", ylabel="share", ylim=(0, 1))
+        axes.legend(loc="upper right", fontsize=8)
     with replacing(path) as file:
         FigureCanvasAgg(figure).print_png(str(file))
 

@@ -188,3 +188,63 @@ class TestNormActivation:
         assert (block(x) == nn.functional.relu(block[1](block[0](x)))).all().item()
         assert list(block[0].conv.weight.shape) == [6, 7, 3, 3]
         assert block[0].conv.bias is not None
+
+
+class TestPaddledetLegacyToPaddle:
+    @pytest.mark.parametrize(
+        ("build", "shape"),
+        [
+            (lambda **c: pcc.CoordConv(4, 6, 1, **c), [2, 4, 5, 7]),
+            (lambda **c: pcc.CoordConv(4, 6, 3, stride=2, groups=2, padding="VALID", **c), [2, 4, 5, 7]),
+            (
+                lambda **c: pcc.CoordConv(4, 6, 3, padding=1, padding_mode="reflect", data_format="NHWC", **c),
+                [2, 5, 7, 4],
+            ),
+            (lambda **c: pcc.CoordConv1D(4, 6, 3, **c), [2, 4, 9]),
+            (lambda **c: pcc.CoordConv3D(2, 3, 2, padding=[0, 0, 0], **c), [1, 2, 4, 5, 6]),
+        ],
+    )
+    def test_outputs_do_not_change(self, build, shape):
+        layer = build(coords="paddledet_legacy")
+        x = paddle.randn(shape)
+        before = layer(x).numpy()
+        assert pcc.paddledet_legacy_to_paddle(layer) is layer
+        np.testing.assert_allclose(layer(x).numpy(), before, atol=2e-6)
+        twin = build(coords="paddle")
+        twin.set_state_dict(layer.state_dict())
+        np.testing.assert_allclose(twin(x).numpy(), before, atol=2e-6)
+        with pytest.raises(ValueError, match="takes a layer with coords='paddledet_legacy'"):
+            pcc.paddledet_legacy_to_paddle(layer)
+
+    @pytest.mark.parametrize(
+        ("layer", "error", "words"),
+        [
+            (lambda c: pcc.CoordConv(3, 4, 3, padding=1, coords=c), ValueError, "only unpadded convolutions"),
+            (lambda c: pcc.CoordConv(3, 4, 3, padding="SAME", coords=c), ValueError, "only unpadded convolutions"),
+            (lambda c: pcc.CoordConv2DTranspose(3, 4, 1, coords=c), ValueError, "only unpadded convolutions"),
+            (lambda c: pcc.CoordConv(3, 4, 1, bias_attr=False, coords=c), ValueError, "has no bias"),
+            (lambda c: pcc.CoordConv(3, 4, 1, with_r=True, coords=c), ValueError, "a radius"),
+            (lambda c: pcc.CoordConv(3, 4, 1), ValueError, "takes a layer with coords='paddledet_legacy'"),
+            (lambda c: nn.Conv2D(3, 4, 1), TypeError, "takes a CoordConv, got Conv2D"),
+        ],
+    )
+    def test_refused(self, layer, error, words):
+        with pytest.raises(error, match=words):
+            pcc.paddledet_legacy_to_paddle(layer("paddledet_legacy"))
+
+
+@pytest.mark.parametrize("coords", ["mkocabas", "wizaron", "gnouhp", "half_open", "solo"])
+def test_weights_of_a_pytorch_implementation_load_as_arrays(coords):
+    """Its ``conv.weight`` is of the same shape and order; naming the convention is all there is to do."""
+    rng = np.random.default_rng(0)
+    theirs = {"conv.weight": rng.standard_normal([6, 7, 3, 3]), "conv.bias": rng.standard_normal(6)}
+    layer = pcc.CoordConv(4, 6, 3, padding=1, coords=coords, with_r=True)
+    missing, unexpected = layer.set_state_dict({key: value.astype("float32") for key, value in theirs.items()})
+    assert not missing
+    assert not unexpected
+    x = paddle.randn([2, 4, 5, 6])
+    grid = pcc.coord_grid([5, 6], coords, with_r=True).expand([2, -1, -1, -1])
+    whole = paddle.concat([grid, x] if coords == "wizaron" else [x, grid], axis=1)
+    weight, bias = (paddle.to_tensor(theirs[key], "float32") for key in ("conv.weight", "conv.bias"))
+    expected = nn.functional.conv2d(whole, weight, bias, padding=1)
+    np.testing.assert_allclose(layer(x).numpy(), expected.numpy(), atol=1e-4)

@@ -1,4 +1,4 @@
-"""What the README shows, works: its Python blocks run, its files and commands exist."""
+"""What the README and the documentation show, works: Python blocks run, commands and links lead somewhere."""
 
 import re
 import subprocess
@@ -9,12 +9,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+PAGES = {path.name: path for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
+PYTHON = [
+    (name, block)
+    for name, path in PAGES.items()
+    for block in re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+]
 COMMANDS = re.findall(r"^python (tools/\w+\.py .*)$", README.replace("\\\n", ""), re.MULTILINE)
 
 
-@pytest.mark.parametrize("block", PYTHON)
-def test_python_blocks_run(block, tmp_path):
+@pytest.mark.parametrize(("name", "block"), PYTHON)
+def test_python_blocks_run(name, block, tmp_path):
     run = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{block}"],
         cwd=tmp_path, capture_output=True, text=True,
@@ -41,6 +46,14 @@ def test_commands_run_one_after_the_other(tmp_path, trained):
         assert run.returncode == 0, f"{command}\n{run.stderr}"
 
 
-def test_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert target.startswith("http") or (ROOT / target).exists(), target
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_somewhere(name):
+    for target in re.findall(r"\]\(([^)#]+)\)", PAGES[name].read_text(encoding="utf-8")):
+        assert target.startswith("http") or (PAGES[name].parent / target).exists(), target
+
+
+def test_the_table_of_conventions_is_complete():
+    import ppcoordconv as pcc
+
+    page = PAGES["conventions.md"].read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == pcc.list_coords()

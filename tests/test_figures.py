@@ -1,0 +1,54 @@
+"""The figures are drawn, whole, with what they are told to show."""
+
+import numpy as np
+import pytest
+from conftest import ROOT, run_tool
+from PIL import Image
+
+from ppcoordconv.figures import convention_grids, coordinate_shares, predictions_and_coordinate_weights
+
+
+def pixels(path):
+    return np.asarray(Image.open(path).convert("RGB")).astype(int)
+
+
+def test_predictions_and_coordinate_weights(tmp_path):
+    digit = np.full([32, 32, 3], 128, np.uint8)
+    weights = np.random.default_rng(0).standard_normal([10, 2, 3, 3])
+    for wrong in (0, 5):
+        pictures = [(digit, "7", i >= wrong) for i in range(15)]
+        predictions_and_coordinate_weights("title", pictures, weights, ["x", "y"], tmp_path / f"{wrong}.png")
+    right, mixed = (pixels(tmp_path / f"{wrong}.png") for wrong in (0, 5))
+    red = lambda p: ((p[..., 0] > 240) & (p[..., 1:].max(-1) < 30)).sum()  # noqa: E731
+    assert red(right) == 0
+    assert red(mixed) > 20
+
+
+def test_convention_grids_show_the_numbers(tmp_path):
+    grid = np.linspace(-1, 1, 12).reshape(2, 2, 3)
+    convention_grids({"one": grid, "two": grid, "three": grid}, tmp_path / "a.png")
+    convention_grids({"one": grid, "two": -grid, "three": grid}, tmp_path / "b.png")
+    assert np.abs(pixels(tmp_path / "a.png") - pixels(tmp_path / "b.png")).max() > 100
+
+
+def test_coordinate_shares(tmp_path):
+    shares = np.array([0.1, 0.9])
+    coordinate_shares({"": 0.5}, {"": shares}, tmp_path / "one.png")
+    coordinate_shares({"a": 0.5, "b": 0.5}, {"a": shares, "b": shares}, tmp_path / "two.png")
+    assert pixels(tmp_path / "two.png").shape[0] > pixels(tmp_path / "one.png").shape[0]
+
+
+def test_the_tool_draws_conventions(tmp_path):
+    result = run_tool("draw", "conventions", "--output", tmp_path / "a.png", cwd=tmp_path)
+    assert result.status == 0, result.stderr
+    assert (pixels(tmp_path / "a.png") < 250).mean() > 0.3
+
+
+@pytest.mark.parametrize(("name", "status"), [("coordconv", 0), ("conv", 2)])
+def test_the_tool_draws_usage(trained, tmp_path, name, status):
+    run = trained[name]
+    arguments = ["-c", run.config, "-w", run.weights, "--output", tmp_path / "a.png"]
+    result = run_tool("draw", "usage", *arguments, cwd=ROOT)
+    assert result.status == status, result.stderr
+    assert (tmp_path / "a.png").exists() == (status == 0)
+    assert status == 0 or "has no CoordConv" in result.stderr

@@ -1,0 +1,49 @@
+"""Draws pictures of the layer: every convention's grid, or how much of some weights lies on the coordinates."""
+
+import argparse
+from pathlib import Path
+
+from _tool import Parser, run
+
+
+def main(arguments: argparse.Namespace) -> int:
+    {"conventions": draw_conventions, "usage": draw_usage}[arguments.what](arguments)
+    print(arguments.output)
+    return 0
+
+
+def draw_conventions(arguments: argparse.Namespace) -> None:
+    import ppcoordconv as pcc
+    from ppcoordconv.figures import convention_grids
+
+    grids = {name: pcc.coord_grid([3, 5], name, with_r=True)[0].numpy() for name in pcc.list_coords()}
+    convention_grids(grids, arguments.output)
+
+
+def draw_usage(arguments: argparse.Namespace) -> None:
+    import ppcoordconv as pcc
+    from ppcoordconv.config import load_config
+    from ppcoordconv.engine.checkpoints import load_weights
+    from ppcoordconv.errors import UserError
+    from ppcoordconv.figures import coordinate_shares
+    from ppcoordconv.tasks import build_task
+
+    task = build_task(load_config(arguments.config, []))
+    load_weights(task.network, arguments.weights)
+    usage = pcc.coord_usage(task.network)
+    if not usage:
+        raise UserError(f"the network of {arguments.config} has no CoordConv")
+    total, per_channel = ({name: getattr(u, field) for name, u in usage.items()} for field in ("total", "per_channel"))
+    coordinate_shares(total, per_channel, arguments.output)
+
+
+if __name__ == "__main__":
+    parser = Parser(description=__doc__)
+    commands = parser.add_subparsers(dest="what", required=True)
+    for name in ("conventions", "usage"):
+        command = commands.add_parser(name)
+        command.add_argument("--output", required=True, type=Path, help="the PNG file to write")
+        if name == "usage":
+            command.add_argument("-c", "--config", required=True, type=Path, help="a config file")
+            command.add_argument("-w", "--weights", required=True, type=Path, help="a .pdparams file")
+    run(main, parser.parse_args())
