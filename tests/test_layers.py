@@ -380,6 +380,41 @@ def test_behaves_as_a_layer():
     assert set(dict(layer.named_parameters())) == {"conv.weight_g", "conv.weight_v", "conv.bias"}
 
 
+def test_spectral_norm_and_cast():
+    layer = pcc.CoordConv(3, 4, 3)
+    nn.utils.spectral_norm(layer.conv, n_power_iterations=20)
+    layer(paddle.randn([1, 3, 5, 5]))
+    largest = np.linalg.svd(layer.conv.weight.numpy().reshape(4, -1), compute_uv=False)[0]
+    assert largest == pytest.approx(1, rel=1e-3)
+    cast = pcc.CoordConv(3, 4, 3)
+    cast.to(dtype="float64")
+    assert cast(paddle.randn([1, 3, 5, 5]).astype("float64")).dtype == paddle.float64
+
+
+def test_under_paddle_model():
+    paddle.seed(0)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal([32, 1, 6, 6]).astype("float32")
+    # Where the grid's x is weighed by the picture: nothing that a plain convolution and a mean could know.
+    y = (x[:, 0] * np.linspace(-1, 1, 6)).mean((1, 2), keepdims=True)[:, 0].astype("float32")
+    network = nn.Sequential(
+        pcc.CoordConv(1, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2D(1), nn.Flatten(), nn.Linear(8, 1)
+    )
+    model = paddle.Model(network)
+    model.prepare(paddle.optimizer.Adam(0.02, parameters=network.parameters()), nn.MSELoss())
+    losses = [model.train_batch([x], [y])[0] for _ in range(60)]
+    assert np.asarray(losses[-1]).item() < 0.5 * np.asarray(losses[0]).item()
+    (predicted,) = model.predict_batch([x])
+    np.testing.assert_allclose(predicted, network(paddle.to_tensor(x)).numpy(), atol=1e-5)
+
+
+def test_in_data_parallel():
+    layer = pcc.CoordConv(3, 4, 3)
+    x = paddle.randn([2, 3, 5, 5])
+    expected = forward_and_gradients(layer, x, layer.parameters())
+    assert_same(forward_and_gradients(paddle.DataParallel(layer), x, layer.parameters()), expected, 1e-6)
+
+
 def test_the_convention_can_be_pickled():
     for name in pcc.list_coords():
         convention = pcc.coords.find_coords(name)

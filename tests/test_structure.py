@@ -23,6 +23,7 @@ BELOW = {
     "layers": {"coords"},
     "convert": {"coords", "layers"},
     "usage": {"layers"},
+    "benchmarks": {"layers", "progress"},
     "models": {"coords", "layers", "registry"},
     "data": {"errors", "registry"},
     "tasks": {"config", "data", "decoding", "errors", "models", "pictures", "registry"},

@@ -1,0 +1,57 @@
+"""The benchmark measures what it says, of layers that compute the same."""
+
+import json
+import math
+
+import numpy as np
+import paddle
+import pytest
+from conftest import ROOT, run_tool
+
+from ppcoordconv.benchmarks import layer as benchmark
+
+SHAPES = [((2, 4, 8, 6), 3, 3), ((2, 4, 8, 6), 3, 1)]
+
+
+def test_the_variants_compute_the_same():
+    concat, ours = benchmark.VARIANTS["concat"](4, 6, 3, 1), benchmark.VARIANTS["coordconv"](4, 6, 3, 1)
+    ours.set_state_dict(concat.state_dict())
+    x = paddle.randn([2, 4, 7, 5])
+    np.testing.assert_allclose(ours(x).numpy(), concat(x).numpy(), atol=1e-5)
+
+
+def test_rows_and_ratios():
+    result = benchmark.measure("cpu", repeats=3, shapes=SHAPES)
+    assert [row["kernel_size"] for row in result["rows"]] == [3, 1]
+    for row in result["rows"]:
+        for key in ("forward_ms", "step_ms", *(["peak_mib"] if "peak_mib" in row else [])):
+            assert set(row[key]) == set(benchmark.VARIANTS)
+            assert all(value > 0 for value in row[key].values())
+    first, second = (row["step_ms"]["coordconv"] / row["step_ms"]["concat"] for row in result["rows"])
+    ratio = result["ratios"]["step"]["concat"]
+    assert ratio["mean"] == pytest.approx(math.sqrt(first * second))
+    assert ratio["worst"] == max(first, second)
+    lines = benchmark.as_table(result).splitlines()
+    assert len(lines) == 1 + len(SHAPES) + 2
+    assert lines[1].startswith("2x4x8x6 -> 3, 3")
+
+
+def test_peak_memory_is_that_of_the_step():
+    if not hasattr(benchmark.core, "host_memory_stat_reset_peak_value"):
+        pytest.skip("this Paddle can't reset its memory statistics")
+    peak = benchmark._peak(lambda layer: layer(paddle.ones([256, 1024])), paddle.nn.Softmax(), "cpu")
+    assert peak == pytest.approx(2, abs=0.1)
+
+
+def test_the_tool(tmp_path):
+    result = run_tool("benchmark", "layer", "--json", "--repeats", 1, cwd=ROOT)
+    assert result.status == 0, result.stderr
+    measured = json.loads(result.stdout)
+    assert len(measured["rows"]) == len(benchmark.SHAPES)
+
+
+@pytest.mark.parametrize("arguments", [["layer", "--repeats", "0"], ["layer", "--amp", "O3"], ["nothing"], []])
+def test_mistakes(arguments, tmp_path):
+    result = run_tool("benchmark", *arguments, cwd=tmp_path)
+    assert result.status == 2
+    assert len(result.stderr.splitlines()) == 1
