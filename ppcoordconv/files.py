@@ -7,7 +7,7 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
-from typing import Iterator
+from typing import Iterable, Iterator
 
 from .errors import UserError
 
@@ -43,12 +43,16 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def move_aside(directory: Path) -> Path:
-    """Renames a directory to the first free ``<name>.1``, ``<name>.2``, ... and returns the new name."""
+def move_aside(directory: Path, names: Iterable[str]) -> Path:
+    """Moves the named files of a directory into its first free ``earlier.1``, ``earlier.2``, ... and returns that."""
     number = 1
-    while (aside := directory.with_name(f"{directory.name}.{number}")).exists():
+    while (aside := directory / f"earlier.{number}").exists():
         number += 1
-    return directory.rename(aside)
+    aside.mkdir()
+    for name in names:
+        if (directory / name).exists():
+            (directory / name).rename(aside / name)
+    return aside
 
 
 def _umask() -> int:

@@ -48,6 +48,10 @@ def test_killed_while_writing(tmp_path):
 
 
 def test_move_aside(tmp_path):
-    for expected in ("run.1", "run.2"):
-        (tmp_path / "run").mkdir()
-        assert move_aside(tmp_path / "run").name == expected
+    (tmp_path / "others").write_text("stays")
+    for number in (1, 2):
+        (tmp_path / "mine").mkdir()
+        aside = move_aside(tmp_path, ["mine", "not there"])
+        assert aside == tmp_path / f"earlier.{number}"
+        assert [path.name for path in aside.iterdir()] == ["mine"]
+    assert (tmp_path / "others").read_text() == "stays"

@@ -23,11 +23,15 @@ if TYPE_CHECKING:
     from ..tasks import Samples, Task
 
 
+# What a run writes below its output_dir.
+PRODUCTS = ("config.yml", "best.pdparams", "last.pdparams", "last.pdopt", "metrics.json", "vdl")
+
+
 def train(task: Task, config: Config, resume: Optional[Path] = None) -> Dict[str, Any]:
     """Trains a task's network and writes ``config.output_dir``.
 
     Below it: ``config.yml``, ``best.pdparams``, ``last.pdparams``, ``last.pdopt`` (all that a resume needs),
-    ``metrics.json``, and VisualDL's log in ``vdl/``. An earlier run in that directory is moved aside first.
+    ``metrics.json``, and VisualDL's log in ``vdl/``. Those of an earlier run are moved into ``earlier.1/`` first.
 
     Parameters:
         resume: a ``last.pdopt``; training goes on after the epoch that wrote it.
@@ -51,8 +55,8 @@ def train(task: Task, config: Config, resume: Optional[Path] = None) -> Dict[str
     if resume is not None:
         history = _restore(resume, task, optimizer)
         say(f"going on after epoch {len(history)} of {resume}")
-    elif output.is_dir() and any(output.iterdir()):
-        say(f"{output} holds an earlier run; it is now {move_aside(output)}")
+    elif any((output / name).exists() for name in PRODUCTS):
+        say(f"{output} holds an earlier run; it is now in {move_aside(output, PRODUCTS)}")
     before = history[-1]["seconds"] if history else 0.0
     with replacing(output / "config.yml") as path:
         path.write_text(config.dump(), encoding="utf-8")

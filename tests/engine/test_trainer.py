@@ -15,7 +15,7 @@ from paddle import nn
 
 from ppcoordconv.config import load_config
 from ppcoordconv.engine.checkpoints import load_state
-from ppcoordconv.engine.trainer import evaluate, find_resume, train
+from ppcoordconv.engine.trainer import PRODUCTS, evaluate, find_resume, train
 from ppcoordconv.errors import UserError
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "digits" / "conv.yml"
@@ -74,9 +74,7 @@ def test_a_run_learns_and_writes_what_it_promises(tmp_path):
     assert json.loads((run / "metrics.json").read_text()) == result
     assert set(result) == {"best", "last", "epochs", "seconds"}
     assert (result["epochs"], result["last"]["epoch"]) == (20, 20)
-    assert {path.name for path in run.iterdir()} == {
-        "config.yml", "best.pdparams", "last.pdparams", "last.pdopt", "metrics.json", "vdl"
-    }  # fmt: skip
+    assert {path.name for path in run.iterdir()} == set(PRODUCTS)
     assert yaml.safe_load((run / "config.yml").read_text())["epochs"] == 20
     assert_same_weights(weights(run), {key: value.numpy() for key, value in task.network.state_dict().items()})
 
@@ -154,11 +152,24 @@ def test_a_resumed_run_is_bit_identical(tmp_path, stop_after):
 
 
 def test_an_earlier_run_is_moved_aside(tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("not the run's")
     train(TinyTask(), config(tmp_path, epochs=1))
+    assert "earlier" not in capsys.readouterr().err
     first = weights(tmp_path / "run")
-    train(TinyTask(seed=5), config(tmp_path, epochs=1))
-    assert_same_weights(weights(tmp_path / "run.1"), first)
-    assert "holds an earlier run; it is now" in capsys.readouterr().err
+    for number in (1, 2):
+        train(TinyTask(seed=5), config(tmp_path, epochs=1))
+        assert f"holds an earlier run; it is now in {tmp_path}/run/earlier.{number}" in capsys.readouterr().err
+    assert_same_weights(weights(tmp_path / "run" / "earlier.1"), first)
+    assert {path.name for path in (tmp_path / "run" / "earlier.1").iterdir()} == set(PRODUCTS)
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {*PRODUCTS, "notes.txt", "earlier.1", "earlier.2"}
+
+
+def test_the_current_directory_as_output(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        train(TinyTask(), config(tmp_path, epochs=1, output_dir="."))
+    assert {path.name for path in tmp_path.iterdir()} == {*PRODUCTS, "earlier.1"}
 
 
 def test_nothing_to_resume_from_is_a_fresh_start_for_auto_only(tmp_path):
