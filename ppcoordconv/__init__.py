@@ -1,36 +1,30 @@
 """CoordConv for PaddlePaddle: convolutions that know where they are."""
 
 import importlib
+import importlib.util
+import sys
 
 # Before paddle: paddlepaddle-gpu 2.6.2 brings a zlib of its own, and Python's crashes when it is loaded after that.
 import zlib  # noqa: F401
-from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-try:
-    import paddle as _paddle  # noqa: F401
-except ModuleNotFoundError as error:
-    if error.name != "paddle":
-        raise
-    raise ModuleNotFoundError(
-        "ppcoordconv needs PaddlePaddle, which is not installed: "
-        "pip install paddlepaddle (for the CPU) or pip install paddlepaddle-gpu (for NVIDIA GPUs)",
-        name="paddle",
-    ) from None
-
-from .convert import convert_to_coordconv, paddledet_legacy_to_paddle
-from .coords import Coords, coord_grid, list_coords
-from .layers import (
-    AddCoords,
-    CoordConv,
-    CoordConv1D,
-    CoordConv1DTranspose,
-    CoordConv2D,
-    CoordConv2DTranspose,
-    CoordConv3D,
-    CoordConv3DTranspose,
-    CoordConvNormActivation,
-)
-from .usage import CoordUsage, coord_usage
+if TYPE_CHECKING:
+    from . import deploy, models
+    from .convert import convert_to_coordconv, paddledet_legacy_to_paddle
+    from .coords import Coords, coord_grid, list_coords
+    from .layers import (
+        AddCoords,
+        CoordConv,
+        CoordConv1D,
+        CoordConv1DTranspose,
+        CoordConv2D,
+        CoordConv2DTranspose,
+        CoordConv3D,
+        CoordConv3DTranspose,
+        CoordConvNormActivation,
+    )
+    from .tuning import tune_cpu
+    from .usage import CoordUsage, coord_usage
 
 __version__ = "0.1.0"
 __all__ = [
@@ -52,11 +46,33 @@ __all__ = [
     "list_coords",
     "models",
     "paddledet_legacy_to_paddle",
+    "tune_cpu",
 ]
 
+if "paddle" not in sys.modules and importlib.util.find_spec("paddle") is None:
+    raise ModuleNotFoundError(
+        "ppcoordconv needs PaddlePaddle, which is not installed: "
+        "pip install paddlepaddle (for the CPU) or pip install paddlepaddle-gpu (for NVIDIA GPUs)",
+        name="paddle",
+    )
 
-def __getattr__(name: str) -> ModuleType:
-    # On first use: who serves an exported model needs no networks, who trains needs no predictor.
-    if name in ("deploy", "models"):
+# On first use, so that pcc.tune_cpu() can be called before Paddle is imported, and that who serves an exported model
+# loads no networks.
+_MODULES = {
+    "convert": ["convert_to_coordconv", "paddledet_legacy_to_paddle"],
+    "coords": ["Coords", "coord_grid", "list_coords"],
+    "layers": [name for name in __all__ if name.startswith(("AddCoords", "CoordConv"))],
+    "tuning": ["tune_cpu"],
+    "usage": ["CoordUsage", "coord_usage"],
+    "deploy": [],
+    "models": [],
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
         return importlib.import_module(f".{name}", __name__)
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(importlib.import_module(f".{module}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
