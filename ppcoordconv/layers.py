@@ -527,28 +527,27 @@ def _is_eager_on_cpu(x: Tensor) -> bool:
     return _is_eager() and x.place.is_cpu_place()
 
 
+# The grids of the last few shapes, which are constants. In detection, sizes vary from batch to batch.
+_GRIDS: Dict[Any, Tensor] = {}
+_MOST_GRIDS = 16
+
+
 @paddle.jit.not_to_static
 def _grid_for(x: Tensor, convention: Coords, with_r: bool) -> Tensor:
     """The grid of a feature map ``[N, C, *spatial]``, in its place; in float64 for float64, in float32 for the rest."""
     dtype = DOUBLE if dtype_name(x.dtype) == DOUBLE else SINGLE
-    if _is_eager():
-        return _grid_in_place(tuple(x.shape[2:]), convention, with_r, dtype, str(x.place), x)
-    return coord_grid(_shape(x)[2:], convention, with_r, dtype)
-
-
-_GRIDS: Dict[Any, Tensor] = {}
-_MOST_GRIDS = 32
-
-
-def _grid_in_place(shape: Any, convention: Coords, with_r: bool, dtype: str, place: str, x: Tensor) -> Tensor:
-    """The grids of the last few shapes are kept: they are constants, and small beside a batch of features."""
-    key = (shape, convention, with_r, dtype, place)
-    if key not in _GRIDS:
-        grid = coord_grid(shape, convention, with_r, dtype)
+    if not _is_eager():
+        return coord_grid(_shape(x)[2:], convention, with_r, dtype)
+    key = (tuple(x.shape[2:]), convention, with_r, dtype, str(x.place))
+    grid = _GRIDS.get(key)
+    if grid is None:
+        grid = coord_grid(key[0], convention, with_r, dtype)
+        if not grid.place._equals(x.place):
+            grid = paddle.to_tensor(grid, place=x.place)
         if len(_GRIDS) >= _MOST_GRIDS:
             _GRIDS.clear()
-        _GRIDS[key] = grid if str(grid.place) == place else paddle.to_tensor(grid, place=x.place)
-    return _GRIDS[key]
+        _GRIDS[key] = grid
+    return grid
 
 
 @paddle.jit.not_to_static
