@@ -25,12 +25,17 @@ def infer(predictor: Predictor, inputs: List[Path], output: Optional[Path] = Non
     Parameters:
         inputs: picture files, or folders of them.
         output: a folder that gets each picture with its result written below it.
+
+    Raises:
+        UserError: a picture in ``output`` would replace an input.
     """
     description = predictor.description
     preprocess = Preprocess.from_dict(description["preprocess"])
     decode = DECODERS[description["task"]]
     paths = [path for item in inputs for path in _expanded(item)]
     names = _distinct_names(paths)
+    if output is not None:
+        _refuse_to_replace(paths, [output / name for name in names])
     with bar(len(paths), unit="image") as progress:
         for start in range(0, len(paths), BATCH_SIZE):
             chunk = slice(start, start + BATCH_SIZE)
@@ -68,11 +73,19 @@ def _read(path: Path) -> Union[np.ndarray, UserError]:
         return error
 
 
+def _refuse_to_replace(inputs: List[Path], outputs: List[Path]) -> None:
+    replaced = {path.resolve() for path in inputs} & {path.resolve() for path in outputs}
+    if replaced:
+        raise UserError(f"--output would replace the input {min(replaced)}; choose another folder")
+
+
 def _distinct_names(paths: List[Path]) -> List[str]:
     """A .png name for each path; of equal ones, the later get a number."""
-    seen: Dict[str, int] = {}
-    names = []
+    names: Dict[str, None] = {}
     for path in paths:
-        count = seen[path.stem] = seen.get(path.stem, 0) + 1
-        names.append(f"{path.stem}.png" if count == 1 else f"{path.stem}_{count}.png")
-    return names
+        name, number = f"{path.stem}.png", 1
+        while name in names:
+            number += 1
+            name = f"{path.stem}_{number}.png"
+        names[name] = None
+    return list(names)

@@ -185,6 +185,24 @@ def test_one_bad_picture_spoils_its_own_line_only(task, exported, tmp_path):
     assert (tmp_path / "out" / "00_2.png").exists()
 
 
+def test_drawn_pictures_never_take_each_others_name(exported, tmp_path):
+    pictures = [tmp_path / name for name in ("a.png", "a.bmp", "a_2.png", "b.gif")]
+    for path in pictures:
+        Image.new("L", (8, 8)).save(path)
+    list(infer(Predictor(str(exported)), [*pictures, pictures[0]], tmp_path / "out"))
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["a.png", "a_2.png", "a_2_2.png", "a_3.png", "b.png"]
+
+
+def test_drawn_pictures_never_replace_an_input(exported, tmp_path):
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    before = (tmp_path / "a.png").read_bytes()
+    with pytest.raises(UserError, match="would replace the input .*a.png; choose another folder"):
+        list(infer(Predictor(str(exported)), [tmp_path], tmp_path / "x" / ".."))
+    assert (tmp_path / "a.png").read_bytes() == before
+    assert [path.name for path in tmp_path.glob("*.png")] == ["a.png"]
+
+
 def test_latencies(exported, trained):
     predictors = {name: Predictor(str(run.inference)) for name, run in trained.items()}
     milliseconds = latencies(predictors, np.zeros([3, 32, 32], np.float32), runs=10)
