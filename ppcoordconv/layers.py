@@ -107,15 +107,15 @@ class _OverGrid:
 
     def _split_weight(self) -> Tuple[Tensor, Tensor]:
         """The weight on the features, and that on the grid: for one group, since every group sees the whole grid."""
-        weight, d, axis = self.weight, self._grid_channels, 1
+        weight, d = self.weight, self._grid_channels
         if self._transposes:
             # [groups * (in / groups + d), out / groups, *kernel] -> [groups, in / groups + d, out / groups, *kernel]
             weight = weight.reshape([self._groups, -1] + list(weight.shape[1:]))
-        features = weight.shape[axis] - d
+        features = weight.shape[1] - d
         if self._grid_first:
-            w_grid, w_x = paddle.split(weight, [d, features], axis=axis)
+            w_grid, w_x = paddle.split(weight, [d, features], axis=1)
         else:
-            w_x, w_grid = paddle.split(weight, [features, d], axis=axis)
+            w_x, w_grid = paddle.split(weight, [features, d], axis=1)
         if self._transposes:
             w_x = w_x.reshape([-1] + list(w_x.shape[2:]))
             # [groups, d, out / groups, *kernel] -> [d, out, *kernel]

@@ -36,11 +36,9 @@ def tune_cpu() -> Dict[str, Union[int, str]]:
         What was done: the names of the variables, with their values.
 
     Examples:
-        >>> import os
-        >>> os.environ["PPCC_TUNE_CPU"] = "0"
-        >>> from ppcoordconv.tuning import tune_cpu
-        >>> tune_cpu()
-        {}
+        >>> import ppcoordconv as pcc
+        >>> isinstance(pcc.tune_cpu(), dict)
+        True
     """
     if os.environ.get(SWITCH) == "0" or not sys.platform.startswith("linux") or platform.machine() != "x86_64":
         return {}

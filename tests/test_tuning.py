@@ -72,6 +72,7 @@ def test_the_import_changes_nothing():
 
 @pytest.mark.parametrize(("attribute", "value"), [("platform", "darwin"), ("machine", "aarch64")])
 def test_elsewhere_it_does_nothing(monkeypatch, attribute, value):
+    monkeypatch.delenv(tuning.SWITCH, raising=False)
     if attribute == "platform":
         monkeypatch.setattr(tuning.sys, "platform", value)
     else:
@@ -81,6 +82,7 @@ def test_elsewhere_it_does_nothing(monkeypatch, attribute, value):
 
 @LINUX
 def test_without_glibc_its_settings_are_left_out(monkeypatch):
+    monkeypatch.delenv(tuning.SWITCH, raising=False)
     monkeypatch.setattr(tuning.platform, "libc_ver", lambda: ("", ""))
     assert not set(tuning.tune_cpu()) & set(tuning._MALLOC)
 
