@@ -131,7 +131,7 @@ def configurations(draw, name):
 
 
 @pytest.mark.parametrize("name", FAMILY)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120, deadline=None, derandomize=True)
 @given(st.data())
 def test_equals_the_concatenated_convolution(name, data):
     build, axes, function = FAMILY[name]
