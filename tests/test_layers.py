@@ -73,9 +73,14 @@ def forward_and_gradients(function, x, parameters):
     for parameter in parameters:
         parameter.clear_gradient()
     y = function(x)
-    # A loss whose gradient is another number at each place.
-    (y * paddle.to_tensor(np.random.default_rng(0).standard_normal(y.shape).astype(str(y.dtype)[7:]))).sum().backward()
+    # A loss whose gradient is another number at each place, and positive like x: a sum that cancels to nearly nothing,
+    # as a bias gradient may, has no five exact digits in float32, in Paddle's own layers either.
+    (y * paddle.to_tensor(positive(y.shape).astype(str(y.dtype)[7:]))).sum().backward()
     return [y.numpy(), x.grad.numpy(), *[p.grad.numpy() for p in parameters]]
+
+
+def positive(shape, seed=0):
+    return np.random.default_rng(seed).uniform(0.5, 1.5, shape).astype("float32")
 
 
 def assert_same(got, expected, tolerance):
@@ -131,7 +136,7 @@ def configurations(draw, name):
 
 
 @pytest.mark.parametrize("name", FAMILY)
-@settings(max_examples=120, deadline=None, derandomize=True)
+@settings(max_examples=120, deadline=None)
 @given(st.data())
 def test_equals_the_concatenated_convolution(name, data):
     build, axes, function = FAMILY[name]
@@ -143,8 +148,11 @@ def test_equals_the_concatenated_convolution(name, data):
     layer.to(dtype=dtype)
     last = configuration["data_format"].endswith("C")
     shape = [batch, *spatial, channels] if last else [batch, channels, *spatial]
-    x = paddle.to_tensor(np.random.default_rng(1).standard_normal(shape).astype(dtype))
+    x = paddle.to_tensor(positive(shape, seed=1).astype(dtype))
     got = forward_and_gradients(layer, x, layer.parameters())
+    # The reference in float64: Paddle adds the bias's gradient up one by one, which costs it a digit on large maps.
+    layer.to(dtype="float64")
+    x = x.astype("float64")
     expected = forward_and_gradients(lambda x: concatenated(layer, x, function, configuration), x, layer.parameters())
     assert_same(got, expected, tolerance)
 
