@@ -5,9 +5,11 @@ Imports paddle and nothing else of weight, so that it can be taken along with ``
 
 from __future__ import annotations
 
+import math
 from numbers import Integral
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Type, Union
 
+import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
@@ -96,14 +98,65 @@ class _OverGrid:
     def look_at(self, grid_channels: int, grid_first: bool) -> None:
         self._grid_channels = grid_channels
         self._grid_first = grid_first
-        self._last_offset: Optional[Tuple[Any, Tensor, Optional[Tensor], Tensor]] = None
+        self._last_taps: Optional[Tuple[Tensor, Any, Tensor]] = None
+        self._last_block: Optional[Tuple[Tensor, List[int], np.ndarray, Tensor]] = None
 
     def forward(self, x: Tensor, grid: Tensor, output_size: Any = None) -> Tensor:
+        if _is_eager_on_cpu(x):
+            return self._forward_on_cpu(x, grid, output_size)
+        w_x, w_grid = self._split_weight()
+        bias = None if self.bias is None else self.bias.astype(grid.dtype)
+        y = self._convolve(x, w_x, None, self._groups, output_size)
+        with paddle.amp.auto_cast(enable=False):
+            offset = self._convolve(grid, w_grid.astype(grid.dtype), bias, 1, output_size).astype(y.dtype)
+        return _broadcast_sum(y, offset)
+
+    def _forward_on_cpu(self, x: Tensor, grid: Tensor, output_size: Any) -> Tensor:
+        """Makes the offset by matrix products, because what is broadcast takes Paddle's CPU kernels many times longer.
+
+        ``offset = [w_grid, bias] @ [taps; 1]``, where the taps are what each weight of the kernel sees of the grid.
+        """
+        if self._groups == 1 and math.prod(self.weight.shape) > math.prod(x.shape):
+            # To split the weight would copy more than to concatenate.
+            grid = grid.expand([x.shape[0]] + [-1] * (x.ndim - 1))
+            # Beside a constant, Paddle's concatenation is not twice differentiable.
+            grid.stop_gradient = x.stop_gradient
+            x = paddle.concat([grid, x] if self._grid_first else [x, grid], axis=1)
+            y = self._convolve(x, self.weight, None, 1, output_size)
+            if self.bias is None:
+                return y
+            ones = paddle.ones([1, math.prod(y.shape[2:])], y.dtype)
+            return _add_to_each(y, paddle.matmul(self.bias.reshape([-1, 1]), ones))
         w_x, w_grid = self._split_weight()
         y = self._convolve(x, w_x, None, self._groups, output_size)
-        bias = None if self.bias is None else self.bias.astype(grid.dtype)
-        offset = self._offset(grid, w_grid.astype(grid.dtype), bias, output_size)
-        return _add_to_each(y, offset.astype(y.dtype))
+        if self._transposes:
+            w_grid = w_grid.transpose([1, 0] + list(range(2, w_grid.ndim)))
+        rows = w_grid.reshape([w_grid.shape[0], -1])
+        if self.bias is not None:
+            rows = paddle.concat([rows, self.bias.reshape([-1, 1])], axis=1)
+        if not self.training and not paddle.is_grad_enabled():
+            return _add_in_place(y, self._kept_block(y, grid, w_grid.shape, rows, output_size))
+        if self._last_taps is None or self._last_taps[0] is not grid or self._last_taps[1] != output_size:
+            self._last_taps = (grid, output_size, self._taps(grid, w_grid.shape, output_size))
+        return _add_to_each(y, paddle.matmul(rows, self._last_taps[2]))
+
+    def _kept_block(self, y: Tensor, grid: Tensor, w_grid_shape: List[int], rows: Tensor, output_size: Any) -> Tensor:
+        last, values = self._last_block, rows.numpy()
+        # Weights are compared by value, because most of Paddle's ways to change them leave no other trace.
+        if last is None or last[0] is not grid or last[1] != y.shape or not np.array_equal(last[2], values):
+            offset = paddle.matmul(rows, self._taps(grid, w_grid_shape, output_size))
+            last = self._last_block = (grid, y.shape, values, _block(y, offset))
+        return last[3]
+
+    def _taps(self, grid: Tensor, w_grid_shape: List[int], output_size: Any) -> Tensor:
+        """``[weights of a channel's kernel on the grid, places of the output]``, and a row of ones for the bias."""
+        channels, *kernel = w_grid_shape[1:]
+        count = channels * math.prod(kernel)
+        each = paddle.eye(count, dtype=grid.dtype).reshape([count, channels, *kernel])
+        if self._transposes:
+            each = each.transpose([1, 0] + list(range(2, each.ndim)))
+        taps = self._convolve(grid, each, None, 1, output_size).reshape([count, -1])
+        return taps if self.bias is None else paddle.concat([taps, paddle.ones_like(taps[:1])])
 
     def _split_weight(self) -> Tuple[Tensor, Tensor]:
         """The weight on the features, and that on the grid: for one group, since every group sees the whole grid."""
@@ -121,21 +174,6 @@ class _OverGrid:
             # [groups, d, out / groups, *kernel] -> [d, out, *kernel]
             w_grid = w_grid.transpose([1, 0] + list(range(2, w_grid.ndim))).reshape([d, -1] + list(w_grid.shape[3:]))
         return w_x, w_grid
-
-    def _offset(self, grid: Tensor, w_grid: Tensor, bias: Optional[Tensor], output_size: Any) -> Tensor:
-        if self.training or paddle.is_grad_enabled() or not _is_eager_on_cpu(grid):
-            return self._convolve_grid(grid, w_grid, bias, output_size)
-        # On a GPU to compare would cost more than to convolve, since the host would wait for it. The weights are
-        # compared by value, because most of Paddle's ways to change them leave no other trace.
-        key, last = (tuple(grid.shape), str(grid.dtype), str(output_size)), self._last_offset
-        if last is None or last[0] != key or not _are_equal(last[1], w_grid) or not _are_equal(last[2], bias):
-            offset = self._convolve_grid(grid, w_grid, bias, output_size)
-            last = self._last_offset = (key, w_grid, None if bias is None else bias.clone(), offset)
-        return last[3]
-
-    def _convolve_grid(self, grid: Tensor, w_grid: Tensor, bias: Optional[Tensor], output_size: Any) -> Tensor:
-        with paddle.amp.auto_cast(enable=False):
-            return self._convolve(grid, w_grid, bias, 1, output_size)
 
     def _convolve(self, x: Tensor, weight: Tensor, bias: Optional[Tensor], groups: int, output_size: Any) -> Tensor:
         options = {"stride": self._stride, "padding": self._padding, "dilation": self._dilation, "groups": groups}
@@ -551,24 +589,42 @@ def _grid_for(x: Tensor, convention: Coords, with_r: bool) -> Tensor:
 
 
 @paddle.jit.not_to_static
+def _broadcast_sum(y: Tensor, offset: Tensor) -> Tensor:
+    """``[N, ...]`` plus ``[1, ...]``. A GPU broadcasts for nothing; in exported graphs, oneDNN wants one shape."""
+    return y + (offset if _is_eager() else offset.expand([_shape(y)[0]] + [-1] * (y.ndim - 1)))
+
+
 def _add_to_each(y: Tensor, offset: Tensor) -> Tensor:
-    """``[N, ...]`` plus ``[1, ...]``, in the form that is fast where it runs.
-
-    On a CPU, Paddle's broadcast add and the sum over the batch in its gradient take many times what a matrix product
-    with a column of ones takes; in exported graphs, oneDNN wants both of one shape. A GPU broadcasts for nothing.
-    """
-    if _is_eager_on_cpu(y):
-        ones = paddle.ones([y.shape[0], 1], offset.dtype)
-        return y.add_(paddle.matmul(ones, offset.reshape([1, -1])).reshape(y.shape))
-    if _is_eager():
-        return y + offset
-    return y + offset.expand([_shape(y)[0]] + [-1] * (y.ndim - 1))
+    """``[N, channels, *places]`` plus ``[channels, prod(places)]``, on a CPU."""
+    if y.stop_gradient and offset.stop_gradient:
+        return _add_in_place(y, _block(y, offset))
+    count = y.shape[0]
+    offsets = paddle.matmul(paddle.ones([count, 1], y.dtype), offset.reshape([1, -1]))
+    # In this order Paddle takes the offset's gradient first, and has its memory back when it takes the features'.
+    return (offsets + y.reshape([count, -1])).reshape(y.shape)
 
 
-def _are_equal(a: Optional[Tensor], b: Optional[Tensor]) -> bool:
-    if a is None or b is None:
-        return a is b
-    return a.shape == b.shape and bool((a == b).all())
+def _add_in_place(y: Tensor, block: Tensor) -> Tensor:
+    """Adds ``[n, ...]`` to every n samples of ``[N, ...]``."""
+    count, step = y.shape[0], block.shape[0]
+    if step >= count:
+        return y.add_(block)
+    for start in range(0, count, step):
+        size = min(step, count - start)
+        y._slice(start, start + size).add_(block if size == step else block._slice(0, size))
+    return y
+
+
+# As many elements as stay in a core's cache.
+_BLOCK = 2**18
+
+
+def _block(y: Tensor, offset: Tensor) -> Tensor:
+    """The offset of one sample of y, or of several, where they are small."""
+    step = max(1, min(y.shape[0], _BLOCK // math.prod(offset.shape)))
+    if step > 1:
+        offset = paddle.matmul(paddle.ones([step, 1], offset.dtype), offset.reshape([1, -1]))
+    return offset.reshape([step] + y.shape[1:])
 
 
 def _channels_first(x: Tensor) -> Tensor:

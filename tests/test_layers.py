@@ -178,14 +178,40 @@ def test_depthwise():
     assert_same([layer(x).numpy()], [concatenated(layer, x, F.conv2d, configuration).numpy()], 1e-5)
 
 
-def test_twice_differentiable():
+@pytest.mark.parametrize("size", [3, 20], ids=["the weight outweighs the map", "the map the weight"])
+def test_twice_differentiable(size):
     """A gradient penalty goes through the layer as through Paddle's own."""
     layer = pcc.CoordConv(2, 3, 3)
-    x = paddle.randn([2, 2, 5, 5])
+    x = paddle.randn([2, 2, size, size])
     x.stop_gradient = False
     (gradient,) = paddle.grad([(layer(x) ** 3).sum()], [x], create_graph=True)
     (gradient**2).sum().backward()
     assert np.isfinite(layer.conv.weight.grad.numpy()).all()
+
+
+@pytest.mark.parametrize("size", [3, 20], ids=["the weight outweighs the map", "the map the weight"])
+@pytest.mark.parametrize("batch", [1, 5])
+def test_in_eval_as_in_training(monkeypatch, size, batch):
+    monkeypatch.setattr(layers, "_BLOCK", 2 * 3 * size * size)  # two samples at once
+    layer = pcc.CoordConv(2, 3, 3, padding=1, coords=BEFORE)
+    x = paddle.randn([batch, 2, size, size])
+    expected = layer(x).numpy()
+    layer.eval()
+    with paddle.no_grad():
+        for _ in range(2):
+            np.testing.assert_allclose(layer(x).numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [3, 20], ids=["the weight outweighs the map", "the map the weight"])
+def test_a_frozen_layer_asks_for_no_gradient(size):
+    layer = pcc.CoordConv(2, 3, 3, padding=1)
+    for parameter in layer.parameters():
+        parameter.stop_gradient = True
+    x = paddle.randn([2, 2, size, size])
+    assert layer(x).stop_gradient
+    layer.conv.bias.stop_gradient = False
+    layer(x).sum().backward()
+    np.testing.assert_allclose(layer.conv.bias.grad.numpy(), 2 * size * size, rtol=1e-5)
 
 
 class TestTheOffsetInEval:
@@ -196,16 +222,16 @@ class TestTheOffsetInEval:
         layer = pcc.CoordConv(2, 3, 3, padding=1)
         layer.eval()
         calls = []
-        convolve = layers.Conv2D._convolve_grid
-        monkeypatch.setattr(layers.Conv2D, "_convolve_grid", lambda *a: calls.append(1) or convolve(*a))
+        taps = layers.Conv2D._taps
+        monkeypatch.setattr(layers.Conv2D, "_taps", lambda *a: calls.append(1) or taps(*a))
         return layer, calls
 
     def run(self, layer, size=5, dtype="float32"):
-        x = paddle.ones([2, 2, size, size], dtype)
+        x = paddle.ones([4, 2, size, size], dtype)
         with paddle.no_grad():
             got = layer(x)
         expected = F.conv2d(
-            paddle.concat([x, pcc.coord_grid([size, size], dtype=dtype).expand([2, -1, -1, -1])], axis=1),
+            paddle.concat([x, pcc.coord_grid([size, size], dtype=dtype).expand([4, -1, -1, -1])], axis=1),
             layer.conv.weight, layer.conv.bias, padding=1,
         )  # fmt: skip
         assert_same([got.numpy()], [expected.numpy()], 1e-5)
@@ -292,7 +318,8 @@ def test_half_precision_coordinates_are_rounded_once(monkeypatch, dtype):
         return rounded
 
     monkeypatch.setattr(layers.Conv2D, "_function", staticmethod(rounding_once(F.conv2d)))
-    monkeypatch.setattr(layers, "_add_to_each", rounding_once(paddle.add))
+    monkeypatch.setattr(layers, "_broadcast_sum", rounding_once(paddle.add))
+    monkeypatch.setattr(layers, "_is_eager_on_cpu", lambda x: False)
     n = 1001
     layer = pcc.CoordConv(1, 1, [1, 2])
     layer.conv.weight.set_value(paddle.to_tensor([[[[0.0, 0.0]], [[-1.0, 1.0]], [[0.0, 0.0]]]]))
