@@ -7,6 +7,7 @@ glibc maps and unmaps every large tensor afresh. Both have cures, the first only
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import platform
 import sys
@@ -27,30 +28,33 @@ def tune_cpu() -> Dict[str, Union[int, str]]:
 
     - Where the processor is AMD's and Paddle was not imported yet, MKL is told the widest vector instructions it has.
     - Where the C library is glibc, freed memory is kept for the next tensor instead of being given back.
-    - OpenMP and MKL get a thread for each processor that this process may use.
+    - Paddle, which is imported for that, gets a thread for each processor that this process may use; its own default is
+      one. That holds for the thread that calls this.
 
     A variable that the user has set is left as it is, and ``PPCC_TUNE_CPU=0`` switches everything off. Call it before
-    Paddle is imported to have it all.
+    Paddle is imported to have it all. What it does is logged in one line, at level INFO by the logger "ppcoordconv".
 
     Returns:
-        What was done: the names of the variables, with their values.
+        What was done: the names of the variables with their values, and the number of "threads".
 
     Examples:
         >>> import ppcoordconv as pcc
         >>> isinstance(pcc.tune_cpu(), dict)
         True
     """
-    if os.environ.get(SWITCH) == "0" or not sys.platform.startswith("linux") or platform.machine() != "x86_64":
-        return {}
     done: Dict[str, Union[int, str]] = {}
-    before_paddle = "paddle" not in sys.modules
-    wanted = {**_vector_instructions(_cpu_info()), "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)))}
-    if before_paddle:
-        for name, value in wanted.items():
-            if name not in os.environ:
-                done[name] = os.environ[name] = value
+    if os.environ.get(SWITCH) == "0" or not sys.platform.startswith("linux") or platform.machine() != "x86_64":
+        return done
+    if "paddle" not in sys.modules:
+        wanted = _vector_instructions(_cpu_info())
+        done.update({name: value for name, value in wanted.items() if name not in os.environ})
+        os.environ.update({name: str(value) for name, value in done.items()})
     if platform.libc_ver()[0] == "glibc":
         done.update(_keep_freed_memory(os.environ))
+    if not _user_has_set_threads():
+        done.update(_set_threads(len(os.sched_getaffinity(0))))
+    what = ", ".join(f"{name}={value}" for name, value in done.items())
+    logging.getLogger("ppcoordconv").info("CPU tuning: %s (%s=0 switches it off)", what or "nothing to do", SWITCH)
     return done
 
 
@@ -73,3 +77,22 @@ def _keep_freed_memory(environment: Mapping[str, str]) -> Dict[str, int]:
     mallopt = ctypes.CDLL(None).mallopt
     wanted = {name: setting for name, setting in _MALLOC.items() if name not in environment}
     return {name: value for name, (parameter, value) in wanted.items() if mallopt(parameter, value)}
+
+
+def _user_has_set_threads() -> bool:
+    """Paddle sets OMP_NUM_THREADS to 1 when it is imported; then what the process was started with tells."""
+    if "paddle" not in sys.modules:
+        return "OMP_NUM_THREADS" in os.environ
+    at_start = Path("/proc/self/environ").read_bytes().split(b"\0")
+    return os.environ.get("OMP_NUM_THREADS", "1") != "1" or any(v.startswith(b"OMP_NUM_THREADS=") for v in at_start)
+
+
+def _set_threads(count: int) -> Dict[str, int]:
+    """Through Paddle's own OpenMP: with OMP_NUM_THREADS it would warn at its import, its setter leaves most at one."""
+    import paddle
+
+    library = Path(paddle.__file__).parent / "libs" / "libiomp5.so"
+    if not library.exists():
+        return {}
+    ctypes.CDLL(str(library)).omp_set_num_threads(count)
+    return {"threads": count}

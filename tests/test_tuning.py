@@ -48,17 +48,51 @@ AFTER = "import paddle, ppcoordconv as pcc; print(json.dumps(pcc.tune_cpu()))"
 @LINUX
 def test_before_paddle_all_is_done_and_after_it_what_is_possible():
     before, after = run(BEFORE), run(AFTER)
-    assert before["OMP_NUM_THREADS"] == str(len(os.sched_getaffinity(0)))
-    assert set(after) == set(tuning._MALLOC)
+    assert set(after) == {"threads", *tuning._MALLOC}
+    assert after["threads"] == len(os.sched_getaffinity(0))
     assert set(after) <= set(before)
+    assert set(before) - set(after) == set(tuning._vector_instructions(tuning._cpu_info()))
 
 
 @LINUX
-def test_what_the_user_has_set_is_left_alone():
-    done = run(BEFORE, OMP_NUM_THREADS="7", MALLOC_TOP_PAD_="1")
-    assert "OMP_NUM_THREADS" not in done
+@pytest.mark.parametrize("code", [BEFORE, AFTER])
+@pytest.mark.parametrize("threads", ["1", "7"])
+def test_what_the_user_has_set_is_left_alone(code, threads):
+    done = run(code, OMP_NUM_THREADS=threads, MALLOC_TOP_PAD_="1")
+    assert "threads" not in done
     assert "MALLOC_TOP_PAD_" not in done
     assert "MALLOC_TRIM_THRESHOLD_" in done
+
+
+@LINUX
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one processor")
+@pytest.mark.parametrize("code", [BEFORE, AFTER])
+def test_paddle_uses_the_threads(code):
+    """The process takes more processor time than time goes by."""
+    code += """
+import paddle, time
+a = paddle.rand([2000, 2000])
+paddle.matmul(a, a)
+wall, processor = time.time(), time.process_time()
+for _ in range(8):
+    paddle.matmul(a, a)
+print(json.dumps((time.process_time() - processor) / (time.time() - wall)))"""
+    assert run(code) > 1.3
+    assert run(code, PPCC_TUNE_CPU="0") < 1.2
+
+
+@LINUX
+def test_one_line_says_what_was_done():
+    code = """
+import io, logging, ppcoordconv as pcc
+log, logger = io.StringIO(), logging.getLogger("ppcoordconv")
+logger.setLevel(logging.INFO)
+logger.addHandler(logging.StreamHandler(log))
+pcc.tune_cpu()
+print(json.dumps(log.getvalue()))"""
+    (line,) = run(code).splitlines()
+    assert "threads=" in line
+    assert "PPCC_TUNE_CPU=0" in line
 
 
 def test_the_switch():

@@ -1,18 +1,33 @@
-"""Measures, side by side in one run: `layer` compares CoordConv with nn.Conv2D and with concatenation."""
+"""Measures, side by side in one run: `layer` CoordConv beside nn.Conv2D and concatenation, `tuning` the CPU tuning."""
 
 import argparse
 import json
 
-from _tool import Parser, add_device_option, run
+from _tool import Parser, add_device_option, run, start_work
 
 
 def main(arguments: argparse.Namespace) -> int:
+    result, table = {"layer": measure_layer, "tuning": measure_tuning}[arguments.what](arguments)
+    print(json.dumps(result) if arguments.json else table)
+    return 0
+
+
+def measure_layer(arguments: argparse.Namespace) -> tuple:
     from ppcoordconv.benchmarks.layer import as_table, measure
     from ppcoordconv.device import select_device
 
-    result = measure(select_device(arguments.device), arguments.amp, arguments.repeats)
-    print(json.dumps(result) if arguments.json else as_table(result))
-    return 0
+    device = select_device(arguments.device)
+    start_work()
+    result = measure(device, arguments.amp, arguments.repeats)
+    return result, as_table(result)
+
+
+def measure_tuning(arguments: argparse.Namespace) -> tuple:
+    from ppcoordconv.benchmarks.tuning import as_table, measure
+
+    start_work()
+    result = measure(arguments.repeats)
+    return result, as_table(result)
 
 
 def positive(text: str) -> int:
@@ -25,9 +40,13 @@ def positive(text: str) -> int:
 if __name__ == "__main__":
     parser = Parser(description=__doc__)
     commands = parser.add_subparsers(dest="what", required=True)
-    layer = commands.add_parser("layer", help="ratios of forward, training step and peak memory")
-    layer.add_argument("--json", action="store_true", help="print everything that was measured, as JSON")
-    layer.add_argument("--amp", choices=["O1", "O2"], help="in mixed precision, float16")
-    layer.add_argument("--repeats", type=positive, default=15, help="how often each is timed; default: 15")
-    add_device_option(layer)
+    for name, help_text in (
+        ("layer", "ratios of forward, training step and peak memory"),
+        ("tuning", "a training step with the CPU tuning and without"),
+    ):
+        command = commands.add_parser(name, help=help_text)
+        command.add_argument("--json", action="store_true", help="print everything that was measured, as JSON")
+        command.add_argument("--repeats", type=positive, default=15, help="how often each is timed; default: 15")
+    commands.choices["layer"].add_argument("--amp", choices=["O1", "O2"], help="in mixed precision, float16")
+    add_device_option(commands.choices["layer"])
     run(main, parser.parse_args())

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -9,13 +10,14 @@ import threading
 from pathlib import Path
 from typing import Dict, List
 
-from _tool import Parser, run
+from _tool import Parser, run, start_work
 
 ROOT = Path(__file__).resolve().parents[1]
 NETWORKS = {"coordconv": "CoordConv", "conv": "convolution"}
 
 
 def main(arguments: argparse.Namespace) -> int:
+    start_work()
     output = Path("output") / "quickstart"
     shutil.rmtree(output, ignore_errors=True)
     _tools_side_by_side({
@@ -42,7 +44,8 @@ def _tools_side_by_side(commands: Dict[str, List[str]]) -> Dict[str, str]:
     for name, (tool, *rest) in commands.items():
         print(f"$ python tools/{tool}.py {' '.join(rest)}", file=sys.stderr)
         command = [sys.executable, str(ROOT / "tools" / f"{tool}.py"), *rest]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        one_core = {**os.environ, "OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(command, env=one_core, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         threads.append(threading.Thread(target=_pass_on, args=(process.stderr, name)))
         threads.append(threading.Thread(target=lambda p=process, n=name: printed.update({n: p.stdout.read()})))
         processes[name] = process

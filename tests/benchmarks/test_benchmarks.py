@@ -50,7 +50,16 @@ def test_the_tool(tmp_path):
     assert len(measured["rows"]) == len(benchmark.SHAPES)
 
 
-@pytest.mark.parametrize("arguments", [["layer", "--repeats", "0"], ["layer", "--amp", "O3"], ["nothing"], []])
+def test_the_tuning_tool(tmp_path):
+    result = run_tool("benchmark", "tuning", "--json", "--repeats", 1, cwd=tmp_path)
+    assert result.status == 0, result.stderr
+    measured = json.loads(result.stdout)
+    assert measured["speedup"] == pytest.approx(measured["stock_ms"] / measured["tuned_ms"])
+
+
+@pytest.mark.parametrize(
+    "arguments", [["tuning", "--repeats", "x"], ["layer", "--repeats", "0"], ["layer", "--amp", "O3"], ["nothing"], []]
+)
 def test_mistakes(arguments, tmp_path):
     result = run_tool("benchmark", *arguments, cwd=tmp_path)
     assert result.status == 2
