@@ -98,12 +98,15 @@ class _OverGrid:
     def look_at(self, grid_channels: int, grid_first: bool) -> None:
         self._grid_channels = grid_channels
         self._grid_first = grid_first
+        self.deployed = False
         self._last_taps: Optional[Tuple[Tensor, Any, Tensor]] = None
         self._last_block: Optional[Tuple[Tensor, List[int], np.ndarray, Tensor]] = None
 
     def forward(self, x: Tensor, grid: Tensor, output_size: Any = None) -> Tensor:
         if _is_eager_on_cpu(x):
             return self._forward_on_cpu(x, grid, output_size)
+        if self.deployed and self._groups == 1 and grid.dtype == x.dtype and not _is_eager():
+            return self._convolve(self._concatenate(x, grid), self.weight, self.bias, 1, output_size)
         w_x, w_grid = self._split_weight()
         bias = None if self.bias is None else self.bias.astype(grid.dtype)
         y = self._convolve(x, w_x, None, self._groups, output_size)
@@ -118,11 +121,7 @@ class _OverGrid:
         """
         if self._groups == 1 and math.prod(self.weight.shape) > math.prod(x.shape):
             # To split the weight would copy more than to concatenate.
-            grid = grid.expand([x.shape[0]] + [-1] * (x.ndim - 1))
-            # Beside a constant, Paddle's concatenation is not twice differentiable.
-            grid.stop_gradient = x.stop_gradient
-            x = paddle.concat([grid, x] if self._grid_first else [x, grid], axis=1)
-            y = self._convolve(x, self.weight, None, 1, output_size)
+            y = self._convolve(self._concatenate(x, grid), self.weight, None, 1, output_size)
             if self.bias is None:
                 return y
             ones = paddle.ones([1, math.prod(y.shape[2:])], y.dtype)
@@ -139,6 +138,12 @@ class _OverGrid:
         if self._last_taps is None or self._last_taps[0] is not grid or self._last_taps[1] != output_size:
             self._last_taps = (grid, output_size, self._taps(grid, w_grid.shape, output_size))
         return _add_to_each(y, paddle.matmul(rows, self._last_taps[2]))
+
+    def _concatenate(self, x: Tensor, grid: Tensor) -> Tensor:
+        grid = grid.expand([_shape(x)[0]] + [-1] * (x.ndim - 1))
+        # Beside a constant, Paddle's concatenation is not twice differentiable.
+        grid.stop_gradient = x.stop_gradient
+        return paddle.concat([grid, x] if self._grid_first else [x, grid], axis=1)
 
     def _kept_block(self, y: Tensor, grid: Tensor, w_grid_shape: List[int], rows: Tensor, output_size: Any) -> Tensor:
         last, values = self._last_block, rows.numpy()
@@ -232,6 +237,8 @@ class _CoordConv(nn.Layer):
         if data_format.endswith("C") and _is_pairs(padding):
             padding = [padding[0], padding[-1], *padding[1:-1]]
         d = count_channels(axes, with_r)
+        self._last_size: Optional[List[int]] = None
+        self.register_buffer("_constant_grid", None, persistable=False)
         self.conv = self._convolution(self._in_channels + arguments["groups"] * d, padding=padding, **arguments)
         self.conv.look_at(d, self._convention.before)
 
@@ -249,9 +256,29 @@ class _CoordConv(nn.Layer):
             return _channels_last(self._forward(_channels_first(x), output_size))
         return self._forward(x, output_size)
 
+    def convert_to_deploy(self) -> None:
+        """Prepares ``paddle.jit.save``; Paddle's exporters call it on every layer that has it.
+
+        Graphs traced after it concatenate the grid, for one group in float32, which inference engines run fastest; the
+        grid of the size that the layer saw last becomes a constant. Elsewhere nothing changes: not the state dict, not
+        what is computed. To call it again does nothing more than to take the last size.
+        """
+        self.conv.deployed = True
+        if self._last_size is not None:
+            self._constant_grid = coord_grid(self._last_size, self._convention, self._with_r)
+
     def _forward(self, x: Tensor, output_size: Any) -> Tensor:
-        grid = _grid_for(x, self._convention, self._with_r)
+        grid = self._grid(x)
         return self.conv(x, grid) if output_size is None else self.conv(x, grid, output_size)
+
+    @paddle.jit.not_to_static
+    def _grid(self, x: Tensor) -> Tensor:
+        constant = self._constant_grid
+        if _is_eager():
+            self._last_size = x.shape[2:]
+        elif constant is not None and constant.shape[2:] == x.shape[2:] and constant.dtype == x.dtype:
+            return constant
+        return _grid_for(x, self._convention, self._with_r)
 
     def extra_repr(self) -> str:
         return f"coords={self._coords!r}, with_r={self._with_r}, data_format={self._data_format!r}"

@@ -157,6 +157,29 @@ def test_equals_the_concatenated_convolution(name, data):
     assert_same(got, expected, tolerance)
 
 
+@pytest.mark.parametrize("name", FAMILY)
+@settings(max_examples=8, deadline=None)
+@given(st.data())
+def test_equals_it_when_traced_and_when_saved(name, data):
+    build, axes, function = FAMILY[name]
+    configuration = data.draw(configurations(name))
+    layer = build(**configuration)
+    spatial = data.draw(st.lists(st.integers(5, 8), min_size=axes, max_size=axes))
+    batch, channels = data.draw(st.integers(1, 3)), configuration["in_channels"]
+    last = configuration["data_format"].endswith("C")
+    x = paddle.to_tensor(positive([batch, *spatial, channels] if last else [batch, channels, *spatial], seed=1))
+    expected = forward_and_gradients(lambda x: concatenated(layer, x, function, configuration), x, layer.parameters())
+    if data.draw(st.booleans()):
+        layer.convert_to_deploy()
+    spec = [InputSpec([None, *x.shape[1:]], "float32", "x")]
+    static = paddle.jit.to_static(layer, input_spec=spec, full_graph=True)
+    assert_same(forward_and_gradients(static, x, layer.parameters()), expected, 1e-5)
+    with tempfile.TemporaryDirectory() as folder:
+        layer.eval()
+        paddle.jit.save(static, f"{folder}/layer")
+        assert_same([paddle.jit.load(f"{folder}/layer")(x).numpy()], expected[:1], 1e-5)
+
+
 @pytest.mark.parametrize("name", [name for name in FAMILY if "Transpose" in name])
 def test_output_size(name):
     build, axes, function = FAMILY[name]
@@ -375,6 +398,42 @@ def test_saved_with_any_size(data_format, fixed):
             assert_same([loaded(x).numpy()], [layer(x).numpy()], 1e-5)
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("data_format", ["NCHW", "NHWC"])
+def test_converted_to_deploy(tmp_path, groups, data_format):
+    """What it computes is the same, at the size that became a constant and at others, and it can still be trained."""
+    layer = pcc.CoordConv(4, 6, 3, padding=1, groups=groups, coords=BEFORE, with_r=True, data_format=data_format)
+    shapes = [[2, 4, 5, 7], [1, 4, 6, 1]] if data_format == "NCHW" else [[2, 5, 7, 4], [1, 6, 1, 4]]
+    inputs = [paddle.randn(shape) for shape in shapes]
+    expected = [layer(x).numpy() for x in reversed(inputs)][::-1]
+    keys = set(layer.state_dict())
+    for _ in range(2):
+        layer.convert_to_deploy()
+        assert set(layer.state_dict()) == keys
+    assert [layer(x).numpy() for x in inputs][0].tolist() == expected[0].tolist()
+    layer(inputs[0]).sum().backward()
+    assert layer.conv.weight.grad is not None
+    layer.eval()
+    for sizes, seen in ((shapes[0][1:], inputs[:1]), ([None if n != 4 else 4 for n in shapes[0][1:]], inputs)):
+        spec = [InputSpec([None, *sizes], "float32", "x")]
+        path = str(tmp_path / f"layer{len(seen)}")
+        paddle.jit.save(paddle.jit.to_static(copy.deepcopy(layer), input_spec=spec, full_graph=True), path)
+        for x, y in zip(seen, expected):
+            assert_same([paddle.jit.load(path)(x).numpy()], [y], 1e-5)
+
+
+def test_a_deployed_grid_is_a_constant(tmp_path):
+    """One constant more than the two parameters is saved, and one convolution is left."""
+    layer = pcc.CoordConv(3, 4, 3)
+    layer(paddle.zeros([1, 3, 5, 7]))
+    layer.convert_to_deploy()
+    layer.eval()
+    spec = [InputSpec([None, 3, 5, 7], "float32", "x")]
+    paddle.jit.save(paddle.jit.to_static(layer, input_spec=spec, full_graph=True), str(tmp_path / "layer"))
+    sizes = [p.size for p in paddle.jit.load(str(tmp_path / "layer")).state_dict(include_sublayers=True).values()]
+    assert sorted(sizes) == [4, 2 * 5 * 7, 4 * 5 * 3 * 3]
+
+
 @pytest.mark.parametrize("coords", pcc.list_coords())
 @pytest.mark.parametrize("form", ["paddle", "legacy"])
 def test_every_convention_is_exported_for_any_size(tmp_path, coords, form):
@@ -435,9 +494,15 @@ def test_under_paddle_model():
     network = nn.Sequential(
         pcc.CoordConv(1, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2D(1), nn.Flatten(), nn.Linear(8, 1)
     )
-    model = paddle.Model(network)
-    model.prepare(paddle.optimizer.Adam(0.02, parameters=network.parameters()), nn.MSELoss())
-    losses = [model.train_batch([x], [y])[0] for _ in range(60)]
+    written_out = nn.Sequential(pcc.AddCoords(), nn.Conv2D(3, 8, 3, padding=1), *list(copy.deepcopy(network))[1:])
+    for parameter, same in zip(written_out.parameters(), network.parameters()):
+        parameter.set_value(same)
+    models = [paddle.Model(net) for net in (network, written_out)]
+    for model in models:
+        model.prepare(paddle.optimizer.Adam(0.02, parameters=model.network.parameters()), nn.MSELoss())
+    losses, same_losses = ([model.train_batch([x], [y])[0] for _ in range(60)] for model in models)
+    np.testing.assert_allclose(losses[:10], same_losses[:10], rtol=1e-4)
+    model = models[0]
     assert np.asarray(losses[-1]).item() < 0.5 * np.asarray(losses[0]).item()
     (predicted,) = model.predict_batch([x])
     np.testing.assert_allclose(predicted, network(paddle.to_tensor(x)).numpy(), atol=1e-5)
@@ -448,6 +513,20 @@ def test_in_data_parallel():
     x = paddle.randn([2, 3, 5, 5])
     expected = forward_and_gradients(layer, x, layer.parameters())
     assert_same(forward_and_gradients(paddle.DataParallel(layer), x, layer.parameters()), expected, 1e-6)
+
+
+def test_pickled_where_paddle_pickles_layers():
+    try:
+        pickle.dumps(nn.Conv2D(1, 1, 1))
+    except TypeError:
+        pytest.skip("this Paddle pickles no layer that has parameters")
+    layer, x = pcc.CoordConv(3, 4, 3), paddle.randn([1, 3, 5, 5])
+    y = layer(x)
+    assert (pickle.loads(pickle.dumps(layer))(x) == y).all().item()
+
+
+def test_summary_counts_the_parameters(capsys):
+    assert paddle.summary(nn.Sequential(pcc.CoordConv(3, 4, 3)), (1, 3, 5, 5))["total_params"] == 4 * 5 * 9 + 4
 
 
 def test_the_convention_can_be_pickled():

@@ -58,6 +58,9 @@ def export(task: Task, output_dir: Path, model_format: str = "paddle") -> Dict[s
     inputs = _probe(task)
     with paddle.no_grad():
         expected = [network(paddle.to_tensor(batch)).numpy() for batch in inputs]
+    for layer in network.sublayers(include_self=True):
+        if hasattr(layer, "convert_to_deploy"):
+            layer.convert_to_deploy()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         say("writing the inference model")
