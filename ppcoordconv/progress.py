@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import sys
+from typing import List
 
 from tqdm import tqdm
+
+_later: List[str] = []
 
 
 def say(message: str) -> None:
     """One line, above a bar where there is one."""
+    say_what_is_left()
     tqdm.write(message, file=sys.stderr)
+
+
+def say_later(message: str) -> None:
+    """Before the next line, so that it is no news beside an error that comes first."""
+    _later.append(message)
+
+
+def say_what_is_left() -> None:
+    while _later:
+        tqdm.write(_later.pop(0), file=sys.stderr)
 
 
 def bar(total: int, done: int = 0, unit: str = "step") -> tqdm:

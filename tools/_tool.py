@@ -7,7 +7,6 @@ import logging
 import os
 import sys
 import warnings
-from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any, Callable, NoReturn
 
@@ -24,28 +23,25 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (--help tells more)\n")
 
 
-# What is logged before the work starts is held back, so that a mistake in the arguments is the only line.
-_held_back = MemoryHandler(capacity=1, flushLevel=logging.DEBUG)
-
-
-def start_work() -> None:
-    """Called by a tool when its arguments are proved right."""
-    _held_back.setTarget(logging.StreamHandler())
-    _held_back.flush()
-
-
 def run(main: Callable[[Any], int], arguments: argparse.Namespace) -> NoReturn:
     """Tunes the CPU, calls ``main`` and exits with what it returns."""
     from ppcoordconv import tune_cpu
     from ppcoordconv.errors import UserError
+    from ppcoordconv.progress import say_later, say_what_is_left
+
+    class Said(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            say_later(record.getMessage())
 
     logger = logging.getLogger("ppcoordconv")
+    logger.addHandler(Said())
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    logger.addHandler(_held_back)
     tune_cpu()
     try:
-        sys.exit(main(arguments))
+        status = main(arguments)
+        say_what_is_left()
+        sys.exit(status)
     except UserError as error:
         sys.exit(_fail(str(error), 2))
     except BrokenPipeError:

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from _tool import Parser, add_device_option, run, start_work
+from _tool import Parser, add_device_option, run
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -16,16 +16,13 @@ def measure_layer(arguments: argparse.Namespace) -> tuple:
     from ppcoordconv.benchmarks.layer import as_table, measure
     from ppcoordconv.device import select_device
 
-    device = select_device(arguments.device)
-    start_work()
-    result = measure(device, arguments.amp, arguments.repeats)
+    result = measure(select_device(arguments.device), arguments.amp, arguments.repeats)
     return result, as_table(result)
 
 
 def measure_tuning(arguments: argparse.Namespace) -> tuple:
     from ppcoordconv.benchmarks.tuning import as_table, measure
 
-    start_work()
     result = measure(arguments.repeats)
     return result, as_table(result)
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from _tool import Parser, run, start_work
+from _tool import Parser, run
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -17,7 +17,6 @@ def draw_conventions(arguments: argparse.Namespace) -> None:
     from ppcoordconv.figures import convention_grids
 
     grids = {name: pcc.coord_grid([3, 5], name, with_r=True)[0].numpy() for name in pcc.list_coords()}
-    start_work()
     convention_grids(grids, arguments.output)
 
 
@@ -34,7 +33,6 @@ def draw_usage(arguments: argparse.Namespace) -> None:
     usage = pcc.coord_usage(task.network)
     if not usage:
         raise UserError(f"the network of {arguments.config} has no CoordConv")
-    start_work()
     total, per_channel = ({name: getattr(u, field) for name, u in usage.items()} for field in ("total", "per_channel"))
     coordinate_shares(total, per_channel, arguments.output)
 

@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from _tool import Parser, add_config_options, add_device_option, run, start_work
+from _tool import Parser, add_config_options, add_device_option, run
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -18,7 +18,6 @@ def main(arguments: argparse.Namespace) -> int:
     select_device(arguments.device)
     task = build_task(config)
     load_weights(task.network, arguments.weights)
-    start_work()
     metrics, _ = evaluate(task, config.batch_size)
     print(json.dumps(metrics))
     return 0

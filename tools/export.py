@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from _tool import Parser, add_config_options, run, start_work
+from _tool import Parser, add_config_options, run
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -18,7 +18,6 @@ def main(arguments: argparse.Namespace) -> int:
     select_device("cpu")
     task = build_task(config)
     load_weights(task.network, arguments.weights)
-    start_work()
     description = export(task, arguments.output_dir, arguments.format)
     print(json.dumps({"output_dir": str(arguments.output_dir), "checked": description["checked"]}))
     return 0

@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from _tool import Parser, run, start_work
+from _tool import Parser, run
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -12,7 +12,6 @@ def main(arguments: argparse.Namespace) -> int:
     from ppcoordconv.deploy.infer import infer
 
     predictor = Predictor(str(arguments.model_dir), arguments.device)
-    start_work()
     failed = False
     for result in infer(predictor, arguments.input, arguments.output):
         print(json.dumps(result, ensure_ascii=False), flush=True)

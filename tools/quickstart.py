@@ -10,14 +10,13 @@ import threading
 from pathlib import Path
 from typing import Dict, List
 
-from _tool import Parser, run, start_work
+from _tool import Parser, run
 
 ROOT = Path(__file__).resolve().parents[1]
 NETWORKS = {"coordconv": "CoordConv", "conv": "convolution"}
 
 
 def main(arguments: argparse.Namespace) -> int:
-    start_work()
     output = Path("output") / "quickstart"
     shutil.rmtree(output, ignore_errors=True)
     _tools_side_by_side({

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from _tool import Parser, add_config_options, add_device_option, run, start_work
+from _tool import Parser, add_config_options, add_device_option, run
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -18,9 +18,7 @@ def main(arguments: argparse.Namespace) -> int:
     select_device(arguments.device)
     resume = find_resume(arguments.resume, config)
     paddle.seed(config.seed)
-    task = build_task(config)
-    start_work()
-    print(json.dumps(train(task, config, resume)))
+    print(json.dumps(train(build_task(config), config, resume)))
     return 0
 
 
