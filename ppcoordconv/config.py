@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Literal, Optional, Tuple, Union, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from typing_extensions import Annotated
 
 from .errors import UserError
 from .registry import did_you_mean
@@ -26,27 +27,124 @@ class NamedConfig(BaseModel):
         return dict(self.model_extra or {})
 
 
-class OptimizerConfig(_Section):
-    """AdamW with a one-cycle learning rate: from a 25th up to the given rate in a quarter of the steps, then to 0."""
+class _OptimizerConfig(_Section):
+    """``weight_decay`` is L2 added to the gradients, ``w * weight_decay``; AdamW takes it off the weights themselves.
+
+    ``decays``: "all" parameters, or the "kernels" alone: what has more than one axis.
+    """
 
     learning_rate: float = Field(2e-3, gt=0, le=10)
+    weight_decay: float = Field(0.0, ge=0, le=1)
+    decays: Literal["all", "kernels"] = "all"
+
+
+class SGDConfig(_OptimizerConfig):
+    name: Literal["sgd"]
+
+
+class MomentumConfig(_OptimizerConfig):
+    name: Literal["momentum"]
+    momentum: float = Field(0.9, ge=0, lt=1)
+
+
+class AdamConfig(_OptimizerConfig):
+    name: Literal["adam"]
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.999, ge=0, lt=1)
+
+
+class AdamWConfig(_OptimizerConfig):
+    name: Literal["adamw"] = "adamw"
     weight_decay: float = Field(0.01, ge=0, le=1)
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.999, ge=0, lt=1)
+
+
+class _ScheduleConfig(_Section):
+    """``warmup_steps``: the rate rises from 0 over so many steps first."""
+
+    warmup_steps: int = Field(0, ge=0, strict=True)
+
+
+class ConstantConfig(_ScheduleConfig):
+    name: Literal["constant"]
+
+
+class StepConfig(_ScheduleConfig):
+    """At each of ``milestones``, in epochs, the rate is multiplied by ``factor``."""
+
+    name: Literal["step"]
+    milestones: List[int] = Field(min_length=1)
+    factor: float = Field(0.1, gt=0, lt=1)
+
+    @field_validator("milestones")
+    @classmethod
+    def _rise(cls, milestones: List[int]) -> List[int]:
+        if milestones != sorted(set(milestones)) or milestones[0] < 1:
+            raise ValueError("takes rising epochs, the first at least 1")
+        return milestones
+
+
+class CosineConfig(_ScheduleConfig):
+    """Half a cosine, from the rate down to 0."""
+
+    name: Literal["cosine"]
+
+
+class OneCycleConfig(_Section):
+    """From a 25th of the rate up to it in the first ``rising`` part of the steps, then down to 0."""
+
+    name: Literal["one_cycle"] = "one_cycle"
+    rising: float = Field(0.25, gt=0, lt=1)
+
+
+Optimizer = Annotated[Union[SGDConfig, MomentumConfig, AdamConfig, AdamWConfig], Field(discriminator="name")]
+Schedule = Annotated[Union[ConstantConfig, StepConfig, CosineConfig, OneCycleConfig], Field(discriminator="name")]
 
 
 class Config(_Section):
     """A training run, whole.
 
     ``task`` decides what ``model`` and ``data`` must provide. ``output_dir`` is by default ``output/<config name>``.
+
+    - ``batch_size``: samples of one step, over all processes; ``accumulate``: computed in so many parts.
+    - ``seed``: one, or a list, for which training runs are made one after another.
+    - ``epochs``, ``max_steps``, ``max_minutes``: training ends at the first that is reached. ``patience``: or after so
+      many epochs in which the task's metric did not improve.
+    - ``gradient_clip``: the most that the norm of all gradients together may be.
+    - ``ema``: the decay of a moving average of the weights, which is then what is evaluated and served.
+    - ``amp``: mixed precision on GPUs, in float16: "O1" by operator, "O2" throughout.
+    - ``workers``: threads that prepare the next batch. ``keep``: how many states a resume may choose from.
+      ``save_steps``: a state is written after so many steps too, not at the end of an epoch alone.
     """
 
     task: NamedConfig
     model: NamedConfig
     data: NamedConfig
-    optimizer: OptimizerConfig = OptimizerConfig()
+    optimizer: Optimizer = AdamWConfig()
+    schedule: Schedule = OneCycleConfig()
     epochs: int = Field(12, ge=1, strict=True)
+    max_steps: Optional[int] = Field(None, ge=1, strict=True)
+    max_minutes: Optional[float] = Field(None, gt=0)
+    patience: Optional[int] = Field(None, ge=1, strict=True)
     batch_size: int = Field(32, ge=1, strict=True)
-    seed: int = Field(0, ge=0, lt=2**31, strict=True)
+    accumulate: int = Field(1, ge=1, strict=True)
+    gradient_clip: Optional[float] = Field(None, gt=0)
+    ema: Optional[float] = Field(None, gt=0, lt=1)
+    amp: Literal["O0", "O1", "O2"] = "O0"
+    workers: int = Field(1, ge=1, le=64, strict=True)
+    keep: int = Field(2, ge=1, le=100, strict=True)
+    save_steps: Optional[int] = Field(None, ge=1, strict=True)
+    seed: Union[int, List[int]] = 0
     output_dir: Optional[str] = None
+
+    @field_validator("seed", mode="plain")
+    @classmethod
+    def _check_seed(cls, seed: Any) -> Union[int, List[int]]:
+        seeds = seed if isinstance(seed, list) else [seed]
+        if not seeds or not all(type(n) is int and 0 <= n < 2**31 for n in seeds) or len(set(seeds)) < len(seeds):
+            raise ValueError("takes a whole number from 0 to 2^31 - 1, or a list of different ones")
+        return seed
 
     def dump(self) -> str:
         """The config as YAML text that ``load_config`` reads back to the same config."""
@@ -62,6 +160,9 @@ def load_config(path: Path, overrides: List[str]) -> Config:
     tree = _read_with_bases(path, ())
     for override in overrides:
         _override(tree, override)
+    for section in ("optimizer", "schedule"):
+        if isinstance(tree.setdefault(section, {}), dict):
+            tree[section].setdefault("name", Config.model_fields[section].default.name)
     tree["output_dir"] = tree.get("output_dir") or str(Path("output") / path.stem)
     try:
         return Config.model_validate(tree)
@@ -123,14 +224,28 @@ def _override(tree: Dict[str, Any], override: str) -> None:
 
 def _explain(error: Any) -> str:
     """One pydantic error, in the words of a config's author."""
-    *sections, key = [str(part) for part in error["loc"]]
-    where = ".".join([*sections, key])
+    # A section that has a name has it in the path of the error too, and one of several types that of the type.
+    path = [str(part) for part in error["loc"]]
+    names = [path[1]] if path[0] in ("optimizer", "schedule") and len(path) > 1 else []
+    where = ".".join(part for part in path if part not in names)
     if error["type"] == "missing":
         return f"the key {where!r} is missing"
+    if error["type"] == "union_tag_not_found":
+        return f"the key '{where}.name' is missing; it takes one of {error['ctx']['discriminator']}"
+    if error["type"] == "union_tag_invalid":
+        return f"{where}.name takes one of {error['ctx']['expected_tags']}, got {error['ctx']['tag']!r}"
     if error["type"] == "extra_forbidden":
-        schema: Any = Config
-        for section in sections:
-            schema = schema.model_fields[section].annotation
-        known = list(schema.model_fields)
-        return f"there is no key {where!r}{did_you_mean(key, known)} The keys here are {', '.join(known)}"
-    return f"{where}: {error['msg']}, got {error['input']!r}"
+        known = _keys_beside(path)
+        return f"there is no key {where!r}{did_you_mean(path[-1], known)} The keys here are {', '.join(known)}"
+    message = error["msg"].replace("Value error, ", "")
+    return f"{where}: {message}, got {error['input']!r}"
+
+
+def _keys_beside(path: List[str]) -> List[str]:
+    if len(path) == 1:
+        return list(Config.model_fields)
+    kinds = {
+        get_args(kind.model_fields["name"].annotation)[0]: kind
+        for kind in get_args(Config.model_fields[path[0]].annotation)
+    }
+    return list(kinds[path[1]].model_fields)

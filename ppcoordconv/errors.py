@@ -6,3 +6,11 @@ class UserError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+
+class Stopped(Exception):  # noqa: N818 - as KeyboardInterrupt, it is no error
+    """A signal ended the work, after what was done was saved; ``status`` is what the process should exit with."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status

@@ -33,6 +33,7 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+        _sync_directory(path.parent)
     except OSError as error:
         raise UserError(f"{path} can't be written: {error.strerror or error}") from error
     finally:
@@ -53,6 +54,15 @@ def move_aside(directory: Path, names: Iterable[str]) -> Path:
         if (directory / name).exists():
             (directory / name).rename(aside / name)
     return aside
+
+
+def _sync_directory(directory: Path) -> None:
+    """After this, a rename in it survives a loss of power."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _umask() -> int:

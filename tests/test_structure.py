@@ -28,7 +28,7 @@ BELOW = {
     "models": {"coords", "layers", "registry"},
     "data": {"errors", "registry"},
     "tasks": {"config", "data", "decoding", "errors", "models", "pictures", "registry"},
-    "engine": {"config", "errors", "files", "progress"},
+    "engine": {"__version__", "config", "errors", "files", "progress", "usage"},
     "deploy": {"data", "decoding", "device", "errors", "files", "pictures", "progress"},
 }
 

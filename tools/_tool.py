@@ -26,7 +26,7 @@ class Parser(argparse.ArgumentParser):
 def run(main: Callable[[Any], int], arguments: argparse.Namespace) -> NoReturn:
     """Tunes the CPU, calls ``main`` and exits with what it returns."""
     from ppcoordconv import tune_cpu
-    from ppcoordconv.errors import UserError
+    from ppcoordconv.errors import Stopped, UserError
     from ppcoordconv.progress import say_later, say_what_is_left
 
     class Said(logging.Handler):
@@ -44,6 +44,8 @@ def run(main: Callable[[Any], int], arguments: argparse.Namespace) -> NoReturn:
         sys.exit(status)
     except UserError as error:
         sys.exit(_fail(str(error), 2))
+    except Stopped as stopped:
+        sys.exit(_fail(str(stopped), stopped.status))
     except BrokenPipeError:
         # Whoever read the results has read enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

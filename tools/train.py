@@ -7,18 +7,18 @@ from _tool import Parser, add_config_options, add_device_option, run
 
 
 def main(arguments: argparse.Namespace) -> int:
-    import paddle
-
     from ppcoordconv.config import load_config
     from ppcoordconv.device import select_device
-    from ppcoordconv.engine.trainer import find_resume, train
+    from ppcoordconv.engine import processes
+    from ppcoordconv.engine.seeds import train_seeds
     from ppcoordconv.tasks import build_task
 
     config = load_config(arguments.config, arguments.override)
     select_device(arguments.device)
-    resume = find_resume(arguments.resume, config)
-    paddle.seed(config.seed)
-    print(json.dumps(train(build_task(config), config, resume)))
+    processes.join()
+    result = train_seeds(config, build_task, arguments.resume)
+    if processes.is_first():
+        print(json.dumps(result))
     return 0
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import pickle
+import shutil
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 import numpy as np
 import paddle
 from paddle import nn
 
 from ..errors import UserError
-from ..files import replacing
+from ..files import replacing, sha256
+from ..progress import say
 
 # What a file of arrays needs. numpy 2 moved its core, and reads and writes both names.
 _ALLOWED = {
@@ -35,10 +39,53 @@ class _ArraysOnly(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def save_state(state: Dict[str, Any], path: Path) -> None:
-    """Writes a (nested) dict of tensors, arrays and plain values, whole or not at all."""
+# After the pickle's end, where its readers, Paddle's too, stop.
+_CHECKSUM = b"\nsha256:"
+
+
+def save_state(state: Dict[str, Any], path: Path, keep: int = 1) -> None:
+    """Writes a (nested) dict of tensors, arrays and plain values, whole or not at all, with its checksum.
+
+    The files that were there before stay as ``name.1.ending``, ``name.2.ending``, ..., so that ``keep`` are left.
+    """
     with replacing(path) as temporary:
         paddle.save(_as_arrays(state), str(temporary))
+        with temporary.open("ab") as file:
+            file.write(_CHECKSUM + sha256(temporary).encode())
+        for number in range(keep - 1, 0, -1):
+            newer = kept_path(path, number - 1)
+            if newer.exists():
+                with replacing(kept_path(path, number)) as copy:
+                    shutil.copyfile(newer, copy)
+
+
+def kept_path(path: Path, number: int) -> Path:
+    """Where the state is that was the newest ``number`` states ago."""
+    return path.with_suffix(f".{number}{path.suffix}") if number else path
+
+
+def newest_intact(path: Path) -> Optional[Path]:
+    """The newest of the states that ``save_state`` kept at ``path`` that is whole; None where there is none at all.
+
+    Raises:
+        UserError: all there are are damaged; it names them.
+    """
+    candidates = [path] + [p for n in range(1, 100) if (p := kept_path(path, n)).exists()]
+    damaged = []
+    for candidate in candidates:
+        if not candidate.exists():
+            continue
+        try:
+            load_state(candidate)
+        except UserError as error:
+            damaged.append(str(error))
+            continue
+        for message in damaged:
+            say(f"{message}; taking {candidate}")
+        return candidate
+    if damaged:
+        raise UserError("there is no state that is whole: " + "; ".join(damaged))
+    return None
 
 
 def load_state(path: Path) -> Dict[str, Any]:
@@ -48,8 +95,11 @@ def load_state(path: Path) -> Dict[str, Any]:
         UserError: there is no such file, it is damaged, or it is something else.
     """
     try:
-        with path.open("rb") as file:
-            state = _ArraysOnly(file).load()
+        content = path.read_bytes()
+        body, mark, checksum = content.rpartition(_CHECKSUM)
+        if len(checksum) == 64 and mark and hashlib.sha256(body).hexdigest().encode() != checksum:
+            raise ValueError("its checksum is another one")
+        state = _ArraysOnly(io.BytesIO(content)).load()
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
     except Exception as error:  # a damaged pickle can raise anything
@@ -98,11 +148,15 @@ def set_optimizer_state(optimizer: Any, network: nn.Layer, state: Dict[str, Any]
 
 def _renamed(state: Dict[str, Any], names: Dict[str, str]) -> Dict[str, Any]:
     """Replaces a parameter's name at the start of a key; the longest that fits is the right one."""
+    state = dict(state)
+    master = state.pop("master_weights", {})
     longest_first = sorted(names, key=len, reverse=True)
     renamed = {}
     for key, value in state.items():
         old = next((name for name in longest_first if key.startswith(name + "_")), "")
         renamed[names.get(old, "") + key[len(old) :]] = value
+    if master:
+        renamed["master_weights"] = {names[name]: value for name, value in master.items()}
     return renamed
 
 

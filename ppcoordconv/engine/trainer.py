@@ -1,162 +1,283 @@
-"""The training loop, in plain functions: train, one epoch of it, evaluate."""
+"""The training loop, in plain functions: train, one epoch of it, one step, evaluate."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import random
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, ContextManager, Dict, List, Optional, Tuple
 
 import numpy as np
 import paddle
 from tqdm import tqdm
-from visualdl import LogWriter
 
 from ..config import Config
 from ..errors import UserError
 from ..files import move_aside, replacing
-from ..progress import bar, say
-from . import checkpoints
+from ..progress import bar
+from . import checkpoints, processes
+from .batches import Batch, prepared
+from .log import RunLog, say
+from .optimization import MovingAverage, build_optimizer, build_schedule
+from .record import environment
+from .stopping import Stopping
 
 if TYPE_CHECKING:
     from ..tasks import Samples, Task
 
 
 # What a run writes below its output_dir.
-PRODUCTS = ("config.yml", "best.pdparams", "last.pdparams", "last.pdopt", "metrics.json", "vdl")
+PRODUCTS = ("config.yml", "run.json", "best.pdparams", "last.pdparams", "last.pdopt", "metrics.json", "vdl")
+
+
+class Run:
+    """A training run at one moment: what is trained, and how far it has come. Its state is all that a resume needs.
+
+    All that is random is drawn from the seed, the epoch and the position in it, so that the state holds no generator.
+    """
+
+    def __init__(self, task: Task, config: Config) -> None:
+        if not isinstance(config.seed, int):
+            raise UserError(f"a run takes one seed, got seed={config.seed}; train_seeds takes several")
+        self.task = task
+        self.config = config
+        self.seed = config.seed
+        self.size = len(task.train_samples(0))
+        epoch_steps = math.ceil(self.size / config.batch_size)
+        self.total_steps = min(config.epochs * epoch_steps, config.max_steps or math.inf)
+        self.schedule = build_schedule(config, epoch_steps, int(self.total_steps))
+        self.optimizer = build_optimizer(config, task.network, self.schedule)
+        on_gpu = paddle.device.get_device().startswith("gpu")
+        self.amp = config.amp if on_gpu else "O0"
+        network = task.network
+        if on_gpu and processes.count() > 1:
+            network = paddle.nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        if self.amp == "O2":
+            network, self.optimizer = paddle.amp.decorate(network, self.optimizer, level="O2", dtype="float16")
+        self.scaler = paddle.amp.GradScaler(enable=self.amp != "O0", init_loss_scaling=2.0**16)
+        self.network = paddle.DataParallel(network) if processes.count() > 1 else network
+        self.average = MovingAverage(task.network, config.ema) if config.ema else None
+        self.history: List[Dict[str, Any]] = []
+        self.epoch = 1
+        self.position = 0  # samples of the epoch that are done
+        self.step = 0
+        self.loss_total = 0.0  # of those samples
+        self.seconds = 0.0
+
+    def state(self) -> Dict[str, Any]:
+        return {
+            "network": self.task.network.state_dict(),
+            "average": self.average.state() if self.average else {},
+            "optimizer": checkpoints.optimizer_state(self.optimizer, self.task.network),
+            "scaler": self.scaler.state_dict(),
+            **{name: getattr(self, name) for name in self._PLAIN},
+        }
+
+    _PLAIN = ("history", "epoch", "position", "step", "loss_total", "seconds")
+
+    def restore(self, path: Path) -> None:
+        state = checkpoints.load_state(path)
+        missing = {"network", "average", "optimizer", "scaler", *self._PLAIN} - set(state)
+        if missing:
+            lacks = ", ".join(sorted(missing))
+            raise UserError(f"{path} is no state to resume from: it lacks {lacks}; take a last.pdopt")
+        checkpoints.fit_weights(self.task.network, state["network"], str(path))
+        checkpoints.set_optimizer_state(self.optimizer, self.task.network, state["optimizer"])
+        if state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+        if self.average:
+            self.average.set_state(state["average"] or {k: v.numpy() for k, v in self.task.network.named_parameters()})
+        for name in self._PLAIN:
+            setattr(self, name, state[name])
+
+    def served_weights(self) -> ContextManager[None]:
+        """In here the network has the weights that are evaluated and served."""
+        return self.average.in_place_of_the_weights() if self.average else contextlib.nullcontext()
 
 
 def train(task: Task, config: Config, resume: Optional[Path] = None) -> Dict[str, Any]:
     """Trains a task's network and writes ``config.output_dir``.
 
-    Below it: ``config.yml``, ``best.pdparams``, ``last.pdparams``, ``last.pdopt`` (all that a resume needs),
-    ``metrics.json``, and VisualDL's log in ``vdl/``. Those of an earlier run are moved into ``earlier.1/`` first.
+    Below it: ``config.yml``, ``run.json`` (versions, device, commit, command), ``best.pdparams``, ``last.pdparams``,
+    ``last.pdopt`` (all that a resume needs; ``last.1.pdopt``, ... are the ones before), ``metrics.json``, and
+    VisualDL's log in ``vdl/``. Those of an earlier run are moved into ``earlier.1/`` first.
 
     Parameters:
-        resume: a ``last.pdopt``; training goes on after the epoch that wrote it.
+        resume: a ``last.pdopt``; training goes on where it was written, bit for bit as if it had not been interrupted.
 
     Returns:
         What ``metrics.json`` holds: "best" and "last" (the metrics and "epoch", from 1), "epochs", "seconds".
 
     Raises:
         UserError: the directory can't be written, the state to resume from doesn't fit, or the loss is not finite.
+        Stopped: by SIGINT or SIGTERM, after the step was finished and the state saved.
     """
     output = Path(config.output_dir or "output")
-    started = time.monotonic()
-    steps = math.ceil(len(task.train_samples(config.seed)) / config.batch_size)
-    schedule = paddle.optimizer.lr.OneCycleLR(
-        config.optimizer.learning_rate, max(2, config.epochs * steps), end_learning_rate=0.0, phase_pct=0.25
-    )
-    optimizer = paddle.optimizer.AdamW(
-        schedule, parameters=task.network.parameters(), weight_decay=config.optimizer.weight_decay
-    )
-    history: List[Dict[str, Any]] = []
+    run = Run(task, config)
     if resume is not None:
-        history = _restore(resume, task, optimizer)
-        say(f"going on after epoch {len(history)} of {resume}")
-    elif any((output / name).exists() for name in PRODUCTS):
-        say(f"{output} holds an earlier run; it is now in {move_aside(output, PRODUCTS)}")
-    before = history[-1]["seconds"] if history else 0.0
-    with replacing(output / "config.yml") as path:
-        path.write_text(config.dump(), encoding="utf-8")
+        run.restore(resume)
+        say(f"going on after epoch {len(run.history)} and {run.position} samples of {resume}")
+    elif processes.is_first() and any((output / name).exists() for name in PRODUCTS):
+        kept = [checkpoints.kept_path(output / "last.pdopt", n).name for n in range(1, 100)]
+        say(f"{output} holds an earlier run; it is now in {move_aside(output, [*PRODUCTS, *kept])}")
+    if run.amp != config.amp:
+        say(f"amp {config.amp} is for GPUs; training in float32")
+    if processes.is_first():
+        _write(output / "config.yml", config.dump())
+        _write(output / "run.json", json.dumps(environment(), indent=2) + "\n")
 
-    with LogWriter(logdir=str(output / "vdl")) as log, bar(config.epochs * steps, len(history) * steps) as progress:
-        for epoch in range(len(history) + 1, config.epochs + 1):
-            loss = _train_epoch(task, optimizer, schedule, config, epoch, progress)
-            metrics, outputs = evaluate(task, config.batch_size)
-            seconds = round(before + time.monotonic() - started, 3)
-            history.append({"epoch": epoch, "train_loss": loss, **metrics, "seconds": seconds})
-            say(f"epoch {epoch}/{config.epochs}: train_loss {loss:.4f}, {_in_words(metrics)}, {seconds:.0f} s")
-            log.add_scalar(tag="train_loss", step=epoch, value=loss)
-            log.add_scalar(tag="learning_rate", step=epoch, value=optimizer.get_lr())
-            for key, value in metrics.items():
-                log.add_scalar(tag=f"test_{key}", step=epoch, value=value)
-            log.add_image(tag="held out", step=epoch, img=task.draw(outputs))
-            _save(task, optimizer, history, output)
-    return _summary(history, task.metric)
+    done = run.step
+    with (
+        RunLog(output / "vdl", config) as log,
+        Stopping(config) as stopping,
+        bar(int(run.total_steps), done) as progress,
+    ):
+        summary = _summary(run.history, task.metric) if run.history else {}
+        while run.epoch <= config.epochs and not stopping.reason(run):
+            _train_epoch(run, stopping, log, progress)
+            if stopping.signal is not None:
+                _save_state(run, output)
+                raise stopping.stopped(f"epoch {run.epoch} after {run.position} samples", output)
+            loss = run.loss_total / run.position
+            with run.served_weights():
+                metrics, outputs = evaluate(task, config.batch_size)
+                entry = {"epoch": run.epoch, "train_loss": loss, **metrics, "seconds": round(run.seconds, 3)}
+                summary = _summary([*run.history, entry], task.metric)
+                log.epoch(entry, run, outputs)
+                if processes.is_first():
+                    _save_weights(run, summary, output)
+            if run.position == run.size:
+                run.history.append(entry)
+                run.epoch, run.position, run.loss_total = run.epoch + 1, 0, 0.0
+            _save_state(run, output)
+        if reason := stopping.reason(run):
+            say(f"training ends: {reason}")
+        if summary:
+            log.result(summary, task.metric)
+    return summary
 
 
 def find_resume(resume: Optional[str], config: Config) -> Optional[Path]:
-    """The state that ``--resume`` names: a path, or for "auto" the output_dir's own, None where there is none yet."""
+    """The state that ``--resume`` names: a path, or for "auto" the newest intact of output_dir's, None without any."""
     if resume != "auto":
         return Path(resume) if resume else None
-    path = Path(config.output_dir or "output") / "last.pdopt"
-    return path if path.exists() else None
+    return checkpoints.newest_intact(Path(config.output_dir or "output") / "last.pdopt")
 
 
 def evaluate(task: Task, batch_size: int) -> Tuple[Dict[str, float], np.ndarray]:
-    """The metrics of a task's network on its held-out samples, and the outputs ``[N, ...]`` they come from."""
+    """The metrics of a task's network on its held-out samples, and the outputs ``[N, ...]`` they come from.
+
+    Several processes share the samples; each is counted once.
+    """
     task.network.eval()
     samples = task.test_samples()
-    outputs, targets, losses = [], [], []
+    mine = processes.share(np.arange(len(samples)))
+    parts: List[Tuple[np.ndarray, ...]] = []
+    loss = 0.0
     with paddle.no_grad():
-        for inputs, *batch_targets in _batches(samples, np.arange(len(samples)), batch_size):
+        for start in range(0, len(mine), batch_size):
+            batch = Batch.of(samples, mine[start : start + batch_size])
+            inputs, *targets = batch.tensors()
             output = task.network(inputs)
-            losses.append(task.loss(output, batch_targets).item() * len(inputs))
-            outputs.append(output.numpy())
-            targets.append([target.numpy() for target in batch_targets])
-    all_outputs = np.concatenate(outputs)
-    all_targets = [np.concatenate(parts) for parts in zip(*targets)]
-    return {"loss": sum(losses) / len(samples), **task.measure(all_outputs, all_targets)}, all_outputs
+            loss += task.loss(output, targets).item() * len(inputs)
+            parts.append((batch.indices, output.numpy(), *batch.fields[1:]))
+    (loss,) = processes.total([loss])
+    indices, *fields = (np.concatenate(field) for field in zip(*(p for ps in processes.gather(parts) for p in ps)))
+    outputs, *all_targets = (field[np.argsort(indices)] for field in fields)
+    return {"loss": loss / len(samples), **task.measure(outputs, all_targets)}, outputs
 
 
-def _train_epoch(task: Task, optimizer: Any, schedule: Any, config: Config, epoch: int, progress: tqdm) -> float:
-    """One pass over the training set; its mean loss.
-
-    All that is random depends on the seed and the epoch alone, so that a resumed run draws what it would have drawn.
-    """
-    rng = np.random.default_rng([config.seed, epoch])
-    paddle.seed(int(rng.integers(2**31)))
-    samples = task.train_samples(seed=int(rng.integers(2**31)))
-    task.network.train()
-    total = 0.0
-    for inputs, *targets in _batches(samples, rng.permutation(len(samples)), config.batch_size):
-        loss = task.loss(task.network(inputs), targets)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise UserError(
-                f"the loss became {value} in epoch {epoch} at learning rate {optimizer.get_lr():.3g}; a lower "
-                "optimizer.learning_rate may help. The weights of the epochs before are as they were saved"
-            )
-        loss.backward()
-        optimizer.step()
-        optimizer.clear_grad()
-        schedule.step()
-        total += value * len(inputs)
-        progress.set_description(f"epoch {epoch}/{config.epochs}, loss {value:.3f}", refresh=False)
-        progress.update()
-    return total / len(samples)
+def _train_epoch(run: Run, stopping: Stopping, log: RunLog, progress: tqdm) -> None:
+    """The rest of an epoch, or what of it there is before something stops the run."""
+    config = run.config
+    rng = np.random.default_rng([run.seed, run.epoch])
+    samples = run.task.train_samples(seed=int(rng.integers(2**31)))
+    order = rng.permutation(len(samples))[run.position :]
+    batches = [order[start : start + config.batch_size] for start in range(0, len(order), config.batch_size)]
+    run.task.network.train()
+    started = time.monotonic() - run.seconds
+    for indices, parts in prepared(samples, batches, config.accumulate, config.workers):
+        log.waited()
+        _reseed(run.seed, run.epoch, run.position)
+        loss = _step(run, samples, indices, parts, stopping)
+        run.position += len(indices)
+        run.step += 1
+        run.loss_total += loss * len(indices)
+        run.seconds = time.monotonic() - started
+        log.step(run, loss, len(indices), progress)
+        if run.position < len(samples):
+            if config.save_steps and run.step % config.save_steps == 0:
+                _save_state(run, Path(config.output_dir or "output"))
+            if stopping.reason(run):
+                return
 
 
-def _batches(samples: Samples, order: np.ndarray, batch_size: int) -> Iterator[List[paddle.Tensor]]:
-    for start in range(0, len(order), batch_size):
-        fields = zip(*(samples[int(i)] for i in order[start : start + batch_size]))
-        yield [paddle.to_tensor(np.stack(field)) for field in fields]
+def _step(run: Run, samples: Samples, indices: np.ndarray, parts: List[Batch], stopping: Stopping) -> float:
+    """One step of the optimizer, on the parts of a batch that are this process's; the mean loss of the whole batch."""
+    # A process that has nothing of a small batch takes part with a weight of zero: the others wait for its gradients.
+    weights = [len(part.indices) / len(indices) for part in parts]
+    if not parts:
+        parts, weights = [Batch.of(samples, indices[:1])], [0.0]
+    value = 0.0
+    for number, (part, weight) in enumerate(zip(parts, weights), 1):
+        inputs, *targets = part.tensors()
+        with _synchronised(run.network, number == len(parts)):
+            with paddle.amp.auto_cast(run.amp != "O0", level=run.amp if run.amp != "O0" else "O1"):
+                loss = run.task.loss(run.network(inputs), targets)
+            value += loss.item() * weight
+            # DataParallel takes the mean over the processes.
+            run.scaler.scale(loss * (weight * processes.count())).backward()
+    value, stop = processes.total([value, float(stopping.heard is not None)])
+    stopping.agree(stop > 0)
+    if not math.isfinite(value):
+        run.optimizer.clear_grad()
+        _save_state(run, Path(run.config.output_dir or "output"))
+        raise UserError(
+            f"the loss became {value} in step {run.step + 1}, epoch {run.epoch}, at learning rate "
+            f"{run.optimizer.get_lr():.3g}, on the samples {_shortened(indices)}; a lower optimizer.learning_rate may "
+            "help. The weights from before that step are saved"
+        )
+    run.scaler.step(run.optimizer)
+    run.scaler.update()
+    run.optimizer.clear_grad()
+    run.schedule.step()
+    if run.average:
+        run.average.update()
+    return value
 
 
-def _save(task: Task, optimizer: Any, history: List[Dict[str, Any]], output: Path) -> None:
-    weights = task.network.state_dict()
-    summary = _summary(history, task.metric)
+def _synchronised(network: Any, is_last: bool) -> ContextManager[None]:
+    """Processes exchange gradients once a step: with the last part."""
+    return contextlib.nullcontext() if is_last or processes.count() == 1 else network.no_sync()
+
+
+def _reseed(*numbers: int) -> None:
+    """Every generator there is, so that a step draws the same whenever, and wherever, it is taken."""
+    seed = int(np.random.default_rng([*numbers, processes.rank()]).integers(2**31))
+    paddle.seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
+
+
+def _save_weights(run: Run, summary: Dict[str, Any], output: Path) -> None:
+    weights = run.task.network.state_dict()
     if summary["best"] == summary["last"]:
         checkpoints.save_state(weights, output / "best.pdparams")
     checkpoints.save_state(weights, output / "last.pdparams")
-    # One file, with the weights once more, so that what a resume reads is of one moment.
-    optimizer_state = checkpoints.optimizer_state(optimizer, task.network)
-    state = {"network": weights, "optimizer": optimizer_state, "history": history}
-    checkpoints.save_state(state, output / "last.pdopt")
-    with replacing(output / "metrics.json") as path:
-        path.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    _write(output / "metrics.json", json.dumps(summary, indent=2) + "\n")
 
 
-def _restore(path: Path, task: Task, optimizer: Any) -> List[Dict[str, Any]]:
-    state = checkpoints.load_state(path)
-    missing = {"network", "optimizer", "history"} - set(state)
-    if missing:
-        raise UserError(f"{path} is no state to resume from: it lacks {', '.join(sorted(missing))}; take a last.pdopt")
-    checkpoints.fit_weights(task.network, state["network"], str(path))
-    checkpoints.set_optimizer_state(optimizer, task.network, state["optimizer"])
-    return state["history"]
+def _save_state(run: Run, output: Path) -> None:
+    if processes.is_first():
+        checkpoints.save_state(run.state(), output / "last.pdopt", run.config.keep)
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _summary(history: List[Dict[str, Any]], metric: str) -> Dict[str, Any]:
@@ -173,5 +294,6 @@ def _summary(history: List[Dict[str, Any]], metric: str) -> Dict[str, Any]:
     }
 
 
-def _in_words(metrics: Dict[str, float]) -> str:
-    return ", ".join(f"{key} {value:.4f}" for key, value in metrics.items())
+def _shortened(indices: np.ndarray, most: int = 8) -> str:
+    shown = ", ".join(str(int(index)) for index in indices[:most])
+    return shown + (f" and {len(indices) - most} more" if len(indices) > most else "")

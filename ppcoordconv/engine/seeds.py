@@ -1,0 +1,63 @@
+"""One training run for each seed of a config, and what they have in common."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional
+
+import paddle
+
+from ..config import Config
+from ..files import replacing
+from . import processes
+from .log import say
+from .trainer import find_resume, train
+
+if TYPE_CHECKING:
+    from ..tasks import Task
+
+
+def train_seeds(config: Config, build_task: Callable[[Config], Task], resume: Optional[str] = None) -> Dict[str, Any]:
+    """Trains a config with its seed, or with each of several, one after another, below ``output_dir/seed_<n>``.
+
+    Parameters:
+        resume: None, "auto", or for a single seed the path of a state.
+
+    Returns:
+        ``train``'s result; for several seeds "seeds" with the result of each, and of the metric at the last epoch
+        "mean", "std" (the sample's, over the seeds), "least" and "most". It is also in ``output_dir/metrics.json``.
+    """
+    if isinstance(config.seed, int):
+        paddle.seed(config.seed)
+        # Before the task is built: what can't be resumed needs no data.
+        state = find_resume(resume, config)
+        return train(build_task(config), config, state)
+    output = Path(config.output_dir or "output")
+    results: Dict[str, Any] = {}
+    metric = ""
+    for seed in config.seed:
+        say(f"seed {seed}")
+        one = config.model_copy(update={"seed": seed, "output_dir": str(output / f"seed_{seed}")})
+        paddle.seed(seed)
+        task = build_task(one)
+        metric = task.metric
+        results[str(seed)] = train(task, one, find_resume(resume, one))
+    values = [result["last"][metric] for result in results.values()]
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    summary = {
+        "seeds": results,
+        "metric": metric,
+        "mean": statistics.fmean(values),
+        "std": spread,
+        "least": min(values),
+        "most": max(values),
+    }
+    say(
+        f"{metric} over {len(values)} seeds: {summary['mean']:.4f} +- {spread:.4f}, from {min(values)} to {max(values)}"
+    )
+    if processes.is_first():
+        with replacing(output / "metrics.json") as path:
+            path.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    return summary
