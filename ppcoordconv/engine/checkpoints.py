@@ -95,11 +95,13 @@ def load_state(path: Path) -> Dict[str, Any]:
         UserError: there is no such file, it is damaged, or it is something else.
     """
     try:
-        content = path.read_bytes()
-        body, mark, checksum = content.rpartition(_CHECKSUM)
-        if len(checksum) == 64 and mark and hashlib.sha256(body).hexdigest().encode() != checksum:
+        stream = io.BytesIO(path.read_bytes())
+        state = _ArraysOnly(stream).load()
+        end = stream.tell()
+        checksum = hashlib.sha256(stream.getbuffer()[:end]).hexdigest().encode()
+        # Others' files have no checksum.
+        if stream.getbuffer()[end:] not in (b"", _CHECKSUM + checksum):
             raise ValueError("its checksum is another one")
-        state = _ArraysOnly(io.BytesIO(content)).load()
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
     except Exception as error:  # a damaged pickle can raise anything
