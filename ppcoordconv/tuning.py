@@ -28,8 +28,8 @@ def tune_cpu() -> Dict[str, Union[int, str]]:
 
     - Where the processor is AMD's and Paddle was not imported yet, MKL is told the widest vector instructions it has.
     - Where the C library is glibc, freed memory is kept for the next tensor instead of being given back.
-    - Paddle, which is imported for that, gets a thread for each processor that this process may use; its own default is
-      one. That holds for the thread that calls this.
+    - Paddle, which is imported for that, gets a thread for each processor that this process may use, divided by the
+      processes that were launched together; its own default is one. That holds for the thread that calls this.
 
     A variable that the user has set is left as it is, and ``PPCC_TUNE_CPU=0`` switches everything off. Call it before
     Paddle is imported to have it all. What it does is logged in one line, at level INFO by the logger "ppcoordconv".
@@ -52,7 +52,9 @@ def tune_cpu() -> Dict[str, Union[int, str]]:
     if platform.libc_ver()[0] == "glibc":
         done.update(_keep_freed_memory(os.environ))
     if not _user_has_set_threads():
-        done.update(_set_threads(len(os.sched_getaffinity(0))))
+        # Those that paddle.distributed.launch started here share the processors.
+        sharing = int(os.environ.get("PADDLE_LOCAL_SIZE", 1))
+        done.update(_set_threads(max(1, len(os.sched_getaffinity(0)) // sharing)))
     what = ", ".join(f"{name}={value}" for name, value in done.items())
     logging.getLogger("ppcoordconv").info("CPU tuning: %s (%s=0 switches it off)", what or "nothing to do", SWITCH)
     return done

@@ -82,6 +82,11 @@ print(json.dumps((time.process_time() - processor) / (time.time() - wall)))"""
 
 
 @LINUX
+def test_processes_launched_together_share_the_processors():
+    assert run(BEFORE, PADDLE_LOCAL_SIZE="1000")["threads"] == 1
+
+
+@LINUX
 def test_one_line_says_what_was_done():
     code = """
 import io, logging, ppcoordconv as pcc

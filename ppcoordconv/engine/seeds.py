@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Optional
 import paddle
 
 from ..config import Config
+from ..errors import UserError
 from ..files import replacing
 from . import processes
 from .log import say
@@ -34,6 +35,8 @@ def train_seeds(config: Config, build_task: Callable[[Config], Task], resume: Op
         # Before the task is built: what can't be resumed needs no data.
         state = find_resume(resume, config)
         return train(build_task(config), config, state)
+    if resume not in (None, "auto"):
+        raise UserError(f"--resume takes 'auto' with several seeds, got {resume!r}, which is the state of one run")
     output = Path(config.output_dir or "output")
     results: Dict[str, Any] = {}
     metric = ""
