@@ -226,8 +226,8 @@ def _explain(error: Any) -> str:
     """One pydantic error, in the words of a config's author."""
     # A section that has a name has it in the path of the error too, and one of several types that of the type.
     path = [str(part) for part in error["loc"]]
-    names = [path[1]] if path[0] in ("optimizer", "schedule") and len(path) > 1 else []
-    where = ".".join(part for part in path if part not in names)
+    has_name = path[0] in ("optimizer", "schedule") and len(path) > 1
+    where = ".".join([path[0], *path[2:]] if has_name else path)
     if error["type"] == "missing":
         return f"the key {where!r} is missing"
     if error["type"] == "union_tag_not_found":

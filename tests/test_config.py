@@ -1,8 +1,11 @@
 """Configs: what is read, what is merged, and what is said of a mistake."""
 
 import pytest
+import yaml
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
-from ppcoordconv.config import load_config
+from ppcoordconv.config import Config, load_config
 from ppcoordconv.errors import UserError
 
 GOOD = """
@@ -80,11 +83,83 @@ def test_base(config):
         (GOOD, ["epochs.more=3"], "goes into 'epochs'"),
         (GOOD, ["epochs=[1"], "is no YAML"),
         (GOOD, ["epocs=3"], "did you mean 'epochs'"),
+        (GOOD, ["optimizer.name=sgdd"], "optimizer.name takes one of 'sgd', 'momentum', 'adam', 'adamw', got 'sgdd'"),
+        (GOOD, ["optimizer.name=3"], "optimizer.name takes one of .*, got '3'"),
+        (GOOD, ["optimizer.momentum=0.5"], "no key 'optimizer.momentum'. The keys here are learning_rate, .*beta1"),
+        (GOOD, ["optimizer.name=sgd", "optimizer.momentum=0.5"], "no key 'optimizer.momentum'"),
+        (GOOD, ["optimizer={name: momentum, momentum: 1.0}"], "optimizer.momentum: .*less than 1, got 1"),
+        (GOOD, ["optimizer.beta2=x"], "optimizer.beta2: .*number.*got 'x'"),
+        (GOOD, ["optimizer.decays=biases"], "optimizer.decays: .*'all' or 'kernels', got 'biases'"),
+        (GOOD, ["optimizer.weight_decay=-1"], "optimizer.weight_decay: "),
+        (GOOD, ["schedule.name=steps"], "schedule.name takes one of 'constant', 'step', 'cosine', 'one_cycle'"),
+        (GOOD, ["schedule.name=step"], "the key 'schedule.milestones' is missing"),
+        (GOOD, ["schedule={name: step, milestones: []}"], "schedule.milestones: "),
+        (GOOD, ["schedule={name: step, milestones: [3, 2]}"], "schedule.milestones: takes rising epochs"),
+        (GOOD, ["schedule={name: step, milestones: [0]}"], "schedule.milestones: takes rising epochs"),
+        (GOOD, ["schedule={name: step, milestones: [x]}"], "schedule.milestones.0: .*integer"),
+        (GOOD, ["schedule={name: step, milestones: [1], factor: 2}"], "schedule.factor: "),
+        (GOOD, ["schedule.rising=1"], "schedule.rising: "),
+        (GOOD, ["schedule.warmup_steps=5"], "no key 'schedule.warmup_steps'"),
+        (GOOD, ["schedule={name: cosine, warmup_steps: -1}"], "schedule.warmup_steps: "),
+        (GOOD, ["schedule=cosine"], "schedule: "),
+        (GOOD, ["seed=[]"], "seed: takes a whole number .*, or a list of different ones, got \\[\\]"),
+        (GOOD, ["seed=[1, 1]"], "seed: takes a whole number"),
+        (GOOD, ["seed=[0, x]"], "seed: takes a whole number"),
+        (GOOD, ["seed=1.5"], "seed: takes a whole number"),
+        (GOOD, ["seed=true"], "seed: takes a whole number"),
+        (GOOD, ["seed=4294967296"], "seed: takes a whole number"),
+        (GOOD, ["max_steps=0"], "max_steps: "),
+        (GOOD, ["max_minutes=0"], "max_minutes: "),
+        (GOOD, ["patience=0"], "patience: "),
+        (GOOD, ["patience=many"], "patience: "),
+        (GOOD, ["accumulate=0"], "accumulate: "),
+        (GOOD, ["gradient_clip=0"], "gradient_clip: "),
+        (GOOD, ["ema=1"], "ema: .*less than 1"),
+        (GOOD, ["ema=0"], "ema: "),
+        (GOOD, ["amp=O3"], "amp: .*'O0', 'O1' or 'O2', got 'O3'"),
+        (GOOD, ["workers=0"], "workers: "),
+        (GOOD, ["keep=0"], "keep: "),
+        (GOOD, ["save_steps=0"], "save_steps: "),
+        (GOOD, ["batch_size=0"], "batch_size: "),
+        (GOOD, ["batch_size=null"], "batch_size: "),
+        (GOOD, ["task=null"], "task: "),
     ],
 )
 def test_mistakes(config, text, overrides, words):
     with pytest.raises(UserError, match=words) as caught:
         load_config(config(text + "\nepochs: 1\n" if overrides == ["epochs.more=3"] else text), overrides)
+    assert "\n" not in str(caught.value)
+
+
+KEYS = ["epochs", "batch_size", "accumulate", "workers", "keep", "seed", "optimizer", "schedule", "task", "model"]
+WRONG = st.one_of(
+    st.text(st.characters(codec="ascii", categories=["L"]), min_size=1, max_size=9),
+    st.floats(allow_nan=False).filter(lambda x: x != int(x) if abs(x) < 1e18 else True),
+    st.integers(max_value=-1),
+    st.just([[]]),
+    st.none(),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(KEYS), WRONG)
+def test_any_wrong_value_is_one_line_that_names_the_key(tmp_path_factory, key, value):
+    path = tmp_path_factory.mktemp("configs") / "run.yml"
+    path.write_text(GOOD)
+    with pytest.raises(UserError, match=key) as caught:
+        load_config(path, [f"{key}={yaml.safe_dump(value, default_flow_style=True).splitlines()[0]}"])
+    assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(["", "optimizer.", "schedule."]), st.from_regex(r"[a-z]{3,12}", fullmatch=True))
+def test_any_unknown_key_is_named(tmp_path_factory, section, key):
+    path = tmp_path_factory.mktemp("configs") / "run.yml"
+    path.write_text(GOOD)
+    known = {"optimizer.": {"name", "decays"}, "schedule.": {"name", "rising"}, "": set(Config.model_fields)}[section]
+    assume(key not in known)
+    with pytest.raises(UserError, match=f"there is no key '{section}{key}'.* The keys here are") as caught:
+        load_config(path, [f"{section}{key}=1"])
     assert "\n" not in str(caught.value)
 
 

@@ -1,14 +1,24 @@
 """The loop: it learns, writes what it promises, repeats and resumes bit for bit, and loses nothing."""
 
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
 from pathlib import Path
 
 import numpy as np
 import paddle
 import pytest
 import yaml
+from paddle import nn
 from tiny import TinyTask, assert_same_weights, config, weights
 
+import ppcoordconv as pcc
 from ppcoordconv.engine.checkpoints import load_state
 from ppcoordconv.engine.trainer import PRODUCTS, evaluate, find_resume, train
 from ppcoordconv.errors import UserError
@@ -165,11 +175,52 @@ def test_an_output_directory_that_can_not_be_written(tmp_path):
 def test_visualdl_holds_the_curves_and_pictures(tmp_path):
     from visualdl import LogReader
 
-    train(TinyTask(), config(tmp_path))
+    task = TinyTask()
+    task.network = nn.Sequential(nn.Unflatten(1, [1, 2, 2]), pcc.CoordConv(1, 2, 2), nn.Flatten())
+    result = train(task, config(tmp_path))
     (log,) = (tmp_path / "run" / "vdl").iterdir()
     reader = LogReader(file_path=str(log))
     history = load_state(tmp_path / "run" / "last.pdopt")["history"]
     for tag, key in (("train_loss", "train_loss"), ("test_accuracy", "accuracy"), ("test_loss", "loss")):
         values = [record.value for record in reader.get_data("scalar", tag)]
         assert values == pytest.approx([entry[key] for entry in history], rel=1e-6)
+    shares = [record.value for record in reader.get_data("scalar", "coordinate_share/1")]
+    assert len(shares) == 5
+    assert shares[-1] == pytest.approx(pcc.coord_usage(task.network)["1"].total, rel=1e-5)
+    (best,) = reader.get_data("scalar", "best_accuracy")
+    assert best.value == pytest.approx(result["best"]["accuracy"], rel=1e-6)
     assert len(reader.get_data("image", "held out")) == 5
+    assert set(reader.get_tags()["histogram"]) == {"1.conv.weight", "1.conv.bias"}
+
+
+def test_visualdl_serves_it(tmp_path):
+    train(TinyTask(), config(tmp_path, epochs=2))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [str(Path(sys.executable).with_name("visualdl")), "--disable-telemetry", "--logdir", str(tmp_path)]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+
+    def get(what):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/app/api/{what}", timeout=5) as answer:
+            return json.loads(answer.read())["data"]
+
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                (tags,) = get("scalar/tags")["tags"]
+                break
+            except OSError:
+                assert server.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+        assert {"train_loss", "test_accuracy", "learning_rate", "best_accuracy"} <= set(tags)
+        (hyperparameters,) = get("hparams/list")
+        assert hyperparameters["hparams"]["optimizer.name"] == "adamw"
+        (run,) = get("runs")
+        assert len(get(f"scalar/list?run={urllib.parse.quote(run)}&tag=train_loss")) == 2
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
