@@ -13,7 +13,14 @@ def count_parameters(network):
     return sum(int(p.size) for p in network.parameters())
 
 
-@pytest.mark.parametrize(("name", "parameters"), [("aistudio_coordconv", 160_065), ("aistudio_conv", 158_913)])
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("aistudio_coordconv", 160_065),
+        ("aistudio_conv", 158_913),
+        ("coordinate_classification_coordconv", 7_553),
+    ],
+)
 def test_published_parameter_counts(name, parameters):
     assert count_parameters(pcc.models.create(name)) == parameters
 
@@ -82,9 +89,28 @@ def test_a_state_dict_of_the_articles_code_loads_unchanged():
 
 @pytest.mark.parametrize("name", pcc.models.list_models())
 def test_every_model_takes_its_input_and_learns(name):
-    network = pcc.models.create(name, num_classes=3)
+    network = pcc.models.create(name)
     network(paddle.randn([2, *network.input_shape])).sum().backward()
     assert all(p.grad is not None for p in network.parameters())
+
+
+@pytest.mark.parametrize("coords", ["paddle", "half_open"])
+def test_the_coordinate_classifier_is_the_papers_stack_of_layers(coords):
+    network = pcc.models.create("coordinate_classification_coordconv", coords=coords)
+    stack = [pcc.CoordConv(2, 32, 1, coords=coords)]
+    for channels in ((32, 32), (32, 64), (64, 64), (64, 1)):
+        stack += [nn.ReLU(), nn.Conv2D(*channels, 1)]
+    stack = nn.Sequential(*stack)
+    for layer, same in zip(stack.parameters(), network.parameters()):
+        layer.set_value(same)
+    points = paddle.rand([3, 2]) * 2 - 1
+    expected = stack(points.reshape([3, 2, 1, 1]).expand([3, 2, 64, 64])).flatten(1)
+    got = network(points)
+    assert float((got - expected).abs().max()) <= 1e-5 * float(expected.abs().max())
+    for logits in (got, expected):
+        F.cross_entropy(logits, paddle.to_tensor([0, 70, 4095])).backward()
+    for a, b in zip(network.parameters(), stack.parameters()):
+        assert float((a.grad - b.grad).abs().max()) <= 1e-5 * max(1e-2, float(b.grad.abs().max()))
 
 
 def test_options_reach_the_layer():
@@ -100,6 +126,7 @@ def test_options_reach_the_layer():
         ("aistudio_conv", {"coords": "paddle"}, "has no option 'coords'"),
         ("aistudio_coordconv", {"num_class": 3}, "did you mean 'num_classes'"),
         ("aistudio_coordconv", {"coords": "padle"}, "did you mean 'paddle'"),
+        ("coordinate_classification_coordconv", {"coords": "padle"}, "did you mean 'paddle'"),
     ],
 )
 def test_wrong_names_and_options(name, options, words):

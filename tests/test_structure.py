@@ -24,7 +24,7 @@ BELOW = {
     "convert": {"coords", "layers"},
     "usage": {"layers"},
     "tuning": set(),
-    "benchmarks": {"layers", "models", "progress", "tuning"},
+    "benchmarks": {"config", "engine", "errors", "layers", "models", "progress", "tasks", "tuning"},
     "models": {"coords", "layers", "registry"},
     "data": {"errors", "registry"},
     "tasks": {"config", "data", "decoding", "errors", "models", "pictures", "registry"},

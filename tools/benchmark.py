@@ -1,13 +1,16 @@
-"""Measures, side by side in one run: `layer` CoordConv beside nn.Conv2D and concatenation, `tuning` the CPU tuning."""
+"""Measures, side by side in one run: `layer` CoordConv, `tuning` the CPU tuning, `train` training."""
 
 import argparse
 import json
+from pathlib import Path
 
 from _tool import Parser, add_device_option, run
 
 
 def main(arguments: argparse.Namespace) -> int:
-    result, table = {"layer": measure_layer, "tuning": measure_tuning}[arguments.what](arguments)
+    result, table = {"layer": measure_layer, "tuning": measure_tuning, "train": measure_train}[arguments.what](
+        arguments
+    )
     print(json.dumps(result) if arguments.json else table)
     return 0
 
@@ -27,6 +30,15 @@ def measure_tuning(arguments: argparse.Namespace) -> tuple:
     return result, as_table(result)
 
 
+def measure_train(arguments: argparse.Namespace) -> tuple:
+    from ppcoordconv.benchmarks.train import as_table, measure
+    from ppcoordconv.device import select_device
+
+    select_device("cpu")
+    result = measure(arguments.repeats, Path("output") / "torch")
+    return result, as_table(result)
+
+
 def positive(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -40,6 +52,7 @@ if __name__ == "__main__":
     for name, help_text in (
         ("layer", "ratios of forward, training step and peak memory"),
         ("tuning", "a training step with the CPU tuning and without"),
+        ("train", "training beside PyTorch, which is installed below output/ for it; the engine's share; processes"),
     ):
         command = commands.add_parser(name, help=help_text)
         command.add_argument("--json", action="store_true", help="print everything that was measured, as JSON")

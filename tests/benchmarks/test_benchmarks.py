@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 
 import numpy as np
 import paddle
@@ -9,6 +10,8 @@ import pytest
 from conftest import ROOT, run_tool
 
 from ppcoordconv.benchmarks import layer as benchmark
+from ppcoordconv.benchmarks import steps, train
+from ppcoordconv.errors import UserError
 
 SHAPES = [((2, 4, 8, 6), 3, 3), ((2, 4, 8, 6), 3, 1)]
 
@@ -48,6 +51,25 @@ def test_the_tool(tmp_path):
     assert result.status == 0, result.stderr
     measured = json.loads(result.stdout)
     assert len(measured["rows"]) == len(benchmark.SHAPES)
+
+
+def test_processes_are_timed_in_turn(tmp_path):
+    code = "import sys\nfor i, _ in enumerate(sys.stdin): print({} + i, flush=True)"
+    commands = {name: [sys.executable, "-c", code.format(first)] for name, first in (("a", 10), ("b", 20))}
+    assert steps.interleaved(commands, {}, 3) == {"a": 12, "b": 22}
+    with pytest.raises(UserError, match="the process of 'b' ended"):
+        steps.interleaved({**commands, "b": [sys.executable, "-c", ""]}, {}, 3)
+
+
+def test_the_engine_benchmark():
+    assert 0 < train._overhead() < 0.5
+    rows = train._scaling()
+    assert rows["1"]["efficiency"] == 1
+    assert rows["2"]["efficiency"] == pytest.approx(rows["1"]["seconds"] / rows["2"]["seconds"] / 2)
+    networks = {"net": {"paddle": 30.0, "torch": 20.0, "ratio": 1.5}}
+    table = train.as_table({"networks": networks, "overhead": 0.012, "processes": rows}).splitlines()
+    assert table[1].split() == ["net", "30", "20", "1.50"]
+    assert "1.2 %" in table[2]
 
 
 def test_the_tuning_tool(tmp_path):

@@ -20,6 +20,7 @@ import sys
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests" / "engine")!r}]
 import os, time
 from pathlib import Path
+import ppcoordconv  # before paddle, whose GPU build of 2.6.2 brings a zlib of its own
 import paddle
 from tiny import TinyTask, config
 from ppcoordconv.engine import processes
