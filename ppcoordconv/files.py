@@ -40,6 +40,13 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_abandoned(directory: Path, names: Iterable[str]) -> None:
+    """Removes what ``replacing`` had begun to write under these names in a process that was killed."""
+    for name in names:
+        for path in directory.glob(f".????????{name}"):
+            path.unlink()
+
+
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 

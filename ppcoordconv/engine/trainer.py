@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from ..config import Config
 from ..errors import UserError
-from ..files import move_aside, replacing
+from ..files import move_aside, remove_abandoned, replacing
 from ..progress import bar
 from . import checkpoints, processes
 from .batches import Batch, prepared
@@ -117,11 +117,13 @@ def train(task: Task, config: Config, resume: Optional[Path] = None) -> Dict[str
     """
     output = Path(config.output_dir or "output")
     run = Run(task, config)
+    kept = [checkpoints.kept_path(output / "last.pdopt", n).name for n in range(1, 100)]
+    if processes.is_first():
+        remove_abandoned(output, [*PRODUCTS, *kept])
     if resume is not None:
         run.restore(resume)
         say(f"going on after epoch {len(run.history)} and {run.position} samples of {resume}")
     elif processes.is_first() and any((output / name).exists() for name in PRODUCTS):
-        kept = [checkpoints.kept_path(output / "last.pdopt", n).name for n in range(1, 100)]
         say(f"{output} holds an earlier run; it is now in {move_aside(output, [*PRODUCTS, *kept])}")
     if run.amp != config.amp:
         say(f"amp {config.amp} is for GPUs; training in float32")

@@ -145,7 +145,7 @@ train(TinyTask(), folder, find_resume("auto", folder))
 """)
     command = [sys.executable, str(script)]
     subprocess.run([*command, str(tmp_path / "whole")], check=True, env=ENVIRONMENT, capture_output=True)
-    rng, kills, steps = random.Random(0), 0, []
+    rng, kills, half_written, steps = random.Random(0), 0, 0, []
     state = tmp_path / "parts" / "run" / "last.pdopt"
     while True:
         before = state.stat().st_mtime_ns if state.exists() else 0
@@ -154,18 +154,23 @@ train(TinyTask(), folder, find_resume("auto", folder))
             while process.poll() is None and (not state.exists() or state.stat().st_mtime_ns == before):
                 time.sleep(0.005)
             time.sleep(rng.uniform(0, 0.1))
+            # Every second time while a state is being written.
+            while kills % 2 and process.poll() is None and not [*state.parent.glob(".????????last*")]:
+                pass
             process.kill()
             kills += 1
+            half_written += bool([*state.parent.glob(".????????last*")])
         _, said = process.communicate()
         if process.returncode == 0:
             break
         assert process.returncode == -signal.SIGKILL, said.decode()
         steps.append(load_state(state)["step"])
     assert kills == 20
+    assert half_written >= 3
     assert steps == sorted(steps)
     assert steps[-1] < 360
     assert_same_weights(weights(tmp_path / "parts" / "run"), weights(tmp_path / "whole" / "run"))
-    assert not [path.name for path in (tmp_path / "whole" / "run").iterdir() if path.name.startswith(".")]
+    assert not [*state.parent.glob(".*")]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -248,6 +253,12 @@ def test_limits(tmp_path, capsys, changes, words, step):
     assert load_state(tmp_path / "run" / "last.pdopt")["step"] == step
     assert result["epochs"] == (step + 5) // 6
     assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == result
+
+
+def test_the_number_of_threads_does_not_matter(tmp_path):
+    for workers in (1, 4):
+        train(TinyTask(), config(tmp_path, workers=workers, output_dir=tmp_path / str(workers)))
+    assert_same_weights(weights(tmp_path / "1"), weights(tmp_path / "4"))
 
 
 def test_the_random_numbers_of_others_do_not_matter(tmp_path):
