@@ -135,7 +135,12 @@ def fit_weights(network: nn.Layer, weights: Dict[str, Any], source: str) -> None
     ]
     if misfits:
         raise UserError(f"{source} does not fit the network: {_shortened(misfits)}")
-    network.set_state_dict(weights)
+    network.set_state_dict({key: _like(value, own[key]) for key, value in weights.items()})
+
+
+def _like(value: Any, tensor: paddle.Tensor) -> Any:
+    """In the type of the network's own: weights of mixed precision are saved in float32."""
+    return value if paddle.to_tensor(value).dtype == tensor.dtype else paddle.to_tensor(value).astype(tensor.dtype)
 
 
 def optimizer_state(optimizer: Any, network: nn.Layer) -> Dict[str, Any]:

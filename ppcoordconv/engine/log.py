@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Dict, Optional, Type
+from typing import Any, Dict, Optional, Type
 
 import numpy as np
 from tqdm import tqdm
@@ -15,9 +15,7 @@ from .. import progress as _progress
 from ..config import Config
 from ..usage import coord_usage
 from . import processes
-
-if TYPE_CHECKING:
-    from .trainer import Run
+from .run import Run
 
 # Seconds between two lines within an epoch, where there is no bar.
 _LINE_EVERY = 30.0

@@ -6,13 +6,11 @@ import signal
 import threading
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Type
+from typing import Any, Dict, List, Optional, Type
 
 from ..config import Config
 from ..errors import Stopped
-
-if TYPE_CHECKING:
-    from .trainer import Run
+from .run import Run
 
 
 class Stopping:

@@ -21,8 +21,8 @@ from ..progress import bar
 from . import checkpoints, processes
 from .batches import Batch, prepared
 from .log import RunLog, say
-from .optimization import MovingAverage, build_optimizer, build_schedule
 from .record import environment
+from .run import Run
 from .stopping import Stopping
 
 if TYPE_CHECKING:
@@ -31,71 +31,6 @@ if TYPE_CHECKING:
 
 # What a run writes below its output_dir.
 PRODUCTS = ("config.yml", "run.json", "best.pdparams", "last.pdparams", "last.pdopt", "metrics.json", "vdl")
-
-
-class Run:
-    """A training run at one moment: what is trained, and how far it has come. Its state is all that a resume needs.
-
-    All that is random is drawn from the seed, the epoch and the position in it, so that the state holds no generator.
-    """
-
-    def __init__(self, task: Task, config: Config) -> None:
-        if not isinstance(config.seed, int):
-            raise UserError(f"a run takes one seed, got seed={config.seed}; train_seeds takes several")
-        self.task = task
-        self.config = config
-        self.seed = config.seed
-        self.size = len(task.train_samples(0))
-        epoch_steps = math.ceil(self.size / config.batch_size)
-        self.total_steps = min(config.epochs * epoch_steps, config.max_steps or math.inf)
-        self.schedule = build_schedule(config, epoch_steps, int(self.total_steps))
-        self.optimizer = build_optimizer(config, task.network, self.schedule)
-        on_gpu = paddle.device.get_device().startswith("gpu")
-        self.amp = config.amp if on_gpu else "O0"
-        network = task.network
-        if on_gpu and processes.count() > 1:
-            network = paddle.nn.SyncBatchNorm.convert_sync_batchnorm(network)
-        if self.amp == "O2":
-            network, self.optimizer = paddle.amp.decorate(network, self.optimizer, level="O2", dtype="float16")
-        self.scaler = paddle.amp.GradScaler(enable=self.amp != "O0", init_loss_scaling=2.0**16)
-        self.network = paddle.DataParallel(network) if processes.count() > 1 else network
-        self.average = MovingAverage(task.network, config.ema) if config.ema else None
-        self.history: List[Dict[str, Any]] = []
-        self.epoch = 1
-        self.position = 0  # samples of the epoch that are done
-        self.step = 0
-        self.loss_total = 0.0  # of those samples
-        self.seconds = 0.0
-
-    def state(self) -> Dict[str, Any]:
-        return {
-            "network": self.task.network.state_dict(),
-            "average": self.average.state() if self.average else {},
-            "optimizer": checkpoints.optimizer_state(self.optimizer, self.task.network),
-            "scaler": self.scaler.state_dict(),
-            **{name: getattr(self, name) for name in self._PLAIN},
-        }
-
-    _PLAIN = ("history", "epoch", "position", "step", "loss_total", "seconds")
-
-    def restore(self, path: Path) -> None:
-        state = checkpoints.load_state(path)
-        missing = {"network", "average", "optimizer", "scaler", *self._PLAIN} - set(state)
-        if missing:
-            lacks = ", ".join(sorted(missing))
-            raise UserError(f"{path} is no state to resume from: it lacks {lacks}; take a last.pdopt")
-        checkpoints.fit_weights(self.task.network, state["network"], str(path))
-        checkpoints.set_optimizer_state(self.optimizer, self.task.network, state["optimizer"])
-        if state["scaler"]:
-            self.scaler.load_state_dict(state["scaler"])
-        if self.average:
-            self.average.set_state(state["average"] or {k: v.numpy() for k, v in self.task.network.named_parameters()})
-        for name in self._PLAIN:
-            setattr(self, name, state[name])
-
-    def served_weights(self) -> ContextManager[None]:
-        """In here the network has the weights that are evaluated and served."""
-        return self.average.in_place_of_the_weights() if self.average else contextlib.nullcontext()
 
 
 def train(task: Task, config: Config, resume: Optional[Path] = None) -> Dict[str, Any]:
@@ -145,7 +80,8 @@ def train(task: Task, config: Config, resume: Optional[Path] = None) -> Dict[str
                 raise stopping.stopped(f"epoch {run.epoch} after {run.position} samples", output)
             loss = run.loss_total / run.position
             with run.served_weights():
-                metrics, outputs = evaluate(task, config.batch_size)
+                with run.precision():
+                    metrics, outputs = evaluate(task, config.batch_size)
                 entry = {"epoch": run.epoch, "train_loss": loss, **metrics, "seconds": round(run.seconds, 3)}
                 summary = _summary([*run.history, entry], task.metric)
                 log.epoch(entry, run, outputs)
@@ -185,7 +121,7 @@ def evaluate(task: Task, batch_size: int) -> Tuple[Dict[str, float], np.ndarray]
             inputs, *targets = batch.tensors()
             output = task.network(inputs)
             loss += task.loss(output, targets).item() * len(inputs)
-            parts.append((batch.indices, output.numpy(), *batch.fields[1:]))
+            parts.append((batch.indices, output.astype("float32").numpy(), *batch.fields[1:]))
     (loss,) = processes.total([loss])
     indices, *fields = (np.concatenate(field) for field in zip(*(p for ps in processes.gather(parts) for p in ps)))
     outputs, *all_targets = (field[np.argsort(indices)] for field in fields)
@@ -227,7 +163,7 @@ def _step(run: Run, samples: Samples, indices: np.ndarray, parts: List[Batch], s
     for number, (part, weight) in enumerate(zip(parts, weights), 1):
         inputs, *targets = part.tensors()
         with _synchronised(run.network, number == len(parts)):
-            with paddle.amp.auto_cast(run.amp != "O0", level=run.amp if run.amp != "O0" else "O1"):
+            with run.precision():
                 loss = run.task.loss(run.network(inputs), targets)
             value += loss.item() * weight
             # DataParallel takes the mean over the processes.
