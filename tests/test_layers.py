@@ -192,6 +192,20 @@ def test_output_size(name):
     assert_same([y.numpy()], [concatenated(layer, x, function, configuration, [10] * axes).numpy()], 1e-5)
 
 
+@pytest.mark.parametrize("gradients", [True, False])
+def test_what_is_kept_for_one_size_is_not_taken_for_another(gradients):
+    """The same map with another batch, and with another ``output_size``."""
+    layer = pcc.CoordConv2DTranspose(2, 3, 3, stride=2, padding=1)
+    layer.eval()
+    with paddle.no_grad() if not gradients else paddle.enable_grad():
+        for batch, size in ((5, 15), (2, 15), (5, 16), (5, 15)):
+            x = paddle.randn([batch, 2, 8, 8])
+            grid = pcc.coord_grid([8, 8]).expand([batch, -1, -1, -1])
+            weights, options = (layer.conv.weight, layer.conv.bias), {"stride": 2, "padding": 1}
+            expected = F.conv2d_transpose(paddle.concat([x, grid], axis=1), *weights, output_size=[size] * 2, **options)
+            assert_same([layer(x, output_size=[size] * 2).numpy()], [expected.numpy()], 1e-5)
+
+
 def test_depthwise():
     configuration = {"stride": 1, "padding": 1, "dilation": 1, "groups": 4, "data_format": "NCHW"}
     configuration.update(coords="paddle", with_r=False)
