@@ -26,6 +26,7 @@ def test_pip_install(tmp_path):
     )
     assert printed.returncode == 0, printed.stderr
     assert str(tmp_path / "site") in printed.stdout
-    assert "['classification'] ['aistudio_conv', 'aistudio_coordconv'] CoordConv(" in printed.stdout
+    models = "['aistudio_conv', 'aistudio_coordconv', 'coordinate_classification_coordconv']"
+    assert f"['classification'] {models} CoordConv(" in printed.stdout
     installed = {path.name for path in (tmp_path / "site").iterdir() if not path.name.endswith(".dist-info")}
     assert installed == {"ppcoordconv"}
