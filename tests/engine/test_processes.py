@@ -26,9 +26,9 @@ import paddle
 from tiny import TinyTask, config
 from ppcoordconv.engine import processes
 from ppcoordconv.engine.trainer import evaluate, find_resume, train
-paddle.set_device("cpu")
-processes.join()
 folder, changes = Path(sys.argv[1]), dict(pair.split("=") for pair in sys.argv[2:])
+paddle.set_device(changes.pop("device", "cpu"))
+processes.join()
 slow = float(changes.pop("slow", 0))
 task = TinyTask(dropout=0.0)
 loss = task.loss
