@@ -135,40 +135,43 @@ def configurations(draw, name):
     return configuration
 
 
+def drawn_layer(data, name):
+    """A layer, an input ``x`` in float32, and what the concatenation gives for it, forward and gradients, in float64.
+
+    In float64, because Paddle adds the bias's gradient up one by one, which costs it a digit on large maps.
+    """
+    build, axes, function = FAMILY[name]
+    configuration = data.draw(configurations(name))
+    spatial = data.draw(st.lists(st.integers(5, 8), min_size=axes, max_size=axes))
+    batch, channels = data.draw(st.integers(1, 3)), configuration["in_channels"]
+    layer = build(**configuration)
+    last = configuration["data_format"].endswith("C")
+    x = positive([batch, *spatial, channels] if last else [batch, channels, *spatial], seed=1)
+    exact = copy.deepcopy(layer)
+    exact.to(dtype="float64")
+    expected = forward_and_gradients(
+        lambda x: concatenated(exact, x, function, configuration),
+        paddle.to_tensor(x.astype("float64")),
+        exact.parameters(),
+    )
+    return layer, paddle.to_tensor(x), expected
+
+
 @pytest.mark.parametrize("name", FAMILY)
 @settings(max_examples=120, deadline=None)
 @given(st.data())
 def test_equals_the_concatenated_convolution(name, data):
-    build, axes, function = FAMILY[name]
-    configuration = data.draw(configurations(name))
-    spatial = data.draw(st.lists(st.integers(5, 8), min_size=axes, max_size=axes))
+    layer, x, expected = drawn_layer(data, name)
     dtype, tolerance = data.draw(st.sampled_from([("float32", 1e-5), ("float64", 1e-10)]))
-    batch, channels = data.draw(st.integers(1, 3)), configuration["in_channels"]
-    layer = build(**configuration)
     layer.to(dtype=dtype)
-    last = configuration["data_format"].endswith("C")
-    shape = [batch, *spatial, channels] if last else [batch, channels, *spatial]
-    x = paddle.to_tensor(positive(shape, seed=1).astype(dtype))
-    got = forward_and_gradients(layer, x, layer.parameters())
-    # The reference in float64: Paddle adds the bias's gradient up one by one, which costs it a digit on large maps.
-    layer.to(dtype="float64")
-    x = x.astype("float64")
-    expected = forward_and_gradients(lambda x: concatenated(layer, x, function, configuration), x, layer.parameters())
-    assert_same(got, expected, tolerance)
+    assert_same(forward_and_gradients(layer, x.astype(dtype), layer.parameters()), expected, tolerance)
 
 
 @pytest.mark.parametrize("name", FAMILY)
 @settings(max_examples=8, deadline=None)
 @given(st.data())
 def test_equals_it_when_traced_and_when_saved(name, data):
-    build, axes, function = FAMILY[name]
-    configuration = data.draw(configurations(name))
-    layer = build(**configuration)
-    spatial = data.draw(st.lists(st.integers(5, 8), min_size=axes, max_size=axes))
-    batch, channels = data.draw(st.integers(1, 3)), configuration["in_channels"]
-    last = configuration["data_format"].endswith("C")
-    x = paddle.to_tensor(positive([batch, *spatial, channels] if last else [batch, channels, *spatial], seed=1))
-    expected = forward_and_gradients(lambda x: concatenated(layer, x, function, configuration), x, layer.parameters())
+    layer, x, expected = drawn_layer(data, name)
     if data.draw(st.booleans()):
         layer.convert_to_deploy()
     spec = [InputSpec([None, *x.shape[1:]], "float32", "x")]
