@@ -146,6 +146,11 @@ class Config(_Section):
             raise ValueError("takes a whole number from 0 to 2^31 - 1, or a list of different ones")
         return seed
 
+    @property
+    def output(self) -> Path:
+        """Where the run writes."""
+        return Path(self.output_dir or "output")
+
     def dump(self) -> str:
         """The config as YAML text that ``load_config`` reads back to the same config."""
         return yaml.safe_dump(self.model_dump(), sort_keys=False, allow_unicode=True)

@@ -40,6 +40,12 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Writes a file in UTF-8, whole or not at all; raises what ``replacing`` raises."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def remove_abandoned(directory: Path, names: Iterable[str]) -> None:
     """Removes what ``replacing`` had begun to write under these names in a process that was killed."""
     for name in names:

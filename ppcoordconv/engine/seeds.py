@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import statistics
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Tuple
 
 import paddle
 
 from ..config import Config
 from ..errors import UserError
-from ..files import replacing
+from ..files import write_text
 from . import processes
 from .log import say
 from .trainer import find_resume, train
@@ -31,22 +30,14 @@ def train_seeds(config: Config, build_task: Callable[[Config], Task], resume: Op
         "mean", "std" (the sample's, over the seeds), "least" and "most". It is also in ``output_dir/metrics.json``.
     """
     if isinstance(config.seed, int):
-        paddle.seed(config.seed)
-        # Before the task is built: what can't be resumed needs no data.
-        state = find_resume(resume, config)
-        return train(build_task(config), config, state)
+        return _train_one(config, build_task, resume)[0]
     if resume not in (None, "auto"):
         raise UserError(f"--resume takes 'auto' with several seeds, got {resume!r}, which is the state of one run")
-    output = Path(config.output_dir or "output")
     results: Dict[str, Any] = {}
-    metric = ""
     for seed in config.seed:
         say(f"seed {seed}")
-        one = config.model_copy(update={"seed": seed, "output_dir": str(output / f"seed_{seed}")})
-        paddle.seed(seed)
-        task = build_task(one)
-        metric = task.metric
-        results[str(seed)] = train(task, one, find_resume(resume, one))
+        one = config.model_copy(update={"seed": seed, "output_dir": str(config.output / f"seed_{seed}")})
+        results[str(seed)], metric = _train_one(one, build_task, resume)
     values = [result["last"][metric] for result in results.values()]
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
     summary = {
@@ -61,6 +52,16 @@ def train_seeds(config: Config, build_task: Callable[[Config], Task], resume: Op
         f"{metric} over {len(values)} seeds: {summary['mean']:.4f} +- {spread:.4f}, from {min(values)} to {max(values)}"
     )
     if processes.is_first():
-        with replacing(output / "metrics.json") as path:
-            path.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        write_text(config.output / "metrics.json", json.dumps(summary, indent=2) + "\n")
     return summary
+
+
+def _train_one(
+    config: Config, build_task: Callable[[Config], Task], resume: Optional[str]
+) -> Tuple[Dict[str, Any], str]:
+    """The result of a run, and the name of its task's metric."""
+    paddle.seed(config.seed)
+    # Before the task is built: what can't be resumed needs no data.
+    state = find_resume(resume, config)
+    task = build_task(config)
+    return train(task, config, state), task.metric

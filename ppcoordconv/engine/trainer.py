@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from ..config import Config
 from ..errors import UserError
-from ..files import move_aside, remove_abandoned, replacing
+from ..files import move_aside, remove_abandoned, write_text
 from ..progress import bar
 from . import checkpoints, processes
 from .batches import Batch, prepared
@@ -50,7 +50,7 @@ def train(task: Task, config: Config, resume: Optional[Path] = None) -> Dict[str
         UserError: the directory can't be written, the state to resume from doesn't fit, or the loss is not finite.
         Stopped: by SIGINT or SIGTERM, after the step was finished and the state saved.
     """
-    output = Path(config.output_dir or "output")
+    output = config.output
     run = Run(task, config)
     kept = [checkpoints.kept_path(output / "last.pdopt", n).name for n in range(1, 100)]
     if processes.is_first():
@@ -63,8 +63,8 @@ def train(task: Task, config: Config, resume: Optional[Path] = None) -> Dict[str
     if run.amp != config.amp:
         say(f"amp {config.amp} is for GPUs; training in float32")
     if processes.is_first():
-        _write(output / "config.yml", config.dump())
-        _write(output / "run.json", json.dumps(environment(), indent=2) + "\n")
+        write_text(output / "config.yml", config.dump())
+        write_text(output / "run.json", json.dumps(environment(), indent=2) + "\n")
 
     done = run.step
     with (
@@ -102,7 +102,7 @@ def find_resume(resume: Optional[str], config: Config) -> Optional[Path]:
     """The state that ``--resume`` names: a path, or for "auto" the newest intact of output_dir's, None without any."""
     if resume != "auto":
         return Path(resume) if resume else None
-    return checkpoints.newest_intact(Path(config.output_dir or "output") / "last.pdopt")
+    return checkpoints.newest_intact(config.output / "last.pdopt")
 
 
 def evaluate(task: Task, batch_size: int) -> Tuple[Dict[str, float], np.ndarray]:
@@ -148,7 +148,7 @@ def _train_epoch(run: Run, stopping: Stopping, log: RunLog, progress: tqdm) -> N
         log.step(run, loss, len(indices), progress)
         if run.position < len(samples):
             if config.save_steps and run.step % config.save_steps == 0:
-                _save_state(run, Path(config.output_dir or "output"))
+                _save_state(run, config.output)
             if stopping.reason(run):
                 return
 
@@ -172,7 +172,7 @@ def _step(run: Run, samples: Samples, indices: np.ndarray, parts: List[Batch], s
     stopping.agree(stop > 0)
     if not math.isfinite(value):
         run.optimizer.clear_grad()
-        _save_state(run, Path(run.config.output_dir or "output"))
+        _save_state(run, run.config.output)
         raise UserError(
             f"the loss became {value} in step {run.step + 1}, epoch {run.epoch}, at learning rate "
             f"{run.optimizer.get_lr():.3g}, on the samples {_shortened(indices)}; a lower optimizer.learning_rate may "
@@ -205,17 +205,12 @@ def _save_weights(run: Run, summary: Dict[str, Any], output: Path) -> None:
     if summary["best"] == summary["last"]:
         checkpoints.save_state(weights, output / "best.pdparams")
     checkpoints.save_state(weights, output / "last.pdparams")
-    _write(output / "metrics.json", json.dumps(summary, indent=2) + "\n")
+    write_text(output / "metrics.json", json.dumps(summary, indent=2) + "\n")
 
 
 def _save_state(run: Run, output: Path) -> None:
     if processes.is_first():
         checkpoints.save_state(run.state(), output / "last.pdopt", run.config.keep)
-
-
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def _summary(history: List[Dict[str, Any]], metric: str) -> Dict[str, Any]:
