@@ -1,5 +1,9 @@
 """Configs: what is read, what is merged, and what is said of a mistake."""
 
+import runpy
+import sys
+from pathlib import Path
+
 import pytest
 import yaml
 from hypothesis import assume, given, settings
@@ -8,6 +12,7 @@ from hypothesis import strategies as st
 from ppcoordconv.config import Config, load_config
 from ppcoordconv.errors import UserError
 
+TOOLS = Path(__file__).resolve().parents[1] / "tools"
 GOOD = """
 task: {name: classification, shift: 2}
 model: {name: aistudio_coordconv, coords: paddle}
@@ -125,10 +130,21 @@ def test_base(config):
         (GOOD, ["task=null"], "task: "),
     ],
 )
-def test_mistakes(config, text, overrides, words):
+def test_mistakes(config, monkeypatch, capsys, text, overrides, words):
+    """Through the command line itself: one line, status 2."""
+    path = config(text + "\nepochs: 1\n" if overrides == ["epochs.more=3"] else text)
     with pytest.raises(UserError, match=words) as caught:
-        load_config(config(text + "\nepochs: 1\n" if overrides == ["epochs.more=3"] else text), overrides)
-    assert "\n" not in str(caught.value)
+        load_config(path, overrides)
+    monkeypatch.setattr(sys, "argv", ["train.py", "-c", str(path), *(["-o", *overrides] if overrides else [])])
+    monkeypatch.setattr(sys, "path", [str(TOOLS), *sys.path])
+    monkeypatch.setenv("PPCC_TUNE_CPU", "0")
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(TOOLS / "train.py"), run_name="__main__")
+    said = capsys.readouterr()
+    assert ended.value.code == 2
+    assert said.out == ""
+    assert said.err == f"train.py: {caught.value}\n"
+    assert len(said.err.splitlines()) == 1
 
 
 KEYS = ["epochs", "batch_size", "accumulate", "workers", "keep", "seed", "optimizer", "schedule", "task", "model"]
