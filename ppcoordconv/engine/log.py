@@ -60,8 +60,7 @@ class RunLog:
         wall, data = now - self._last, self._ready - self._last
         self._last = now
         self._rate = samples / wall if not self._rate else 0.9 * self._rate + 0.1 * samples / wall
-        rate = run.optimizer.get_lr()
-        text = f"loss {loss:.4f}, lr {rate:.2e}, {self._rate:.0f} samples/s, data {100 * data / wall:.0f} %"
+        text = f"loss {loss:.4f}, lr {run.rate:.2e}, {self._rate:.0f} samples/s, data {100 * data / wall:.0f} %"
         bar.set_description(f"epoch {run.epoch}/{self._config.epochs}, {text}", refresh=False)
         bar.update()
         if bar.disable and now - self._said > _LINE_EVERY:
@@ -77,7 +76,7 @@ class RunLog:
             return
         step = entry["epoch"]
         values = {key if key == "train_loss" else f"test_{key}": value for key, value in values.items()}
-        values["learning_rate"] = run.optimizer.get_lr()
+        values["learning_rate"] = run.rate
         for name, usage in coord_usage(run.task.network).items():
             values[f"coordinate_share/{name}"] = usage.total
         for key, value in values.items():

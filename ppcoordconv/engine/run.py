@@ -53,6 +53,7 @@ class Run:
         self.step = 0
         self.loss_total = 0.0  # of those samples
         self.seconds = 0.0
+        self.rate = 0.0  # of the last step
 
     def precision(self) -> ContextManager[Any]:
         """What the network is called in, in training and in evaluation."""
@@ -68,7 +69,7 @@ class Run:
             **{name: getattr(self, name) for name in self._PLAIN},
         }
 
-    _PLAIN = ("history", "epoch", "position", "step", "loss_total", "seconds")
+    _PLAIN = ("history", "epoch", "position", "step", "loss_total", "seconds", "rate")
 
     def restore(self, path: Path) -> None:
         state = checkpoints.load_state(path)

@@ -160,6 +160,7 @@ def _step(run: Run, samples: Samples, indices: np.ndarray, parts: List[Batch], s
     if not parts:
         parts, weights = [Batch.of(samples, indices[:1])], [0.0]
     value = 0.0
+    run.rate = run.optimizer.get_lr()
     for number, (part, weight) in enumerate(zip(parts, weights), 1):
         inputs, *targets = part.tensors()
         with _synchronised(run.network, number == len(parts)):
@@ -175,7 +176,7 @@ def _step(run: Run, samples: Samples, indices: np.ndarray, parts: List[Batch], s
         _save_state(run, run.config.output)
         raise UserError(
             f"the loss became {value} in step {run.step + 1}, epoch {run.epoch}, at learning rate "
-            f"{run.optimizer.get_lr():.3g}, on the samples {_shortened(indices)}; a lower optimizer.learning_rate may "
+            f"{run.rate:.3g}, on the samples {_shortened(indices)}; a lower optimizer.learning_rate may "
             "help. The weights from before that step are saved"
         )
     run.scaler.step(run.optimizer)
