@@ -68,7 +68,11 @@ def test_twice_interrupted_it_stops_at_once(tmp_path):
     def loss_and_again(outputs, targets):
         value = loss(outputs, targets)
         if task.steps_left == 0:
+            # Two signals at once are one: the second comes when the first was heard.
+            while signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+                time.sleep(0.001)
             os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(10)
         return value
 
     task.loss = loss_and_again
