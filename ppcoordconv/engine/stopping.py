@@ -30,7 +30,9 @@ class Stopping:
     def __enter__(self) -> Stopping:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._handlers[number] = signal.signal(number, self._hear)
+                # A shell's background jobs ignore SIGINT: Ctrl-C is meant for another.
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    self._handlers[number] = signal.signal(number, self._hear)
         return self
 
     def __exit__(

@@ -61,7 +61,15 @@ def test_stopped_in_mid_epoch_it_goes_on_bit_for_bit(tmp_path, name, at_step):
     assert {k: got[k] for k in ("best", "last")} == {k: expected[k] for k in ("best", "last")}
 
 
-def test_twice_interrupted_it_stops_at_once(tmp_path):
+@pytest.fixture
+def interruptible():
+    """SIGINT does what it does in a shell's foreground; in its background it may be ignored."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
+def test_twice_interrupted_it_stops_at_once(tmp_path, interruptible):
     task = SignalledTask(3, signal.SIGINT)
     loss = task.loss
 
@@ -78,6 +86,13 @@ def test_twice_interrupted_it_stops_at_once(tmp_path):
     task.loss = loss_and_again
     with pytest.raises(KeyboardInterrupt):
         train(task, config(tmp_path))
+
+
+def test_an_ignored_signal_stays_ignored(tmp_path, interruptible):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    result = train(SignalledTask(3, signal.SIGINT), config(tmp_path))
+    assert result["epochs"] == 5
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 
 
 def test_save_steps(tmp_path):
@@ -178,7 +193,7 @@ train(TinyTask(), folder, find_resume("auto", folder))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_signal_to_the_tool(tmp_path, number):
+def test_a_signal_to_the_tool(tmp_path, number, interruptible):
     process = start_tool("train", "-c", CONFIG, "-o", "epochs=9", "save_steps=1", "output_dir=run", cwd=tmp_path)
     while not (tmp_path / "run" / "last.pdopt").exists():
         assert process.poll() is None
