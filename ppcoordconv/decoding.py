@@ -17,5 +17,50 @@ def classification(logits: np.ndarray, labels: List[str]) -> List[Dict[str, Any]
     ]
 
 
+def coordinate_classification(logits: np.ndarray, labels: List[str]) -> List[Dict[str, Any]]:
+    """The likeliest pixel of each row of ``[N, size * size]``: its x and y, its softmax probability (0..1)."""
+    size = _side(logits)
+    return [
+        {"x": best["class_id"] % size, "y": best["class_id"] // size, "score": best["score"]}
+        for best in classification(logits, [""] * size * size)
+    ]
+
+
+def coordinate_regression(outputs: np.ndarray, labels: List[str]) -> List[Dict[str, Any]]:
+    """From x and y as parts of a canvas of 64 pixels, ``[N, 2]``, to pixels."""
+    return [{"x": round(float(64 * x), 4), "y": round(float(64 * y), 4)} for x, y in outputs]
+
+
+def coordinate_rendering(logits: np.ndarray, labels: List[str]) -> List[Dict[str, Any]]:
+    """What each row of ``[N, size * size]`` lights: how many pixels, their mean x and y, and the box around them.
+
+    The box is [left, top, right, bottom], in pixels, inclusive; where nothing is lit, it and x and y are None.
+    """
+    size = _side(logits)
+    results: List[Dict[str, Any]] = []
+    for canvas in is_lit(logits).reshape(-1, size, size):
+        y, x = np.nonzero(canvas)
+        if not len(x):
+            results.append({"x": None, "y": None, "pixels": 0, "box": None})
+            continue
+        box = [int(edge) for edge in (x.min(), y.min(), x.max(), y.max())]
+        results.append({"x": round(float(x.mean()), 4), "y": round(float(y.mean()), 4), "pixels": len(x), "box": box})
+    return results
+
+
+def is_lit(logits: np.ndarray) -> np.ndarray:
+    """Whether a pixel's probability is above 0.5."""
+    return logits > 0
+
+
+def _side(logits: np.ndarray) -> int:
+    return int(np.sqrt(logits.shape[1]))
+
+
 # By the name of the task.
-DECODERS: Dict[str, Callable[[np.ndarray, List[str]], List[Dict[str, Any]]]] = {"classification": classification}
+DECODERS: Dict[str, Callable[[np.ndarray, List[str]], List[Dict[str, Any]]]] = {
+    "classification": classification,
+    "coordinate_classification": coordinate_classification,
+    "coordinate_regression": coordinate_regression,
+    "coordinate_rendering": coordinate_rendering,
+}

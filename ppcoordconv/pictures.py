@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import List, Optional
+from typing import Dict, List, Optional
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 INK = {None: "black", True: "darkgreen", False: "red"}
 
@@ -41,3 +41,23 @@ def contact_sheet(pictures: List[np.ndarray], columns: int) -> np.ndarray:
         top, left = i // columns * height, i % columns * width
         sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
     return sheet
+
+
+def canvas(size: int, points: Dict[str, np.ndarray], scale: int = 4) -> np.ndarray:
+    """Points of several colours, a square of ``scale`` pixels each, on white.
+
+    Parameters:
+        points: by the name of a colour, ``[N, 2]``, x and y from 0 to ``size - 1``.
+
+    Returns:
+        uint8 ``[scale * size, scale * size, 3]``.
+    """
+    pixels = np.full([size, size, 3], 255, np.uint8)
+    for colour, places in points.items():
+        pixels[places[:, 1], places[:, 0]] = ImageColor.getrgb(colour)
+    return pixels.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def overlaid(got: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Two masks ``[H, W]`` in one picture: white where both are, red what is too much, blue what is missing."""
+    return np.stack([got, got & wanted, wanted], axis=2).astype(np.uint8) * 255

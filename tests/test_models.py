@@ -14,15 +14,26 @@ def count_parameters(network):
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters"),
+    ("name", "options", "parameters"),
     [
-        ("aistudio_coordconv", 160_065),
-        ("aistudio_conv", 158_913),
-        ("coordinate_classification_coordconv", 7_553),
+        ("aistudio_coordconv", {}, 160_065),
+        ("aistudio_conv", {}, 158_913),
+        ("coordinate_classification_coordconv", {}, 7_553),
+        ("coordinate_deconvolution", {"kernel_size": 2, "width": 1}, 46_465),
+        ("coordinate_deconvolution", {"kernel_size": 4, "width": 3}, 1_632_001),
+        ("coordinate_deconvolution", {"kernel_size": 2, "width": 3, "norm": False}, 408_193),
+        ("coordinate_regression_coordconv", {}, 906),
+        ("coordinate_regression_conv_pooled", {}, 72_850),
+        ("coordinate_regression_conv_strided", {}, 12_914),
+        ("coordinate_rendering_coordconv", {"kernel_size": 1, "width": 1}, 8_074),
+        ("coordinate_rendering_coordconv", {"kernel_size": 2, "width": 2}, 15_010),
+        ("coordinate_rendering_coordconv", {"kernel_size": 3, "width": 2}, 24_210),
     ],
 )
-def test_published_parameter_counts(name, parameters):
-    assert count_parameters(pcc.models.create(name)) == parameters
+def test_published_parameter_counts(name, options, parameters):
+    # The statistics of normalisation are parameters to Paddle, and not to those who count.
+    trained = [p for p in pcc.models.create(name, **options).parameters() if not p.stop_gradient]
+    assert sum(int(p.size) for p in trained) == parameters
 
 
 def test_summary_is_the_articles_layer_table(capsys):
@@ -91,7 +102,20 @@ def test_a_state_dict_of_the_articles_code_loads_unchanged():
 def test_every_model_takes_its_input_and_learns(name):
     network = pcc.models.create(name)
     network(paddle.randn([2, *network.input_shape])).sum().backward()
-    assert all(p.grad is not None for p in network.parameters())
+    assert all(p.grad is not None for p in network.parameters() if not p.stop_gradient)
+
+
+@pytest.mark.parametrize("kernel_size", [2, 3, 4])
+@pytest.mark.parametrize("norm", [True, False])
+def test_every_deconvolution_ends_at_the_canvas(kernel_size, norm):
+    network = pcc.models.create("coordinate_deconvolution", kernel_size=kernel_size, norm=norm)
+    assert network(paddle.randn([3, 2])).shape == [3, 4096]
+
+
+@pytest.mark.parametrize("kernel_size", [1, 2, 3])
+def test_every_renderer_ends_at_the_canvas(kernel_size):
+    network = pcc.models.create("coordinate_rendering_coordconv", kernel_size=kernel_size, width=1)
+    assert network(paddle.randn([3, 2])).shape == [3, 4096]
 
 
 @pytest.mark.parametrize("coords", ["paddle", "half_open"])
@@ -127,6 +151,12 @@ def test_options_reach_the_layer():
         ("aistudio_coordconv", {"num_class": 3}, "did you mean 'num_classes'"),
         ("aistudio_coordconv", {"coords": "padle"}, "did you mean 'paddle'"),
         ("coordinate_classification_coordconv", {"coords": "padle"}, "did you mean 'paddle'"),
+        ("coordinate_regression_coordconv", {"coords": "padle"}, "did you mean 'paddle'"),
+        ("coordinate_corner", {"coords": "padle"}, "did you mean 'paddle'"),
+        ("coordinate_deconvolution", {"kernel_size": 5}, "kernel_size takes a whole number from 2 to 4, got 5"),
+        ("coordinate_deconvolution", {"width": True}, "width takes a whole number from 1 to 3, got True"),
+        ("coordinate_rendering_coordconv", {"kernel_size": 0}, "kernel_size takes a whole number from 1 to 3, got 0"),
+        ("coordinate_rendering_coordconv", {"width": 1.0}, "width takes a whole number from 1 to 3, got 1.0"),
     ],
 )
 def test_wrong_names_and_options(name, options, words):

@@ -1,4 +1,4 @@
-"""Measures weights on the held-out samples and prints the metrics as JSON."""
+"""Measures weights, or an exported model, on the samples of a config and prints the metrics as JSON."""
 
 import argparse
 import json
@@ -10,15 +10,23 @@ from _tool import Parser, add_config_options, add_device_option, run
 def main(arguments: argparse.Namespace) -> int:
     from ppcoordconv.config import load_config
     from ppcoordconv.device import select_device
-    from ppcoordconv.engine.checkpoints import load_weights
-    from ppcoordconv.engine.trainer import evaluate
     from ppcoordconv.tasks import build_task
 
     config = load_config(arguments.config, arguments.override)
-    select_device(arguments.device)
+    device = select_device(arguments.device)
     task = build_task(config)
-    load_weights(task.network, arguments.weights)
-    metrics, _ = evaluate(task, config.batch_size)
+    samples = task.test_samples() if arguments.split == "test" else task.train_samples(seed=0)
+    if arguments.model_dir:
+        from ppcoordconv.deploy import Predictor
+        from ppcoordconv.deploy.evaluate import evaluate_exported
+
+        metrics = evaluate_exported(task, Predictor(str(arguments.model_dir), device), samples, config.batch_size)
+    else:
+        from ppcoordconv.engine.checkpoints import load_weights
+        from ppcoordconv.engine.trainer import evaluate
+
+        load_weights(task.network, arguments.weights)
+        metrics, _ = evaluate(task, samples, config.batch_size)
     print(json.dumps(metrics))
     return 0
 
@@ -26,6 +34,9 @@ def main(arguments: argparse.Namespace) -> int:
 if __name__ == "__main__":
     parser = Parser(description=__doc__)
     add_config_options(parser)
-    parser.add_argument("-w", "--weights", required=True, type=Path, help="a .pdparams file")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("-w", "--weights", type=Path, help="a .pdparams file")
+    what.add_argument("--model_dir", type=Path, help="a folder that tools/export.py wrote")
+    parser.add_argument("--split", choices=["test", "train"], default="test", help="default: test, what was held out")
     add_device_option(parser)
     run(main, parser.parse_args())

@@ -1,4 +1,4 @@
-"""Runs an exported folder over pictures and prints a JSON object for each, in order."""
+"""Runs an exported folder over pictures, or points, and prints a JSON object for each, in order."""
 
 import argparse
 import json
@@ -22,7 +22,8 @@ def main(arguments: argparse.Namespace) -> int:
 if __name__ == "__main__":
     parser = Parser(description=__doc__)
     parser.add_argument("--model_dir", required=True, type=Path, help="a folder that tools/export.py wrote")
-    parser.add_argument("--input", required=True, type=Path, nargs="+", help="picture files, or folders of them")
+    help_text = "picture files, or folders of them; for a model that takes points, text files with an x,y a line"
+    parser.add_argument("--input", required=True, type=Path, nargs="+", help=help_text)
     parser.add_argument("--output", type=Path, help="a folder for the pictures with their results")
     parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu", help="default: cpu")
     run(main, parser.parse_args())

@@ -77,7 +77,8 @@ def _write_held_out_digits(folder: Path) -> None:
 
 
 def _report(output: Path, results: Dict[str, List[dict]]) -> None:
-    from ppcoordconv.data.images import Preprocess, read_image
+    from ppcoordconv.data.images import read_image
+    from ppcoordconv.data.preprocessing import preprocess_of
     from ppcoordconv.deploy import Predictor
     from ppcoordconv.deploy.latency import latencies
     from ppcoordconv.engine.checkpoints import load_state
@@ -88,7 +89,7 @@ def _report(output: Path, results: Dict[str, List[dict]]) -> None:
 
     weights = {name: load_state(output / name / "best.pdparams") for name in NETWORKS}
     predictors = {name: Predictor(str(output / name / "inference")) for name in NETWORKS}
-    preprocess = Preprocess.from_dict(predictors["coordconv"].description["preprocess"])
+    preprocess = preprocess_of(predictors["coordconv"].description["preprocess"])
     milliseconds = latencies(predictors, preprocess(read_image(Path(results["conv"][0]["input"]))))
 
     print(f"\n{'network':<12}{'parameters':>12}{'test accuracy':>15}{'latency/image':>15}{'file size':>12}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
@@ -10,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ..errors import UserError
+from .inputs import Input, unreadable
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
@@ -68,28 +70,37 @@ class Preprocess:
 
     Parameters:
         image_size: height and width, in pixels.
-        mean, std: of the red, green and blue samples, on the scale 0..1.
+        mean, std: of the red, green and blue samples, on the scale 0..1; with one number each, of the grey ones.
     """
 
     image_size: Tuple[int, int]
-    mean: Tuple[float, float, float] = (0.5, 0.5, 0.5)
-    std: Tuple[float, float, float] = (0.5, 0.5, 0.5)
+    mean: Tuple[float, ...] = (0.5, 0.5, 0.5)
+    std: Tuple[float, ...] = (0.5, 0.5, 0.5)
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """uint8 ``[H, W, 3]`` -> float32 ``[3, *image_size]``."""
+        """uint8 ``[H, W, 3]`` -> float32 ``[3 or 1, *image_size]``."""
         height, width = self.image_size
         if pixels.shape[:2] != (height, width):
             pixels = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
+        if len(self.mean) == 1:
+            pixels = np.asarray(Image.fromarray(pixels).convert("L"))[:, :, None]
         x = pixels.astype(np.float32) / 255
         x = (x - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
         return np.ascontiguousarray(x.transpose(2, 0, 1))
 
-    def to_dict(self) -> Dict[str, Any]:
-        return {key: list(value) for key, value in asdict(self).items()}
+    def input_shape(self) -> List[int]:
+        return [len(self.mean), *self.image_size]
 
-    @staticmethod
-    def from_dict(settings: Dict[str, Any]) -> Preprocess:
-        return Preprocess(**{key: tuple(value) for key, value in settings.items()})
+    def inputs(self, path: Path) -> List[Input]:
+        """A picture file, or those in a folder."""
+        try:
+            paths = list_images(path)
+        except UserError as error:
+            return [unreadable(path, error)]
+        return [Input(str(path), path, path.stem, partial(read_image, path)) for path in paths]
+
+    def to_dict(self) -> Dict[str, Any]:
+        return {"kind": "image", **{key: list(value) for key, value in asdict(self).items()}}
 
 
 def shifted(x: np.ndarray, down: int, right: int) -> np.ndarray:

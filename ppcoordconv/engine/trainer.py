@@ -81,7 +81,7 @@ def train(task: Task, config: Config, resume: Optional[Path] = None) -> Dict[str
             loss = run.loss_total / run.position
             with run.served_weights():
                 with run.precision():
-                    metrics, outputs = evaluate(task, config.batch_size)
+                    metrics, outputs = evaluate(task, task.test_samples(), config.batch_size)
                 entry = {"epoch": run.epoch, "train_loss": loss, **metrics, "seconds": round(run.seconds, 3)}
                 summary = _summary([*run.history, entry], task.metric)
                 log.epoch(entry, run, outputs)
@@ -105,13 +105,12 @@ def find_resume(resume: Optional[str], config: Config) -> Optional[Path]:
     return checkpoints.newest_intact(config.output / "last.pdopt")
 
 
-def evaluate(task: Task, batch_size: int) -> Tuple[Dict[str, float], np.ndarray]:
-    """The metrics of a task's network on its held-out samples, and the outputs ``[N, ...]`` they come from.
+def evaluate(task: Task, samples: Samples, batch_size: int) -> Tuple[Dict[str, float], np.ndarray]:
+    """The metrics of a task's network on samples, and the outputs ``[N, ...]`` they come from.
 
     Several processes share the samples; each is counted once.
     """
     task.network.eval()
-    samples = task.test_samples()
     mine = processes.share(np.arange(len(samples)))
     parts: List[Tuple[np.ndarray, ...]] = []
     loss = 0.0

@@ -1,12 +1,15 @@
-"""The networks of the paper's coordinate tasks (Liu et al. 2018, arXiv:1807.03247)."""
+"""The networks of the paper's coordinate tasks, and those it was compared with (Liu et al. 2018, arXiv:1807.03247)."""
 
 from __future__ import annotations
+
+from typing import List
 
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from ..coords import coord_grid, find_coords
+from ..layers import CoordConv
 from . import MODELS
 
 SIZE = 64
@@ -67,7 +70,166 @@ class CoordinateClassifier(nn.Layer):
         return self.convolutions(pixels.reshape([-1, 4])).reshape([n, SIZE * SIZE])
 
 
+class CoordinateRenderer(nn.Layer):
+    """The 9x9 square around an (x, y): the classifier's softmax over the canvas, then five small convolutions.
+
+    Shape:
+        - input: ``[N, 2]``, the point's x and y.
+        - output: ``[N, 4096]``, a logit for each pixel, row by row.
+    """
+
+    input_shape = (2,)
+
+    def __init__(self, kernel_size: int = 3, width: int = 2, coords: str = "paddle") -> None:
+        super().__init__()
+        self.classifier = CoordinateClassifier(coords)
+        channels = [1, 8 * width, 8 * width, 16 * width, 16 * width, 1]
+        layers: List[nn.Layer] = []
+        for n_in, n_out in zip(channels, channels[1:]):
+            layers += [nn.Conv2D(n_in, n_out, kernel_size, padding="SAME"), nn.ReLU()]
+        self.convolutions = nn.Sequential(*layers[:-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        probabilities = F.softmax(self.classifier(x), axis=1)
+        return self.convolutions(probabilities.reshape([-1, 1, SIZE, SIZE])).flatten(1)
+
+
+class Deconvolution(nn.Layer):
+    """Six transposed convolutions of stride 2, from one pixel with an (x, y) to a canvas of 64 x 64.
+
+    Shape:
+        - input: ``[N, 2]``, the point's x and y.
+        - output: ``[N, 4096]``, logits, row by row.
+    """
+
+    input_shape = (2,)
+
+    def __init__(self, kernel_size: int, width: int, norm: bool) -> None:
+        super().__init__()
+        channels = [2, 64 * width, 64 * width, 64 * width, 32 * width, 32 * width, 1]
+        # What doubles a map for each of the kernels: 2n = 2(n - 1) + kernel_size - 2 padding + output_padding.
+        padding, output_padding = {2: (0, 0), 3: (1, 1), 4: (1, 0)}[kernel_size]
+        layers: List[nn.Layer] = []
+        for n_in, n_out in zip(channels, channels[1:]):
+            layers.append(nn.Conv2DTranspose(n_in, n_out, kernel_size, 2, padding, output_padding))
+            if n_out > 1:
+                layers += [nn.BatchNorm2D(n_out), nn.ReLU()] if norm else [nn.ReLU()]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x.reshape([-1, 2, 1, 1])).flatten(1)
+
+
+class GlobalMaxPool(nn.Layer):
+    """``[N, C, H, W]`` -> ``[N, C]``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.max(axis=[2, 3])
+
+
+class _OnCanvas(nn.Sequential):
+    """Layers that take a canvas with one lit pixel, ``[N, 1, 64, 64]``, and give its place, ``[N, 2]``."""
+
+    input_shape = (1, SIZE, SIZE)
+
+
 @MODELS.register
 def coordinate_classification_coordconv(coords: str = "paddle") -> nn.Layer:
     """The paper's CoordConv network for coordinate classification: 7,553 parameters."""
     return CoordinateClassifier(coords)
+
+
+@MODELS.register
+def coordinate_rendering_coordconv(kernel_size: int = 3, width: int = 2, coords: str = "paddle") -> nn.Layer:
+    """The paper's CoordConv network for rendering: 8,074 (kernel 1, width 1) to 24,210 parameters (3, 2)."""
+    _check_range("kernel_size", kernel_size, 1, 3)
+    _check_range("width", width, 1, 3)
+    return CoordinateRenderer(kernel_size, width, coords)
+
+
+@MODELS.register
+def coordinate_deconvolution(kernel_size: int = 2, width: int = 1, norm: bool = True) -> nn.Layer:
+    """What classification and rendering were compared with: 46,465 (kernel 2, width 1) to 1,632,001 parameters (4, 3).
+
+    The tutorial's has kernel 2, width 3 and no ``norm`` (batch normalisation): 408,193 parameters.
+    """
+    _check_range("kernel_size", kernel_size, 2, 4)
+    _check_range("width", width, 1, 3)
+    return Deconvolution(kernel_size, width, norm)
+
+
+@MODELS.register
+def coordinate_regression_coordconv(coords: str = "paddle") -> nn.Layer:
+    """The paper's CoordConv network for regression, with no activations: 906 parameters."""
+    return _OnCanvas(
+        CoordConv(1, 8, 1, coords=coords),
+        nn.Conv2D(8, 8, 1),
+        nn.Conv2D(8, 8, 1),
+        nn.Conv2D(8, 8, 3, padding=1),
+        nn.Conv2D(8, 2, 3, padding=1),
+        GlobalMaxPool(),
+    )
+
+
+@MODELS.register
+def coordinate_regression_conv_pooled() -> nn.Layer:
+    """The paper's convolutional network for regression on the uniform split: 72,850 parameters."""
+    layers: List[nn.Layer] = []
+    for n_in in (1, 16, 16):
+        layers += [nn.Conv2D(n_in, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2D(2)]
+    head = [nn.Flatten(), nn.Linear(8 * 8 * 16, 64), nn.ReLU(), nn.Linear(64, 2)]
+    return _OnCanvas(*layers, nn.Conv2D(16, 16, 3, padding=1), nn.ReLU(), *head)
+
+
+@MODELS.register
+def coordinate_regression_conv_strided() -> nn.Layer:
+    """The paper's convolutional network for regression on the quadrant split: 12,914 parameters."""
+    return _OnCanvas(
+        nn.Conv2D(1, 16, 5, 2, 2),
+        nn.ReLU(),
+        nn.Conv2D(16, 16, 1),
+        nn.BatchNorm2D(16),
+        nn.ReLU(),
+        nn.Conv2D(16, 16, 3, 1, 1),
+        nn.ReLU(),
+        nn.Conv2D(16, 16, 3, 2, 1),
+        nn.ReLU(),
+        nn.Conv2D(16, 16, 3, 2, 1),
+        nn.BatchNorm2D(16),
+        nn.ReLU(),
+        nn.Conv2D(16, 16, 3, 2, 1),
+        nn.ReLU(),
+        nn.Conv2D(16, 16, 1),
+        nn.ReLU(),
+        nn.Conv2D(16, 16, 3, 2, 1),
+        nn.ReLU(),
+        nn.Conv2D(16, 2, 3, 1, 1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2D(1),
+        nn.Flatten(),
+    )
+
+
+@MODELS.register
+def coordinate_corner(coordconv: bool = True, coords: str = "paddle") -> nn.Layer:
+    """gnouhp's small network with a fully connected layer, for the top-left corner of a square."""
+    return _OnCanvas(
+        CoordConv(1, 1, 1, coords=coords) if coordconv else nn.Conv2D(1, 1, 1),
+        nn.BatchNorm2D(1),
+        nn.Conv2D(1, 2, 3, 2, 1),
+        nn.BatchNorm2D(2),
+        nn.MaxPool2D(5, 2, 2),
+        nn.ReLU(),
+        nn.Conv2D(2, 2, 3, 2, 1),
+        nn.BatchNorm2D(2),
+        nn.MaxPool2D(5, 2, 2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(32, 2),
+        nn.ReLU(),
+    )
+
+
+def _check_range(name: str, value: int, least: int, most: int) -> None:
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"{name} takes a whole number from {least} to {most}, got {value!r}")

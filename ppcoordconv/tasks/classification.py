@@ -92,7 +92,7 @@ class ClassificationTask:
         return contact_sheet(pictures, columns=8)
 
     def input_shape(self) -> List[int]:
-        return [3, *self._preprocess.image_size]
+        return self._preprocess.input_shape()
 
     def serving(self) -> Dict[str, Any]:
         return {"task": self.name, "preprocess": self._preprocess.to_dict(), "labels": self._data.labels}

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ppcoordconv.data.images import Preprocess, list_images, read_image, shifted
+from ppcoordconv.data.preprocessing import preprocess_of
 from ppcoordconv.errors import UserError
 
 GREY = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
@@ -131,7 +132,17 @@ def test_preprocess_is_its_formula():
     x = preprocess(pixels)
     assert x.dtype == np.float32
     np.testing.assert_allclose(x, expected.transpose(2, 0, 1), atol=1e-6)
-    assert Preprocess.from_dict(preprocess.to_dict()) == preprocess
+    assert preprocess_of(preprocess.to_dict()) == preprocess
+
+
+def test_preprocess_to_grey():
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    preprocess = Preprocess((16, 16), mean=(0.0,), std=(0.1,))
+    x = preprocess(np.stack([grey] * 3, axis=2))
+    assert x.shape == (1, 16, 16)
+    assert preprocess.input_shape() == [1, 16, 16]
+    np.testing.assert_allclose(x[0], grey / 25.5, rtol=1e-6)
+    assert preprocess_of(preprocess.to_dict()) == preprocess
 
 
 @given(st.integers(-3, 3), st.integers(-3, 3))

@@ -36,7 +36,7 @@ task.loss = lambda *a: (time.sleep(slow), loss(*a))[1]
 (folder / f"pid{{processes.rank()}}").write_text(str(os.getpid()))
 run = config(folder, output_dir=folder / "run", **changes)
 train(task, run, find_resume("auto", run))
-(folder / f"outputs{{processes.rank()}}.txt").write_text(repr(evaluate(task, 7)[1].tolist()))
+(folder / f"outputs{{processes.rank()}}.txt").write_text(repr(evaluate(task, task.test_samples(), 7)[1].tolist()))
 """
 
 

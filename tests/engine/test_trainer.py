@@ -44,16 +44,16 @@ def test_the_best_weights_are_those_of_the_best_epoch(tmp_path):
     result = train(TinyTask(), config(tmp_path, epochs=8))
     task = TinyTask()
     task.network.set_state_dict(load_state(tmp_path / "run" / "best.pdparams"))
-    metrics, _ = evaluate(task, 7)
+    metrics, _ = evaluate(task, task.test_samples(), 7)
     assert metrics["accuracy"] == result["best"]["accuracy"]
     assert metrics["loss"] == pytest.approx(result["best"]["loss"], rel=1e-6)
 
 
 def test_evaluation_does_not_depend_on_the_batch_size():
     task = TinyTask()
-    whole, outputs = evaluate(task, 40)
+    whole, outputs = evaluate(task, task.test_samples(), 40)
     for batch_size in (1, 7, 39, 1000):
-        parts, again = evaluate(task, batch_size)
+        parts, again = evaluate(task, task.test_samples(), batch_size)
         assert parts == {key: pytest.approx(value, rel=1e-5) for key, value in whole.items()}
         np.testing.assert_allclose(again, outputs, rtol=1e-5)
 

@@ -1,0 +1,79 @@
+"""The one way from a file of points to a network's input."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Dict, List
+
+import numpy as np
+
+from ..errors import UserError
+from .inputs import Input, unreadable
+
+
+def read_lines(path: Path) -> List[str]:
+    """The lines of a text file of points.
+
+    Raises:
+        UserError: there is no such file, it is no text, or it holds no line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no text file of points that can be read: {error}") from error
+    if not lines:
+        raise UserError(f"{path} is empty; it takes a point a line, as 40,17")
+    return lines
+
+
+def read_point(line: str) -> np.ndarray:
+    """``x,y`` in pixels -> float64 ``[2]``.
+
+    Raises:
+        UserError: it is no two finite numbers.
+    """
+    try:
+        x, y = (float(part) for part in line.split(","))
+    except ValueError:
+        raise UserError(f"a point is two numbers, as 40,17, got {line!r}") from None
+    if not np.isfinite([x, y]).all():
+        raise UserError(f"a point has finite numbers, got {line!r}")
+    return np.array([x, y])
+
+
+@dataclass(frozen=True)
+class PointPreprocess:
+    """A point to a network's input.
+
+    Parameters:
+        size: the width and height of the canvas, in pixels.
+        normalised: pixel 0 becomes -1, the last one 1; otherwise numbers stay as they are.
+    """
+
+    size: int
+    normalised: bool
+
+    def __call__(self, point: np.ndarray) -> np.ndarray:
+        """``[2]``, x and y -> float32 ``[2]``."""
+        return np.float32(2 * point / (self.size - 1) - 1 if self.normalised else point)
+
+    def input_shape(self) -> List[int]:
+        return [2]
+
+    def inputs(self, path: Path) -> List[Input]:
+        """The points of a text file, one a line."""
+        try:
+            lines = read_lines(path)
+        except UserError as error:
+            return [unreadable(path, error)]
+        return [
+            Input(f"{path}:{number}", path, f"{path.stem}_{number}", partial(read_point, line))
+            for number, line in enumerate(lines, 1)
+        ]
+
+    def to_dict(self) -> Dict[str, Any]:
+        return {"kind": "points", **asdict(self)}

@@ -1,0 +1,26 @@
+"""The metrics of an exported model, as training measures its network's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Dict
+
+import numpy as np
+
+from ..progress import bar
+from .predictor import Predictor
+
+if TYPE_CHECKING:
+    from ..tasks import Samples, Task
+
+
+def evaluate_exported(task: Task, predictor: Predictor, samples: Samples, batch_size: int) -> Dict[str, float]:
+    """What the task measures of the exported model's outputs for the samples."""
+    parts = []
+    with bar(len(samples), unit="sample") as progress:
+        for start in range(0, len(samples), batch_size):
+            rows = [samples[index] for index in range(start, min(start + batch_size, len(samples)))]
+            inputs, *targets = (np.stack(field) for field in zip(*rows))
+            parts.append((predictor(inputs), *targets))
+            progress.update(len(rows))
+    outputs, *all_targets = (np.concatenate(field) for field in zip(*parts))
+    return task.measure(outputs, all_targets)

@@ -1,0 +1,52 @@
+"""Coordinate regression: from a canvas with one lit pixel to its place; mean squared error, exactness to the pixel."""
+
+from __future__ import annotations
+
+from typing import Dict, Sequence
+
+import numpy as np
+import paddle.nn.functional as F
+from paddle import Tensor
+
+from ..config import NamedConfig
+from ..data.not_so_clevr import SIZE
+from ..decoding import DECODERS
+from . import TASKS
+from .coordinates import CoordinateTask, as_points, from_canvas, lit_pixel
+
+
+@TASKS.register
+class CoordinateRegressionTask(CoordinateTask):
+    """Where the lit pixel is: x and y, as parts of the canvas.
+
+    Parameters:
+        model: a model that takes canvases ``[N, 1, 64, 64]`` and gives ``[N, 2]``.
+        data: ``not_so_clevr``.
+        intensity: the lit pixel's value in the network's input; the others are 0.
+    """
+
+    name = "coordinate_regression"
+    metric = "accuracy"
+
+    def __init__(self, model: NamedConfig, data: NamedConfig, intensity: float = 1.0) -> None:
+        self.preprocess = from_canvas(intensity)
+        super().__init__(model, data)
+
+    def input(self, centre: np.ndarray) -> np.ndarray:
+        return lit_pixel(centre)
+
+    def target(self, centre: np.ndarray) -> np.ndarray:
+        return (centre / SIZE).astype(np.float32)
+
+    def loss(self, outputs: Tensor, targets: Sequence[Tensor]) -> Tensor:
+        return F.mse_loss(outputs, targets[0])
+
+    def measure(self, outputs: np.ndarray, targets: Sequence[np.ndarray]) -> Dict[str, float]:
+        points = as_points(DECODERS[self.name](outputs, []))
+        centres = np.round(targets[0] * SIZE)
+        errors = np.linalg.norm(points - centres, axis=1)
+        is_right = (points.round() == centres).all(axis=1)
+        return {"accuracy": float(is_right.mean()), "mean_error": float(errors.mean())}
+
+    def draw(self, outputs: np.ndarray) -> np.ndarray:
+        return self.draw_right((as_points(DECODERS[self.name](outputs, [])).round() == self.data.test).all(axis=1))

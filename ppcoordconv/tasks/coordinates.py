@@ -1,0 +1,100 @@
+"""What the paper's coordinate tasks have in common: squares on a canvas, and a picture of those that are right."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, Sequence, Tuple
+
+import numpy as np
+
+from ..config import NamedConfig
+from ..data import DATASETS
+from ..data.images import Preprocess
+from ..data.not_so_clevr import SIZE, Positions, one_hot
+from ..data.points import PointPreprocess
+from ..errors import UserError
+from ..models import create
+from ..pictures import canvas
+
+
+class CenteredSamples:
+    """Samples, each made from the centre of its square."""
+
+    def __init__(self, centres: np.ndarray, sample: Callable[[np.ndarray], Tuple[np.ndarray, ...]]) -> None:
+        self.centres = centres
+        self._sample = sample
+
+    def __len__(self) -> int:
+        return len(self.centres)
+
+    def __getitem__(self, index: int) -> Tuple[np.ndarray, ...]:
+        return self._sample(self.centres[index])
+
+
+class CoordinateTask:
+    """A network on positions. A task adds its loss, its metrics, and from a centre the target."""
+
+    name: str
+    preprocess: Any
+
+    def __init__(self, model: NamedConfig, data: NamedConfig) -> None:
+        self.data: Positions = DATASETS.build(data.name, **data.options())
+        if not isinstance(self.data, Positions):
+            raise UserError(f"task {self.name!r} takes the data not_so_clevr, got {data.name!r}")
+        self.network = create(model.name, **model.options())
+        takes = list(getattr(self.network, "input_shape", []))
+        if takes != self.input_shape():
+            raise UserError(f"task {self.name!r} takes a model with inputs of {self.input_shape()}, got {model.name!r}")
+
+    def sample(self, centre: np.ndarray) -> Tuple[np.ndarray, ...]:
+        return self.preprocess(self.input(centre)), self.target(centre)
+
+    def input(self, centre: np.ndarray) -> np.ndarray:
+        """What is given to ``preprocess``."""
+        return centre
+
+    def target(self, centre: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def train_samples(self, seed: int) -> CenteredSamples:
+        return CenteredSamples(self.data.train, self.sample)
+
+    def test_samples(self) -> CenteredSamples:
+        return CenteredSamples(self.data.test, self.sample)
+
+    def draw_right(self, is_right: np.ndarray) -> np.ndarray:
+        """The canvas: grey what was trained on, green and red what was held out and is right and wrong."""
+        colours = {"silver": self.data.train, "green": self.data.test[is_right], "red": self.data.test[~is_right]}
+        return canvas(SIZE, colours)
+
+    def input_shape(self) -> List[int]:
+        return self.preprocess.input_shape()
+
+    def serving(self) -> Dict[str, Any]:
+        return {"task": self.name, "preprocess": self.preprocess.to_dict(), "labels": []}
+
+
+def from_points(points: str) -> PointPreprocess:
+    if points not in ("normalised", "pixels"):
+        raise UserError(f"task.points takes normalised or pixels, got {points!r}")
+    return PointPreprocess(SIZE, points == "normalised")
+
+
+def from_canvas(intensity: float) -> Preprocess:
+    if isinstance(intensity, bool) or not isinstance(intensity, (int, float)) or not intensity > 0:
+        raise UserError(f"task.intensity takes a number above 0, got {intensity!r}")
+    return Preprocess((SIZE, SIZE), mean=(0.0,), std=(1 / intensity,))
+
+
+def lit_pixel(centre: np.ndarray) -> np.ndarray:
+    """The canvas with one pixel lit, as a picture file has it: uint8 ``[64, 64, 3]``."""
+    return np.repeat(one_hot(centre)[:, :, None], 3, axis=2)
+
+
+def pixel_index(centres: np.ndarray) -> np.ndarray:
+    """Row by row, 0..4095."""
+    return centres[..., 1] * SIZE + centres[..., 0]
+
+
+def as_points(results: Sequence[Dict[str, Any]]) -> np.ndarray:
+    """The "x" and "y" of decoded outputs: ``[N, 2]``."""
+    return np.array([[result["x"], result["y"]] for result in results]).reshape(-1, 2)
