@@ -65,6 +65,14 @@ def add_device_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=["auto", "cpu", "gpu"], default="auto", help=help_text)
 
 
+def positive(text: str) -> int:
+    """An argument's type."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"takes a whole number of at least 1, got {text}")
+    return number
+
+
 def _fail(message: str, status: int) -> int:
     print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
     return status

@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from _tool import Parser, add_device_option, run
+from _tool import Parser, add_device_option, positive, run
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -37,13 +37,6 @@ def measure_train(arguments: argparse.Namespace) -> tuple:
     select_device("cpu")
     result = measure(arguments.repeats, Path("output") / "torch")
     return result, as_table(result)
-
-
-def positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"takes a whole number of at least 1, got {text}")
-    return number
 
 
 if __name__ == "__main__":

@@ -28,21 +28,22 @@ class Pointwise(nn.Layer):
 
     def __init__(self, *channels: int) -> None:
         super().__init__()
-        self._names = [str(i) for i in range(len(channels) - 1)]
-        for name, n_in, n_out in zip(self._names, channels, channels[1:]):
-            self.add_sublayer(name, nn.Conv2D(n_in, n_out, 1))
+        for i, (n_in, n_out) in enumerate(zip(channels, channels[1:])):
+            self.add_sublayer(str(i), nn.Conv2D(n_in, n_out, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        *hidden, last = [_with_bias_below(layer) for layer in self.children()]
         x = paddle.concat([x, paddle.ones_like(x[:, :1])], axis=1)
-        for name in self._names:
-            layer = self._sub_layers[name]
-            n_out, n_in = layer.weight.shape[:2]
-            matrix = paddle.concat([layer.weight.reshape([n_out, n_in]).t(), layer.bias.reshape([1, n_out])])
-            if name == self._names[-1]:
-                return paddle.matmul(x, matrix)
-            ones = paddle.concat([paddle.zeros([n_in, 1], x.dtype), paddle.ones([1, 1], x.dtype)])
-            x = F.relu(paddle.matmul(x, paddle.concat([matrix, ones], axis=1)))
-        raise AssertionError("there is a last layer")
+        for matrix in hidden:
+            ones = paddle.concat([paddle.zeros_like(matrix[1:, :1]), paddle.ones_like(matrix[:1, :1])])
+            x = F.relu(F.linear(x, paddle.concat([matrix, ones], axis=1)))
+        # Not matmul, which Paddle 3 can't write into graphs for Paddle 2.
+        return F.linear(x, last)
+
+
+def _with_bias_below(layer: nn.Conv2D) -> Tensor:
+    """The weights of a 1x1 convolution as a matrix ``[in + 1, out]`` whose last row is the bias."""
+    return paddle.concat([layer.weight.flatten(1).t(), layer.bias.unsqueeze(0)])
 
 
 class CoordinateClassifier(nn.Layer):

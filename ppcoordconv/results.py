@@ -1,0 +1,137 @@
+"""The tables of ``docs/results.md``, from what runs left behind: no figure in them is typed in."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List
+
+import yaml
+
+from .engine.checkpoints import load_state
+from .errors import UserError
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A row of a table: a config, and how many seeds it was trained with."""
+
+    config: str
+    seeds: int
+    title: str
+
+
+# The paper's coordinate tasks, by their place in the tables.
+EXPERIMENTS: Dict[str, List[Experiment]] = {
+    "Classification": [
+        Experiment("classification_coordconv_uniform", 20, "CoordConv, uniform"),
+        Experiment("classification_coordconv_quadrant", 20, "CoordConv, quadrant"),
+        Experiment("classification_conv_uniform", 1, "deconvolution, uniform"),
+        Experiment("classification_conv_quadrant", 1, "deconvolution, quadrant"),
+    ],
+    "Regression": [
+        Experiment("regression_coordconv_uniform", 10, "CoordConv, uniform"),
+        Experiment("regression_coordconv_quadrant", 10, "CoordConv, quadrant"),
+        Experiment("regression_conv_uniform", 1, "convolution, uniform"),
+        Experiment("regression_conv_quadrant", 1, "convolution, quadrant"),
+    ],
+    "Rendering": [
+        Experiment("rendering_coordconv_uniform", 5, "CoordConv, uniform"),
+        Experiment("rendering_coordconv_quadrant", 5, "CoordConv, quadrant"),
+        Experiment("rendering_conv_uniform", 1, "deconvolution, uniform"),
+        Experiment("rendering_conv_quadrant", 1, "deconvolution, quadrant"),
+    ],
+}
+
+
+def record_of(run: Path, exported: Dict[str, Dict[str, float]]) -> Dict[str, Any]:
+    """What a table needs of a finished run.
+
+    Parameters:
+        run: its ``output_dir``.
+        exported: by split, "test" and "train", the metrics of the exported model.
+
+    Returns:
+        "exported", "last", "epochs", "seconds", "parameters", "history" (by epoch), and the "paddle" and "device".
+    """
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    made_with = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    history = load_state(run / "last.pdopt")["history"]
+    names = yaml.safe_load((run / "config.yml").read_text(encoding="utf-8"))
+    return {
+        "seed": names["seed"],
+        "exported": exported,
+        "last": metrics["last"],
+        "epochs": metrics["epochs"],
+        "seconds": metrics["seconds"],
+        "history": [{key: round(value, 6) for key, value in entry.items()} for entry in history],
+        "parameters": sum(
+            value.size
+            for name, value in load_state(run / "last.pdparams").items()
+            if not name.endswith(("._mean", "._variance"))
+        ),
+        "made_with": {key: made_with[key] for key in ("paddle", "python", "numpy", "ppcoordconv", "device", "git")},
+    }
+
+
+def read_records(path: Path) -> Dict[str, Dict[str, Any]]:
+    """The records of a config's runs, by seed; none where there is no file."""
+    if not path.exists():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} holds no records of runs: {error}") from error
+
+
+def page(text: str, records: Dict[str, Dict[str, Dict[str, Any]]]) -> str:
+    """A Markdown page with the tables between ``<!-- NAME -->`` and ``<!-- end -->`` made anew from the records."""
+    for name, experiments in EXPERIMENTS.items():
+        begin, end = f"<!-- {name} -->\n", "\n<!-- end -->"
+        before, found, rest = text.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not (found and closed):
+            raise UserError(f"the page lacks '<!-- {name} -->' and '<!-- end -->', between which a table goes")
+        metric = "iou" if name == "Rendering" else "accuracy"
+        text = before + begin + table(records, metric, experiments) + end + after
+    return text
+
+
+def table(records: Dict[str, Dict[str, Dict[str, Any]]], metric: str, experiments: List[Experiment]) -> str:
+    """A Markdown table of the experiments that have records, at the last epoch, of the exported model.
+
+    Parameters:
+        records: by config, those of each seed.
+        metric: "accuracy" or "iou".
+    """
+    rows = [
+        f"| network, split | parameters | seeds | test {metric}, mean ± std (least) | train {metric} (least) "
+        "| epochs | minutes a run | config |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for experiment in experiments:
+        runs = list(records.get(experiment.config, {}).values())
+        if not runs:
+            continue
+        test, train = ([run["exported"][split][metric] for run in runs] for split in ("test", "train"))
+        spread = statistics.stdev(test) if len(test) > 1 else 0.0
+        minutes = statistics.fmean(run["seconds"] for run in runs) / 60
+        rows.append(
+            f"| {experiment.title} | {runs[0]['parameters']:,} | {len(runs)} "
+            f"| {statistics.fmean(test):.4f} ± {spread:.4f} ({min(test):.4f}) "
+            f"| {statistics.fmean(train):.4f} ({min(train):.4f}) "
+            f"| {max(run['epochs'] for run in runs)} | {minutes:.1f} | `{experiment.config}` |"
+        )
+    return "\n".join(rows)
+
+
+def seconds_until(record: Dict[str, Any], metric: str, value: float) -> float:
+    """The training time of a run until its metric reached a value to stay at it or above; infinite if it never did."""
+    seconds = float("inf")
+    for entry in reversed(record["history"]):
+        if entry[metric] < value:
+            break
+        seconds = entry["seconds"]
+    return seconds

@@ -1,0 +1,101 @@
+"""Repeats the experiments of docs/results.md: `run` trains, exports and measures them, `table` writes the tables."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Dict, Tuple
+
+from _tool import Parser, positive, run
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = ROOT / "configs" / "not_so_clevr"
+RECORDS = ROOT / "docs" / "results"
+OUTPUT = Path("output") / "not_so_clevr"
+
+
+def main(arguments: argparse.Namespace) -> int:
+    return {"run": run_experiments, "table": write_tables}[arguments.what](arguments)
+
+
+def run_experiments(arguments: argparse.Namespace) -> int:
+    """What is done already is not done again; each run has one thread, as many run at once as there are cores."""
+    from ppcoordconv.errors import UserError
+    from ppcoordconv.files import write_text
+    from ppcoordconv.progress import bar
+    from ppcoordconv.results import EXPERIMENTS, read_records
+
+    known = {e.config: e for group in EXPERIMENTS.values() for e in group}
+    unknown = [name for name in arguments.configs if name not in known]
+    if unknown:
+        raise UserError(f"there is no experiment {unknown[0]!r}; the experiments are {', '.join(known)}")
+    chosen = [known[name] for name in arguments.configs or known]
+    records = {e.config: read_records(RECORDS / f"{e.config}.json") for e in chosen}
+    todo = [
+        (e.config, seed)
+        for e in chosen
+        for seed in range(arguments.seeds or e.seeds)
+        if str(seed) not in records[e.config]
+    ]
+    with bar(len(todo), unit="run") as progress, ThreadPoolExecutor(arguments.jobs) as pool:
+        for (config, seed), record in zip(todo, pool.map(_train_export_measure, todo)):
+            records[config][str(seed)] = record
+            in_order = dict(sorted(records[config].items(), key=lambda item: int(item[0])))
+            write_text(RECORDS / f"{config}.json", json.dumps(in_order, indent=1) + "\n")
+            progress.update()
+    return 0
+
+
+def _train_export_measure(which: Tuple[str, int]) -> Dict[str, Any]:
+    from ppcoordconv.progress import say
+    from ppcoordconv.results import record_of
+
+    config, seed = f"{CONFIGS / which[0]}.yml", which[1]
+    output = OUTPUT / which[0] / f"seed_{seed}"
+    _tool("train", "-c", config, "-o", f"seed={seed}", f"output_dir={output}", "--resume", "auto")
+    weights, inference = output / "last.pdparams", output / "inference"
+    _tool("export", "-c", config, "-w", weights, "--output_dir", inference)
+    exported = {
+        split: json.loads(_tool("eval", "-c", config, "--model_dir", inference, "--split", split))
+        for split in ("test", "train")
+    }
+    record = record_of(output, exported)
+    say(f"{which[0]}, seed {seed}: {exported}, {record['seconds']:.0f} s")
+    return record
+
+
+def _tool(name: str, *arguments: object) -> str:
+    from ppcoordconv.errors import UserError
+
+    command = [sys.executable, str(ROOT / "tools" / f"{name}.py"), *map(str, arguments)]
+    one_core = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=one_core, capture_output=True, text=True)
+    if done.returncode:
+        raise UserError(f"tools/{name}.py ended with status {done.returncode}: {done.stderr.strip().splitlines()[-1:]}")
+    return done.stdout
+
+
+def write_tables(arguments: argparse.Namespace) -> int:
+    from ppcoordconv.files import write_text
+    from ppcoordconv.results import EXPERIMENTS, page, read_records
+
+    names = [e.config for group in EXPERIMENTS.values() for e in group]
+    records = {name: read_records(RECORDS / f"{name}.json") for name in names}
+    path = ROOT / "docs" / "results.md"
+    write_text(path, page(path.read_text(encoding="utf-8"), records))
+    print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    parser = Parser(description=__doc__)
+    commands = parser.add_subparsers(dest="what", required=True)
+    command = commands.add_parser("run", help="train, export and measure what docs/results has no record of")
+    command.add_argument("configs", nargs="*", metavar="CONFIG", help="names, as regression_coordconv_uniform; or all")
+    command.add_argument("--seeds", type=positive, help="how many; default: those of the tables")
+    command.add_argument("--jobs", type=positive, default=os.cpu_count(), help="runs at once; default: the cores")
+    commands.add_parser("table", help="write the tables of docs/results.md anew")
+    run(main, parser.parse_args())
