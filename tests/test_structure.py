@@ -29,6 +29,7 @@ BELOW = {
     "data": {"errors", "registry"},
     "tasks": {"config", "data", "decoding", "errors", "models", "pictures", "registry"},
     "engine": {"__version__", "config", "errors", "files", "progress", "usage"},
+    "results": {"engine", "errors"},
     "deploy": {"data", "decoding", "device", "errors", "files", "pictures", "progress"},
 }
 

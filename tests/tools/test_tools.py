@@ -39,6 +39,18 @@ def test_eval_repeats_the_trainings_figure(trained, tmp_path, name):
     assert json.loads(result.stdout)["accuracy"] == run.metrics["best"]["accuracy"]
 
 
+@pytest.mark.parametrize("split", ["test", "train"])
+def test_eval_of_the_exported_model_is_that_of_its_weights(trained, tmp_path, split):
+    run = trained["coordconv"]
+    config = ["-c", run.config, "-o", "task.shift=0", "--split", split]
+    weights = run_tool("eval", *config, "-w", run.weights, cwd=tmp_path)
+    exported = run_tool("eval", *config, "--model_dir", run.inference, cwd=tmp_path)
+    expected = json.loads(weights.stdout)
+    del expected["loss"]
+    assert json.loads(exported.stdout) == expected
+    assert (expected["accuracy"] > run.metrics["best"]["accuracy"]) == (split == "train")
+
+
 def test_the_resolved_config_is_a_config(trained, tmp_path):
     run = trained["coordconv"]
     result = run_tool("eval", "-c", run.output / "config.yml", "-w", run.output / "last.pdparams", cwd=tmp_path)

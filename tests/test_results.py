@@ -1,0 +1,77 @@
+"""The tables come from the runs' records, and from nothing else."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from conftest import ROOT
+
+from ppcoordconv.config import load_config
+from ppcoordconv.engine.checkpoints import save_state
+from ppcoordconv.errors import UserError
+from ppcoordconv.results import EXPERIMENTS, Experiment, page, read_records, record_of, seconds_until, table
+
+ROWS = [Experiment("a", 2, "CoordConv"), Experiment("b", 1, "convolution"), Experiment("c", 1, "not run")]
+
+
+def record(test, train=1.0, **others):
+    exported = {"test": {"accuracy": test}, "train": {"accuracy": train}}
+    return {"exported": exported, "seconds": 90.0, "epochs": 30, "parameters": 7553, **others}
+
+
+def test_a_table():
+    records = {"a": {"0": record(1.0), "1": record(0.9, train=0.98, seconds=30.0)}, "b": {"0": record(0.25)}}
+    lines = table(records, "accuracy", ROWS).splitlines()
+    assert len(lines) == 4
+    assert lines[2] == "| CoordConv | 7,553 | 2 | 0.9500 ± 0.0707 (0.9000) | 0.9900 (0.9800) | 30 | 1.0 | `a` |"
+    assert lines[3] == "| convolution | 7,553 | 1 | 0.2500 ± 0.0000 (0.2500) | 1.0000 (1.0000) | 30 | 1.5 | `b` |"
+
+
+def test_a_page_keeps_its_words_and_gets_its_tables():
+    empty = "# Title\n" + "".join(f"<!-- {name} -->\nold\n<!-- end -->\nwords on {name}\n" for name in EXPERIMENTS)
+    first = EXPERIMENTS["Classification"][0].config
+    made = page(empty, {first: {"0": record(0.5)}})
+    assert "old" not in made
+    assert "0.5000 ± 0.0000" in made
+    assert all(f"words on {name}\n" in made for name in EXPERIMENTS)
+    assert page(made, {first: {"0": record(0.5)}}) == made
+    with pytest.raises(UserError, match="the page lacks '<!-- Classification -->'"):
+        page("# Title", {})
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "seconds"), [([0, 1, 1], 20), ([1, 1, 1], 10), ([1, 0.5, 1], 30), ([1, 1, 0.9], float("inf"))]
+)
+def test_the_time_until_it_is_perfect_and_stays_so(accuracies, seconds):
+    history = [{"accuracy": value, "seconds": 10 * n} for n, value in enumerate(accuracies, 1)]
+    assert seconds_until({"history": history}, "accuracy", 1.0) == seconds
+
+
+def test_what_is_recorded_of_a_run(tmp_path):
+    last = {"epoch": 2, "accuracy": 0.5}
+    history = [{"epoch": 1, "accuracy": 0.25}, {"epoch": 2, "accuracy": 0.5}]
+    (tmp_path / "metrics.json").write_text(json.dumps({"best": last, "last": last, "epochs": 2, "seconds": 3.0}))
+    made_with = {"paddle": "3", "python": "3", "numpy": "2", "ppcoordconv": "0", "device": "cpu", "git": None}
+    (tmp_path / "run.json").write_text(json.dumps({**made_with, "command": ["train.py"]}))
+    (tmp_path / "config.yml").write_text(yaml.safe_dump({"seed": 4}))
+    save_state({"w": np.zeros([3, 4], "float32"), "bn._mean": np.zeros(9, "float32")}, tmp_path / "last.pdparams")
+    save_state({"history": history}, tmp_path / "last.pdopt")
+    got = record_of(tmp_path, {"test": {"accuracy": 0.5}})
+    assert (got["seed"], got["parameters"], got["history"], got["seconds"]) == (4, 12, history, 3.0)
+    assert got["made_with"] == made_with
+    assert json.loads(json.dumps(got)) == got
+
+
+def test_records_that_are_none(tmp_path):
+    assert read_records(tmp_path / "nowhere.json") == {}
+    (tmp_path / "half.json").write_text('{"0": {')
+    with pytest.raises(UserError, match="half.json holds no records of runs"):
+        read_records(tmp_path / "half.json")
+
+
+def test_every_experiment_is_a_config():
+    for group in EXPERIMENTS.values():
+        for experiment in group:
+            config = load_config(ROOT / "configs" / "not_so_clevr" / f"{experiment.config}.yml", [])
+            assert config.epochs <= 30 or "coordconv" not in experiment.config
