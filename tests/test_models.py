@@ -137,6 +137,20 @@ def test_the_coordinate_classifier_is_the_papers_stack_of_layers(coords):
         assert float((a.grad - b.grad).abs().max()) <= 1e-5 * max(1e-2, float(b.grad.abs().max()))
 
 
+def test_the_classifier_that_starts_from_differences_sees_no_more():
+    network = pcc.models.create("coordinate_classification_coordconv", start="differences")
+    spans = paddle.to_tensor([[-0.5, 0.25], [-0.5 + 20 / 63, 0.25 + 8 / 63]])
+    near, moved = network(spans).reshape([2, 64, 64])
+    assert float((near[:60, :54] - moved[4:, 10:]).abs().max()) <= 1e-5 * float(near.abs().max())
+
+
+def test_the_regressor_that_starts_centred():
+    network = pcc.models.create("coordinate_regression_coordconv", intensity=30, start="centred")
+    canvas = paddle.zeros([1, 1, 64, 64])
+    canvas[0, 0, 32, 32] = 1.0
+    assert network(canvas).numpy()[0] == pytest.approx([0.5, 0.5], abs=1e-5)
+
+
 def test_options_reach_the_layer():
     network = pcc.models.create("aistudio_coordconv", with_r=True)
     assert count_parameters(network) == 160_065 + 64 * 9
@@ -153,6 +167,11 @@ def test_options_reach_the_layer():
         ("coordinate_classification_coordconv", {"coords": "padle"}, "did you mean 'paddle'"),
         ("coordinate_regression_coordconv", {"coords": "padle"}, "did you mean 'paddle'"),
         ("coordinate_corner", {"coords": "padle"}, "did you mean 'paddle'"),
+        ("coordinate_regression_coordconv", {"intensity": 0}, "intensity takes a number above 0, got 0"),
+        ("coordinate_regression_coordconv", {"intensity": "a"}, "model 'coordinate_regression_coordconv': '>' not"),
+        ("coordinate_regression_coordconv", {"start": "differences"}, "start takes random or centred"),
+        ("coordinate_classification_coordconv", {"start": "centred"}, "start takes random or differences"),
+        ("coordinate_rendering_coordconv", {"start": 1}, "start takes random or differences, got 1"),
         ("coordinate_deconvolution", {"kernel_size": 5}, "kernel_size takes a whole number from 2 to 4, got 5"),
         ("coordinate_deconvolution", {"width": True}, "width takes a whole number from 1 to 3, got True"),
         ("coordinate_rendering_coordconv", {"kernel_size": 0}, "kernel_size takes a whole number from 1 to 3, got 0"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List
+from typing import List, Tuple
 
 import paddle
 import paddle.nn.functional as F
@@ -13,6 +13,7 @@ from ..layers import CoordConv
 from . import MODELS
 
 SIZE = 64
+SQUARE = 81.0
 
 
 class Pointwise(nn.Layer):
@@ -51,6 +52,10 @@ class CoordinateClassifier(nn.Layer):
 
     The point is tiled over the canvas, coordinate channels are added, and five 1x1 convolutions make one logit a pixel.
 
+    Parameters:
+        start: how the weights are initialised: "random", each by itself; "differences", those on the point are those on
+            the coordinates with the other sign, so that the first layer sees where a pixel lies from the point.
+
     Shape:
         - input: ``[N, 2]``, the point's x and y.
         - output: ``[N, 4096]``, logits, row by row.
@@ -58,10 +63,13 @@ class CoordinateClassifier(nn.Layer):
 
     input_shape = (2,)
 
-    def __init__(self, coords: str = "paddle") -> None:
+    def __init__(self, coords: str, start: str) -> None:
         super().__init__()
         self._coords = find_coords(coords)
         self.convolutions = Pointwise(4, 32, 32, 64, 64, 1)
+        if start == "differences":
+            weight = next(self.convolutions.children()).weight
+            weight.set_value(paddle.concat([-weight[:, 2:], weight[:, 2:]], axis=1))
 
     def forward(self, x: Tensor) -> Tensor:
         n = paddle.shape(x)[0] if not paddle.in_dynamic_mode() else x.shape[0]
@@ -81,14 +89,17 @@ class CoordinateRenderer(nn.Layer):
 
     input_shape = (2,)
 
-    def __init__(self, kernel_size: int = 3, width: int = 2, coords: str = "paddle") -> None:
+    def __init__(self, kernel_size: int, width: int, coords: str, start: str) -> None:
         super().__init__()
-        self.classifier = CoordinateClassifier(coords)
+        self.classifier = CoordinateClassifier(coords, start)
         channels = [1, 8 * width, 8 * width, 16 * width, 16 * width, 1]
         layers: List[nn.Layer] = []
         for n_in, n_out in zip(channels, channels[1:]):
             layers += [nn.Conv2D(n_in, n_out, kernel_size, padding="SAME"), nn.ReLU()]
         self.convolutions = nn.Sequential(*layers[:-1])
+        if start == "differences":
+            # Probabilities are far below 1.
+            layers[0].weight.set_value(layers[0].weight * SQUARE)
 
     def forward(self, x: Tensor) -> Tensor:
         probabilities = F.softmax(self.classifier(x), axis=1)
@@ -121,11 +132,40 @@ class Deconvolution(nn.Layer):
         return self.layers(x.reshape([-1, 2, 1, 1])).flatten(1)
 
 
-class GlobalMaxPool(nn.Layer):
-    """``[N, C, H, W]`` -> ``[N, C]``."""
+class CoordinateRegressor(nn.Layer):
+    """Where the lit pixel of a canvas is: the paper's network for it, five linear convolutions and a global maximum.
+
+    Parameters:
+        intensity: what the lit pixel is multiplied by.
+        start: how the weights are initialised: "random", each by itself; "centred", then the last bias is set so that
+            a pixel in the middle gives (0.5, 0.5).
+
+    Shape:
+        - input: ``[N, 1, 64, 64]``. Output: ``[N, 2]``, x and y as parts of the canvas.
+    """
+
+    input_shape = (1, SIZE, SIZE)
+
+    def __init__(self, coords: str, intensity: float, start: str) -> None:
+        super().__init__()
+        self._intensity = intensity
+        last = nn.Conv2D(8, 2, 3, padding=1)
+        self.convolutions = nn.Sequential(
+            CoordConv(1, 8, 1, coords=coords),
+            nn.Conv2D(8, 8, 1),
+            nn.Conv2D(8, 8, 1),
+            nn.Conv2D(8, 8, 3, padding=1),
+            last,
+        )
+        if start == "centred":
+            middle = paddle.zeros([1, *self.input_shape])
+            middle[0, 0, SIZE // 2, SIZE // 2] = 1.0
+            with paddle.no_grad():
+                last.bias.set_value(last.bias + 0.5 - self(middle)[0])
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.max(axis=[2, 3])
+        # Tensor.max has a gradient that takes Paddle's CPU kernels seconds.
+        return F.adaptive_max_pool2d(self.convolutions(x * self._intensity), 1).flatten(1)
 
 
 class _OnCanvas(nn.Sequential):
@@ -135,17 +175,21 @@ class _OnCanvas(nn.Sequential):
 
 
 @MODELS.register
-def coordinate_classification_coordconv(coords: str = "paddle") -> nn.Layer:
+def coordinate_classification_coordconv(coords: str = "paddle", start: str = "random") -> nn.Layer:
     """The paper's CoordConv network for coordinate classification: 7,553 parameters."""
-    return CoordinateClassifier(coords)
+    _check_choice("start", start, ("random", "differences"))
+    return CoordinateClassifier(coords, start)
 
 
 @MODELS.register
-def coordinate_rendering_coordconv(kernel_size: int = 3, width: int = 2, coords: str = "paddle") -> nn.Layer:
+def coordinate_rendering_coordconv(
+    kernel_size: int = 3, width: int = 2, coords: str = "paddle", start: str = "random"
+) -> nn.Layer:
     """The paper's CoordConv network for rendering: 8,074 (kernel 1, width 1) to 24,210 parameters (3, 2)."""
     _check_range("kernel_size", kernel_size, 1, 3)
     _check_range("width", width, 1, 3)
-    return CoordinateRenderer(kernel_size, width, coords)
+    _check_choice("start", start, ("random", "differences"))
+    return CoordinateRenderer(kernel_size, width, coords, start)
 
 
 @MODELS.register
@@ -160,16 +204,12 @@ def coordinate_deconvolution(kernel_size: int = 2, width: int = 1, norm: bool = 
 
 
 @MODELS.register
-def coordinate_regression_coordconv(coords: str = "paddle") -> nn.Layer:
+def coordinate_regression_coordconv(coords: str = "paddle", intensity: float = 1.0, start: str = "random") -> nn.Layer:
     """The paper's CoordConv network for regression, with no activations: 906 parameters."""
-    return _OnCanvas(
-        CoordConv(1, 8, 1, coords=coords),
-        nn.Conv2D(8, 8, 1),
-        nn.Conv2D(8, 8, 1),
-        nn.Conv2D(8, 8, 3, padding=1),
-        nn.Conv2D(8, 2, 3, padding=1),
-        GlobalMaxPool(),
-    )
+    if isinstance(intensity, bool) or not intensity > 0:
+        raise ValueError(f"intensity takes a number above 0, got {intensity!r}")
+    _check_choice("start", start, ("random", "centred"))
+    return CoordinateRegressor(coords, float(intensity), start)
 
 
 @MODELS.register
@@ -234,3 +274,8 @@ def coordinate_corner(coordconv: bool = True, coords: str = "paddle") -> nn.Laye
 def _check_range(name: str, value: int, least: int, most: int) -> None:
     if type(value) is not int or not least <= value <= most:
         raise ValueError(f"{name} takes a whole number from {least} to {most}, got {value!r}")
+
+
+def _check_choice(name: str, value: str, choices: Tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} takes {' or '.join(choices)}, got {value!r}")

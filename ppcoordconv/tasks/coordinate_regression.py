@@ -8,11 +8,11 @@ import numpy as np
 import paddle.nn.functional as F
 from paddle import Tensor
 
-from ..config import NamedConfig
+from ..data.images import Preprocess
 from ..data.not_so_clevr import SIZE
 from ..decoding import DECODERS
 from . import TASKS
-from .coordinates import CoordinateTask, as_points, from_canvas, lit_pixel
+from .coordinates import CoordinateTask, as_points, lit_pixel
 
 
 @TASKS.register
@@ -22,15 +22,12 @@ class CoordinateRegressionTask(CoordinateTask):
     Parameters:
         model: a model that takes canvases ``[N, 1, 64, 64]`` and gives ``[N, 2]``.
         data: ``not_so_clevr``.
-        intensity: the lit pixel's value in the network's input; the others are 0.
     """
 
     name = "coordinate_regression"
     metric = "accuracy"
 
-    def __init__(self, model: NamedConfig, data: NamedConfig, intensity: float = 1.0) -> None:
-        self.preprocess = from_canvas(intensity)
-        super().__init__(model, data)
+    preprocess = Preprocess((SIZE, SIZE), mean=(0.0,), std=(1.0,))
 
     def input(self, centre: np.ndarray) -> np.ndarray:
         return lit_pixel(centre)

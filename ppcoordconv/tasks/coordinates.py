@@ -8,7 +8,6 @@ import numpy as np
 
 from ..config import NamedConfig
 from ..data import DATASETS
-from ..data.images import Preprocess
 from ..data.not_so_clevr import SIZE, Positions, one_hot
 from ..data.points import PointPreprocess
 from ..errors import UserError
@@ -77,12 +76,6 @@ def from_points(points: str) -> PointPreprocess:
     if points not in ("normalised", "pixels"):
         raise UserError(f"task.points takes normalised or pixels, got {points!r}")
     return PointPreprocess(SIZE, points == "normalised")
-
-
-def from_canvas(intensity: float) -> Preprocess:
-    if isinstance(intensity, bool) or not isinstance(intensity, (int, float)) or not intensity > 0:
-        raise UserError(f"task.intensity takes a number above 0, got {intensity!r}")
-    return Preprocess((SIZE, SIZE), mean=(0.0,), std=(1 / intensity,))
 
 
 def lit_pixel(centre: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 from conftest import ENVIRONMENT, ROOT
-from tiny import weights
+from tiny import CONFIG, weights
 
 from ppcoordconv.engine.checkpoints import load_state
 
@@ -81,6 +81,20 @@ def test_two_and_three_processes_train_what_one_trains(tmp_path, changes):
             outputs = [np.array(ast.literal_eval(file.read_text())) for file in files]
             np.testing.assert_allclose(outputs[0], outputs[1], rtol=1e-4, atol=1e-5)
             assert len(outputs[0]) == 40
+
+
+def test_two_processes_train_a_network_of_the_configs_as_one_does(tmp_path):
+    arguments = [str(ROOT / "tools" / "train.py"), "-c", str(CONFIG.with_name("coordconv.yml"))]
+    arguments += ["-o", "optimizer={name: momentum, learning_rate: 0.02}", "max_steps=20", "epochs=1"]
+    launch = ["-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--log_dir", str(tmp_path / "log")]
+    for name, launched in (("one", []), ("two", launch)):
+        command = [sys.executable, *launched, *arguments, f"output_dir={tmp_path / name}"]
+        subprocess.run(command, env=ENVIRONMENT, capture_output=True, check=True, timeout=300)
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert set(one) == set(two)
+    for key in one:
+        assert np.abs(one[key] - two[key]).max() <= 1e-5 * np.abs(one[key]).max()
+    assert json.loads((tmp_path / "two" / "run.json").read_text())["processes"] == 2
 
 
 def test_a_killed_process_ends_the_job_which_resumes_on_another_number(tmp_path):

@@ -70,9 +70,9 @@ def test_inputs():
     centre = np.array([40, 17])
     assert build("coordinate_classification").sample(centre)[0].tolist() == pytest.approx([80 / 63 - 1, 34 / 63 - 1])
     assert build("coordinate_classification", points="pixels").sample(centre)[0].tolist() == [40, 17]
-    canvas = build("coordinate_regression", intensity=30).sample(centre)[0]
+    canvas = build("coordinate_regression").sample(centre)[0]
     assert canvas.shape == (1, 64, 64)
-    assert canvas[0, 17, 40] == pytest.approx(30)
+    assert canvas[0, 17, 40] == 1
     assert np.count_nonzero(canvas) == 1
 
 
@@ -106,8 +106,6 @@ def test_decoders():
         ("coordinate_classification", {"model": "aistudio_conv"}, r"inputs of \[2\], got 'aistudio_conv'"),
         ("coordinate_regression", {"model": MODELS["coordinate_rendering"]}, r"inputs of \[1, 64, 64\]"),
         ("coordinate_rendering", {"points": "raw"}, "task.points takes normalised or pixels, got 'raw'"),
-        ("coordinate_regression", {"intensity": 0}, "task.intensity takes a number above 0, got 0"),
-        ("coordinate_regression", {"intensity": "1"}, "task.intensity takes a number above 0, got '1'"),
         ("coordinate_regression", {"points": "pixels"}, "has no option 'points'"),
     ],
 )
