@@ -89,6 +89,93 @@ def coordinate_shares(total: Dict[str, float], per_channel: Dict[str, np.ndarray
         FigureCanvasAgg(figure).print_png(str(file))
 
 
+def data_and_splits(inputs: Dict[str, np.ndarray], splits: Dict[str, Dict[str, np.ndarray]], path: Path) -> None:
+    """Draws sample canvases, and below them where the squares to train and to test on have their centres.
+
+    Parameters:
+        inputs: by title, ``[H, W]``.
+        splits: by title and by set, centres ``[N, 2]``, x and y.
+        path: the PNG file to write.
+    """
+    figure = Figure(figsize=(2.6 * max(len(inputs), len(splits)), 5.6), layout="constrained")
+    upper, lower = np.asarray(figure.subfigures(2, 1))
+    for axes, (title, picture) in zip(np.ravel(upper.subplots(1, len(inputs))), inputs.items()):
+        axes.imshow(picture, cmap="gray")
+        axes.set_title(title, fontsize=9)
+    for axes, (title, sets) in zip(np.ravel(lower.subplots(1, len(splits))), splits.items()):
+        for name, centres in sets.items():
+            axes.scatter(centres[:, 0], centres[:, 1], s=1.2, label=f"{name}: {len(centres):,}")
+        axes.set(title=title, xlim=(0, 63), ylim=(63, 0), aspect="equal")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, fontsize=7, markerscale=4)
+    with replacing(path) as file:
+        FigureCanvasAgg(figure).print_png(str(file))
+
+
+def errors_over_the_canvas(
+    title: str, rows: Dict[str, Dict[str, Tuple[np.ndarray, np.ndarray]]], most: float, path: Path
+) -> None:
+    """Draws for each network how far it is off, by the place of the square.
+
+    Parameters:
+        title: what an error is.
+        rows: by network and by set, centres ``[N, 2]`` and errors ``[N]``.
+        most: errors from this on have one colour.
+        path: the PNG file to write.
+    """
+    columns = max(map(len, rows.values()))
+    figure = Figure(figsize=(2.5 * columns + 0.8, 2.7 * len(rows) + 0.4), layout="constrained")
+    image: Any = None
+    panels = figure.subplots(len(rows), columns, squeeze=False)
+    for line, (network, sets) in zip(panels, rows.items()):
+        for axes, (name, (centres, errors)) in zip(line, sets.items()):
+            canvas = np.full([64, 64], np.nan)
+            canvas[centres[:, 1], centres[:, 0]] = errors
+            image = axes.imshow(canvas, cmap="viridis_r", vmin=0, vmax=most)
+            axes.set_title(f"{network}\n{name}: {float((errors < 0.5).mean()):.0%} within 0.5", fontsize=8)
+            axes.set(xticks=[], yticks=[])
+    figure.colorbar(image, ax=panels, label=title, shrink=0.7, extend="max")
+    with replacing(path) as file:
+        FigureCanvasAgg(figure).print_png(str(file))
+
+
+def rendered_squares(rows: Dict[str, List[np.ndarray]], path: Path) -> None:
+    """Draws what several networks render, one row each, a column for each sample.
+
+    Parameters:
+        rows: by title, probabilities ``[H, W]``, 0 to 1.
+        path: the PNG file to write.
+    """
+    columns = max(map(len, rows.values()))
+    figure = Figure(figsize=(1.2 * columns + 1.2, 1.3 * len(rows)), layout="constrained")
+    for line, (title, pictures) in zip(figure.subplots(len(rows), columns, squeeze=False), rows.items()):
+        line[0].set_ylabel(title, fontsize=8)
+        for axes, picture in zip(line, pictures):
+            axes.imshow(picture, cmap="gray", vmin=0, vmax=1)
+            axes.set(xticks=[], yticks=[])
+    with replacing(path) as file:
+        FigureCanvasAgg(figure).print_png(str(file))
+
+
+def curves(panels: Dict[str, Dict[str, List[Tuple[float, float]]]], path: Path) -> None:
+    """Draws lines over minutes of training.
+
+    Parameters:
+        panels: by title and by the line's name, (seconds, value).
+        path: the PNG file to write.
+    """
+    figure = Figure(figsize=(3.6 * len(panels), 3.2), layout="constrained")
+    for axes, (title, lines) in zip(np.ravel(figure.subplots(1, len(panels))), panels.items()):
+        for name, points in lines.items():
+            seconds, values = zip(*points)
+            axes.plot(np.array(seconds) / 60, values, label=name, marker="." if len(points) < 40 else None)
+        axes.set(title=title, xlabel="minutes of training")
+        axes.set_xscale("log")
+        axes.set_yscale("log" if "loss" in title else "linear")
+        axes.legend(fontsize=7)
+    with replacing(path) as file:
+        FigureCanvasAgg(figure).print_png(str(file))
+
+
 def _tiled(kernels: np.ndarray) -> np.ndarray:
     """``[N, h, w]`` in a square of tiles, NaN (drawn blank) between them."""
     count, height, width = kernels.shape

@@ -43,6 +43,11 @@ EXPERIMENTS: Dict[str, List[Experiment]] = {
         Experiment("rendering_conv_uniform", 1, "deconvolution, uniform"),
         Experiment("rendering_conv_quadrant", 1, "deconvolution, quadrant"),
     ],
+    "Starts": [
+        Experiment("classification_coordconv_quadrant_random", 3, "classification, random start"),
+        Experiment("regression_coordconv_quadrant_random", 3, "regression, random start"),
+        Experiment("regression_coordconv_quadrant_faint", 3, "regression, centred, intensity 1"),
+    ],
 }
 
 

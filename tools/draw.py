@@ -1,4 +1,4 @@
-"""Draws pictures of the layer: every convention's grid, or how much of some weights lies on the coordinates."""
+"""Draws every convention's grid, how much of some weights lies on the coordinates, the coordinate tasks' data."""
 
 import argparse
 from pathlib import Path
@@ -7,7 +7,7 @@ from _tool import Parser, run
 
 
 def main(arguments: argparse.Namespace) -> int:
-    {"conventions": draw_conventions, "usage": draw_usage}[arguments.what](arguments)
+    {"conventions": draw_conventions, "usage": draw_usage, "splits": draw_splits}[arguments.what](arguments)
     print(arguments.output)
     return 0
 
@@ -37,10 +37,24 @@ def draw_usage(arguments: argparse.Namespace) -> None:
     coordinate_shares(total, per_channel, arguments.output)
 
 
+def draw_splits(arguments: argparse.Namespace) -> None:
+    from ppcoordconv.data.not_so_clevr import not_so_clevr, one_hot, square
+    from ppcoordconv.figures import data_and_splits
+
+    data = {
+        "uniform": not_so_clevr("uniform"),
+        "quadrant": not_so_clevr("quadrant"),
+        "quadrant_from: 33": not_so_clevr("quadrant", quadrant_from=33),
+    }
+    centre = data["quadrant"].test[100]
+    inputs = {f"one lit pixel, {tuple(map(int, centre))}": one_hot(centre), "its square": square(centre)}
+    data_and_splits(inputs, {title: {"train": d.train, "test": d.test} for title, d in data.items()}, arguments.output)
+
+
 if __name__ == "__main__":
     parser = Parser(description=__doc__)
     commands = parser.add_subparsers(dest="what", required=True)
-    for name in ("conventions", "usage"):
+    for name in ("conventions", "usage", "splits"):
         command = commands.add_parser(name)
         command.add_argument("--output", required=True, type=Path, help="the PNG file to write")
         if name == "usage":

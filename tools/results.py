@@ -1,4 +1,4 @@
-"""Repeats the experiments of docs/results.md: `run` trains, exports and measures them, `table` writes the tables."""
+"""The experiments of docs/results.md: `run` trains, exports and measures them, `table` and `draw` show the results."""
 
 import argparse
 import json
@@ -15,10 +15,11 @@ ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs" / "not_so_clevr"
 RECORDS = ROOT / "docs" / "results"
 OUTPUT = Path("output") / "not_so_clevr"
+NETWORKS = {"coordconv": "CoordConv", "conv": "convolution"}
 
 
 def main(arguments: argparse.Namespace) -> int:
-    return {"run": run_experiments, "table": write_tables}[arguments.what](arguments)
+    return {"run": run_experiments, "table": write_tables, "draw": draw_results}[arguments.what](arguments)
 
 
 def run_experiments(arguments: argparse.Namespace) -> int:
@@ -90,6 +91,65 @@ def write_tables(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def draw_results(arguments: argparse.Namespace) -> int:
+    """From the first seed of each experiment, which must have been run here."""
+    from ppcoordconv.figures import curves, errors_over_the_canvas, rendered_squares
+
+    tasks = {"classification": ("pixels off", 8), "regression": ("pixels off", 8), "rendering": ("1 - IoU", 1)}
+    for name, (what, most) in tasks.items():
+        rows: Dict[str, Any] = {}
+        for network in ("coordconv", "conv"):
+            panels = rows[NETWORKS[network]] = {}
+            for split in ("uniform", "quadrant"):
+                for part in ("train", "test"):
+                    centres, errors, _ = _outputs(f"{name}_{network}_{split}", part)
+                    panels[f"{split}, {part}"] = (centres, errors)
+        errors_over_the_canvas(what, rows, most, RECORDS / f"{name}.png")
+        print(RECORDS / f"{name}.png")
+    shown: Dict[str, Any] = {}
+    for split in ("uniform", "quadrant"):
+        for network in ("coordconv", "conv"):
+            _, _, probabilities = _outputs(f"rendering_{network}_{split}", "test")
+            shown[f"{NETWORKS[network]}\n{split}"] = list(probabilities[:: len(probabilities) // 10][:10])
+    rendered_squares(shown, RECORDS / "squares.png")
+    print(RECORDS / "squares.png")
+    history = {
+        NETWORKS[network]: read_records_of(f"classification_{network}_quadrant")["0"]["history"]
+        for network in ("coordconv", "conv")
+    }
+    keys = {"train loss": "train_loss", "test loss": "loss", "test accuracy": "accuracy"}
+    panels = {
+        title: {name: [(entry["seconds"], entry[key]) for entry in entries] for name, entries in history.items()}
+        for title, key in keys.items()
+    }
+    curves(panels, RECORDS / "curves.png")
+    print(RECORDS / "curves.png")
+    return 0
+
+
+def _outputs(config: str, part: str) -> Tuple[Any, Any, Any]:
+    """The centres, the errors, and the sigmoid of the outputs of an exported model on a split."""
+    import numpy as np
+
+    from ppcoordconv.config import load_config
+    from ppcoordconv.deploy import Predictor
+    from ppcoordconv.tasks import build_task
+
+    task: Any = build_task(load_config(CONFIGS / f"{config}.yml", []))
+    samples = task.test_samples() if part == "test" else task.train_samples(0)
+    predictor = Predictor(str(OUTPUT / config / "seed_0" / "inference"))
+    inputs, targets = (np.stack(field) for field in zip(*(samples[i] for i in range(len(samples)))))
+    outputs = np.concatenate([predictor(inputs[i : i + 32]) for i in range(0, len(inputs), 32)])
+    squares = 1 / (1 + np.exp(-outputs.reshape(-1, 64, 64))) if outputs.shape[1] == 4096 else outputs
+    return samples.centres, task.errors(outputs, targets), squares
+
+
+def read_records_of(config: str) -> Dict[str, Dict[str, Any]]:
+    from ppcoordconv.results import read_records
+
+    return read_records(RECORDS / f"{config}.json")
+
+
 if __name__ == "__main__":
     parser = Parser(description=__doc__)
     commands = parser.add_subparsers(dest="what", required=True)
@@ -97,5 +157,6 @@ if __name__ == "__main__":
     command.add_argument("configs", nargs="*", metavar="CONFIG", help="names, as regression_coordconv_uniform; or all")
     command.add_argument("--seeds", type=positive, help="how many; default: those of the tables")
     command.add_argument("--jobs", type=positive, default=os.cpu_count(), help="runs at once; default: the cores")
+    commands.add_parser("draw", help="draw the pictures of docs/results, from runs below output/")
     commands.add_parser("table", help="write the tables of docs/results.md anew")
     run(main, parser.parse_args())

@@ -38,12 +38,16 @@ class CoordinateRegressionTask(CoordinateTask):
     def loss(self, outputs: Tensor, targets: Sequence[Tensor]) -> Tensor:
         return F.mse_loss(outputs, targets[0])
 
+    def errors(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """The distance in pixels between the lit pixel and what was found, ``[N]``."""
+        return np.linalg.norm(self._offsets(outputs, targets), axis=1)
+
     def measure(self, outputs: np.ndarray, targets: Sequence[np.ndarray]) -> Dict[str, float]:
-        points = as_points(DECODERS[self.name](outputs, []))
-        centres = np.round(targets[0] * SIZE)
-        errors = np.linalg.norm(points - centres, axis=1)
-        is_right = (points.round() == centres).all(axis=1)
-        return {"accuracy": float(is_right.mean()), "mean_error": float(errors.mean())}
+        is_right = (self._offsets(outputs, targets[0]).round() == 0).all(axis=1)
+        return {"accuracy": float(is_right.mean()), "mean_error": float(self.errors(outputs, targets[0]).mean())}
 
     def draw(self, outputs: np.ndarray) -> np.ndarray:
-        return self.draw_right((as_points(DECODERS[self.name](outputs, [])).round() == self.data.test).all(axis=1))
+        return self.draw_right((self._offsets(outputs, self.data.test / SIZE).round() == 0).all(axis=1))
+
+    def _offsets(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        return as_points(DECODERS[self.name](outputs, [])) - targets * SIZE

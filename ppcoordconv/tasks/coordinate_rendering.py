@@ -39,9 +39,13 @@ class CoordinateRenderingTask(CoordinateTask):
     def loss(self, outputs: Tensor, targets: Sequence[Tensor]) -> Tensor:
         return F.binary_cross_entropy_with_logits(outputs, targets[0])
 
+    def errors(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """The part of the pixels that are lit or wanted, and not both: 1 - IoU, ``[N]``."""
+        got, wanted = is_lit(outputs), targets > 0.5
+        return 1 - (got & wanted).sum(axis=1) / (got | wanted).sum(axis=1)
+
     def measure(self, outputs: np.ndarray, targets: Sequence[np.ndarray]) -> Dict[str, float]:
-        got, wanted = is_lit(outputs), targets[0] > 0.5
-        return {"iou": float(((got & wanted).sum(axis=1) / (got | wanted).sum(axis=1)).mean())}
+        return {"iou": float(1 - self.errors(outputs, targets[0]).mean())}
 
     def draw(self, outputs: np.ndarray) -> np.ndarray:
         got = is_lit(outputs[:32]).reshape(-1, SIZE, SIZE)
