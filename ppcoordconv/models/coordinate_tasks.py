@@ -13,7 +13,6 @@ from ..layers import CoordConv
 from . import MODELS
 
 SIZE = 64
-SQUARE = 81.0
 
 
 class Pointwise(nn.Layer):
@@ -98,8 +97,8 @@ class CoordinateRenderer(nn.Layer):
             layers += [nn.Conv2D(n_in, n_out, kernel_size, padding="SAME"), nn.ReLU()]
         self.convolutions = nn.Sequential(*layers[:-1])
         if start == "differences":
-            # Probabilities are far below 1.
-            layers[0].weight.set_value(layers[0].weight * SQUARE)
+            # A pixel's probability begins around 1/4096, too little for the layers above to learn from.
+            layers[0].weight.set_value(layers[0].weight * (SIZE * SIZE))
 
     def forward(self, x: Tensor) -> Tensor:
         probabilities = F.softmax(self.classifier(x), axis=1)
@@ -137,8 +136,8 @@ class CoordinateRegressor(nn.Layer):
 
     Parameters:
         intensity: what the lit pixel is multiplied by.
-        start: how the weights are initialised: "random", each by itself; "centred", then the last bias is set so that
-            a pixel in the middle gives (0.5, 0.5).
+        start: how the weights are initialised: "random", each by itself; "centred", but 0 on the coordinates, and the
+            last bias is such that the lit pixel gives (0.5, 0.5), wherever it is.
 
     Shape:
         - input: ``[N, 1, 64, 64]``. Output: ``[N, 2]``, x and y as parts of the canvas.
@@ -149,9 +148,9 @@ class CoordinateRegressor(nn.Layer):
     def __init__(self, coords: str, intensity: float, start: str) -> None:
         super().__init__()
         self._intensity = intensity
-        last = nn.Conv2D(8, 2, 3, padding=1)
+        first, last = CoordConv(1, 8, 1, coords=coords), nn.Conv2D(8, 2, 3, padding=1)
         self.convolutions = nn.Sequential(
-            CoordConv(1, 8, 1, coords=coords),
+            first,
             nn.Conv2D(8, 8, 1),
             nn.Conv2D(8, 8, 1),
             nn.Conv2D(8, 8, 3, padding=1),
@@ -160,6 +159,8 @@ class CoordinateRegressor(nn.Layer):
         if start == "centred":
             middle = paddle.zeros([1, *self.input_shape])
             middle[0, 0, SIZE // 2, SIZE // 2] = 1.0
+            of_features, of_coordinates = first.conv.weight[:, :1], first.conv.weight[:, 1:]
+            first.conv.weight.set_value(paddle.concat([of_features, paddle.zeros_like(of_coordinates)], axis=1))
             with paddle.no_grad():
                 last.bias.set_value(last.bias + 0.5 - self(middle)[0])
 
