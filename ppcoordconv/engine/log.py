@@ -89,10 +89,10 @@ class RunLog:
         if not self._writer:
             return
         config = self._config.model_dump()
-        plain = {k: v for k, v in config.items() if isinstance(v, (int, float, str)) and not isinstance(v, bool)}
+        values = {key: value for key, value in config.items() if not isinstance(value, dict)}
         for section in ("model", "optimizer", "schedule"):
-            for key, value in config[section].items():
-                if isinstance(value, (int, float, str)):
-                    plain[f"{section}.{key}"] = value
+            values.update({f"{section}.{key}": value for key, value in config[section].items()})
+        # VisualDL takes numbers and texts.
+        plain = {k: str(v) if isinstance(v, bool) else v for k, v in values.items() if isinstance(v, (int, float, str))}
         self._writer.add_hparams(hparams_dict=plain, metrics_list=[f"best_{metric}"])
         self._writer.add_scalar(tag=f"best_{metric}", step=summary["best"]["epoch"], value=summary["best"][metric])

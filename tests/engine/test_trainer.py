@@ -193,6 +193,11 @@ def test_visualdl_holds_the_curves_and_pictures(tmp_path):
     assert set(reader.get_tags()["histogram"]) == {"1.conv.weight", "1.conv.bias"}
 
 
+def test_visualdl_takes_every_plain_option(tmp_path):
+    options = {"model.norm": "false", "model.width": 3, "model.coords": "paddle", "model.sizes": [1]}
+    train(TinyTask(), config(tmp_path, epochs=1, **options))
+
+
 def test_visualdl_serves_it(tmp_path):
     train(TinyTask(), config(tmp_path, epochs=2))
     with socket.socket() as free:
