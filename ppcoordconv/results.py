@@ -6,12 +6,17 @@ import json
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
+import numpy as np
 import yaml
 
+from .config import load_config
+from .deploy import Predictor
+from .deploy.evaluate import outputs_of
 from .engine.checkpoints import load_state
 from .errors import UserError
+from .tasks import build_task
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,18 @@ def record_of(run: Path, exported: Dict[str, Dict[str, float]]) -> Dict[str, Any
     }
 
 
+def errors_by_place(config: Path, model_dir: Path, part: str) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What an exported network of a coordinate task does with the samples of "train" or "test".
+
+    Returns:
+        The centres ``[N, 2]``, the errors ``[N]`` as the task measures them, and the outputs ``[N, ...]``.
+    """
+    task: Any = build_task(load_config(config, []))
+    samples = task.test_samples() if part == "test" else task.train_samples(0)
+    outputs, targets = outputs_of(Predictor(str(model_dir)), samples, 32)
+    return samples.centres, task.errors(outputs, targets[0]), outputs
+
+
 def read_records(path: Path) -> Dict[str, Dict[str, Any]]:
     """The records of a config's runs, by seed; none where there is no file."""
     if not path.exists():
@@ -94,13 +111,13 @@ def read_records(path: Path) -> Dict[str, Dict[str, Any]]:
 def page(text: str, records: Dict[str, Dict[str, Dict[str, Any]]]) -> str:
     """A Markdown page with the tables between ``<!-- NAME -->`` and ``<!-- end -->`` made anew from the records."""
     for name, experiments in EXPERIMENTS.items():
-        begin, end = f"<!-- {name} -->\n", "\n<!-- end -->"
+        begin, end = f"<!-- {name} -->\n", "<!-- end -->"
         before, found, rest = text.partition(begin)
         _, closed, after = rest.partition(end)
         if not (found and closed):
             raise UserError(f"the page lacks '<!-- {name} -->' and '<!-- end -->', between which a table goes")
         metric = "iou" if name == "Rendering" else "accuracy"
-        text = before + begin + table(records, metric, experiments) + end + after
+        text = before + begin + table(records, metric, experiments) + "\n" + end + after
     return text
 
 

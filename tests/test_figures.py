@@ -5,7 +5,15 @@ import pytest
 from conftest import ROOT, run_tool
 from PIL import Image
 
-from ppcoordconv.figures import convention_grids, coordinate_shares, predictions_and_coordinate_weights
+from ppcoordconv.figures import (
+    convention_grids,
+    coordinate_shares,
+    curves,
+    data_and_splits,
+    errors_over_the_canvas,
+    predictions_and_coordinate_weights,
+    rendered_squares,
+)
 
 
 def pixels(path):
@@ -52,3 +60,42 @@ def test_the_tool_draws_usage(trained, tmp_path, name, status):
     assert result.status == status, result.stderr
     assert (tmp_path / "a.png").exists() == (status == 0)
     assert status == 0 or "has no CoordConv" in result.stderr
+
+
+def assert_data_shows(draw, one, other, folder):
+    for name, value in (("a", one), ("b", one), ("c", other)):
+        draw(value, folder / f"{name}.png")
+    a, b, c = (pixels(folder / f"{name}.png") for name in "abc")
+    assert (a == b).all()
+    assert a.shape == c.shape
+    assert (a != c).any()
+
+
+def test_figures_of_the_coordinate_tasks(tmp_path):
+    centres = np.array([[4, 4], [59, 40]])
+    splits = {"uniform": {"train": centres}, "quadrant": {"train": centres, "test": centres + 1}}
+    canvas = np.eye(64)
+    assert_data_shows(
+        lambda value, path: data_and_splits({"one": value, "two": canvas}, splits, path),
+        canvas,
+        canvas.T[::-1],
+        tmp_path,
+    )
+    assert_data_shows(
+        lambda errors, path: errors_over_the_canvas("pixels off", {"net": {"train": (centres, errors)}}, 8, path),
+        np.array([0.0, 1.0]),
+        np.array([0.0, 7.0]),
+        tmp_path,
+    )
+    assert_data_shows(
+        lambda picture, path: rendered_squares({"net": [picture, canvas], "other": [canvas]}, path),
+        canvas,
+        1 - canvas,
+        tmp_path,
+    )
+    assert_data_shows(
+        lambda value, path: curves({"loss": {"net": [(1, 0.5), (2, value)]}, "accuracy": {"net": [(1, 0)]}}, path),
+        0.25,
+        0.3,
+        tmp_path,
+    )

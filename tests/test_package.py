@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ppcoordconv as pcc
+from ppcoordconv.tasks import TASKS
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -26,7 +29,7 @@ def test_pip_install(tmp_path):
     )
     assert printed.returncode == 0, printed.stderr
     assert str(tmp_path / "site") in printed.stdout
-    models = "['aistudio_conv', 'aistudio_coordconv', 'coordinate_classification_coordconv']"
-    assert f"['classification'] {models} CoordConv(" in printed.stdout
+    assert "aistudio_conv" in pcc.models.list_models()
+    assert f"{TASKS.names()} {pcc.models.list_models()} CoordConv(" in printed.stdout
     installed = {path.name for path in (tmp_path / "site").iterdir() if not path.name.endswith(".dist-info")}
     assert installed == {"ppcoordconv"}

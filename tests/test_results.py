@@ -40,6 +40,12 @@ def test_a_page_keeps_its_words_and_gets_its_tables():
         page("# Title", {})
 
 
+def test_the_page_of_the_documentation_is_what_the_records_say():
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    names = [experiment.config for group in EXPERIMENTS.values() for experiment in group]
+    assert page(text, {name: read_records(ROOT / "docs" / "results" / f"{name}.json") for name in names}) == text
+
+
 @pytest.mark.parametrize(
     ("accuracies", "seconds"), [([0, 1, 1], 20), ([1, 1, 1], 10), ([1, 0.5, 1], 30), ([1, 1, 0.9], float("inf"))]
 )

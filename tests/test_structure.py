@@ -29,7 +29,7 @@ BELOW = {
     "data": {"errors", "registry"},
     "tasks": {"config", "data", "decoding", "errors", "models", "pictures", "registry"},
     "engine": {"__version__", "config", "errors", "files", "progress", "usage"},
-    "results": {"engine", "errors"},
+    "results": {"config", "deploy", "engine", "errors", "tasks"},
     "deploy": {"data", "decoding", "device", "errors", "files", "pictures", "progress"},
 }
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import subprocess
 import sys
+import threading
 import warnings
 from pathlib import Path
-from typing import Any, Callable, NoReturn
+from typing import Any, Callable, Dict, List, NoReturn
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 # Paddle reports its own start at length; only errors are news to somebody who runs a tool.
 os.environ.setdefault("GLOG_minloglevel", "2")
 warnings.filterwarnings("ignore", module=r"paddle\.")
@@ -71,6 +74,34 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"takes a whole number of at least 1, got {text}")
     return number
+
+
+def tools_side_by_side(commands: Dict[str, List[str]]) -> Dict[str, str]:
+    """Runs a tool for each network at once, a core for each; passes on what they say, returns what they print."""
+    from ppcoordconv.errors import UserError
+
+    processes, threads, printed = {}, [], {}
+    for name, (tool, *rest) in commands.items():
+        print(f"$ python tools/{tool}.py {' '.join(rest)}", file=sys.stderr)
+        command = [sys.executable, str(ROOT / "tools" / f"{tool}.py"), *rest]
+        one_core = {**os.environ, "OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(command, env=one_core, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        threads.append(threading.Thread(target=_pass_on, args=(process.stderr, name)))
+        threads.append(threading.Thread(target=lambda p=process, n=name: printed.update({n: p.stdout.read()})))
+        processes[name] = process
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for name, process in processes.items():
+        if process.wait():
+            raise UserError(f"the command for {name} above ended with status {process.returncode}")
+    return printed
+
+
+def _pass_on(lines: List[str], name: str) -> None:
+    for line in lines:
+        print(f"{name:>9} | {line}", end="", file=sys.stderr)
 
 
 def _fail(message: str, status: int) -> int:

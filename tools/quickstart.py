@@ -2,65 +2,33 @@
 
 import argparse
 import json
-import os
 import shutil
-import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Dict, List
 
-from _tool import Parser, run
+from _tool import Parser, run, tools_side_by_side
 
-ROOT = Path(__file__).resolve().parents[1]
 NETWORKS = {"coordconv": "CoordConv", "conv": "convolution"}
 
 
 def main(arguments: argparse.Namespace) -> int:
     output = Path("output") / "quickstart"
     shutil.rmtree(output, ignore_errors=True)
-    _tools_side_by_side({
+    tools_side_by_side({
         name: ["train", "-c", f"configs/digits/{name}.yml", "-o", f"output_dir={output / name}"] for name in NETWORKS
     })  # fmt: skip
-    _tools_side_by_side({
+    tools_side_by_side({
         name: ["export", "-c", f"{output / name}/config.yml", "-w", f"{output / name}/best.pdparams",
                "--output_dir", f"{output / name}/inference"] for name in NETWORKS
     })  # fmt: skip
     _write_held_out_digits(output / "held_out")
-    printed = _tools_side_by_side({
+    printed = tools_side_by_side({
         name: ["infer", "--model_dir", f"{output / name}/inference", "--input", f"{output / 'held_out'}"]
         for name in NETWORKS
     })  # fmt: skip
     _report(output, {name: [json.loads(line) for line in text.splitlines()] for name, text in printed.items()})
     return 0
-
-
-def _tools_side_by_side(commands: Dict[str, List[str]]) -> Dict[str, str]:
-    """Runs a tool for each network at once, a core for each; passes on what they say, returns what they print."""
-    from ppcoordconv.errors import UserError
-
-    processes, threads, printed = {}, [], {}
-    for name, (tool, *rest) in commands.items():
-        print(f"$ python tools/{tool}.py {' '.join(rest)}", file=sys.stderr)
-        command = [sys.executable, str(ROOT / "tools" / f"{tool}.py"), *rest]
-        one_core = {**os.environ, "OMP_NUM_THREADS": "1"}
-        process = subprocess.Popen(command, env=one_core, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        threads.append(threading.Thread(target=_pass_on, args=(process.stderr, name)))
-        threads.append(threading.Thread(target=lambda p=process, n=name: printed.update({n: p.stdout.read()})))
-        processes[name] = process
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for name, process in processes.items():
-        if process.wait():
-            raise UserError(f"the command for {name} above ended with status {process.returncode}")
-    return printed
-
-
-def _pass_on(lines: List[str], name: str) -> None:
-    for line in lines:
-        print(f"{name:>9} | {line}", end="", file=sys.stderr)
 
 
 def _write_held_out_digits(folder: Path) -> None:
@@ -108,6 +76,7 @@ def _report(output: Path, results: Dict[str, List[dict]]) -> None:
     visualdl = Path(sys.executable).with_name("visualdl")
     print(f"\nDigits, predictions and the learnt coordinate weights: {picture.resolve()}")
     print(f"The training curves: {visualdl} --disable-telemetry --logdir {output.resolve()}")
+    print("Next, in two minutes, what a convolution can't learn and CoordConv can: make quadrant")
 
 
 if __name__ == "__main__":

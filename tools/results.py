@@ -9,9 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Dict, Tuple
 
-from _tool import Parser, positive, run
+from _tool import ROOT, Parser, positive, run
 
-ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs" / "not_so_clevr"
 RECORDS = ROOT / "docs" / "results"
 OUTPUT = Path("output") / "not_so_clevr"
@@ -93,7 +92,10 @@ def write_tables(arguments: argparse.Namespace) -> int:
 
 def draw_results(arguments: argparse.Namespace) -> int:
     """From the first seed of each experiment, which must have been run here."""
+    import numpy as np
+
     from ppcoordconv.figures import curves, errors_over_the_canvas, rendered_squares
+    from ppcoordconv.results import read_records
 
     tasks = {"classification": ("pixels off", 8), "regression": ("pixels off", 8), "rendering": ("1 - IoU", 1)}
     for name, (what, most) in tasks.items():
@@ -102,19 +104,19 @@ def draw_results(arguments: argparse.Namespace) -> int:
             panels = rows[NETWORKS[network]] = {}
             for split in ("uniform", "quadrant"):
                 for part in ("train", "test"):
-                    centres, errors, _ = _outputs(f"{name}_{network}_{split}", part)
-                    panels[f"{split}, {part}"] = (centres, errors)
+                    panels[f"{split}, {part}"] = _outputs(f"{name}_{network}_{split}", part)[:2]
         errors_over_the_canvas(what, rows, most, RECORDS / f"{name}.png")
         print(RECORDS / f"{name}.png")
     shown: Dict[str, Any] = {}
     for split in ("uniform", "quadrant"):
         for network in ("coordconv", "conv"):
-            _, _, probabilities = _outputs(f"rendering_{network}_{split}", "test")
-            shown[f"{NETWORKS[network]}\n{split}"] = list(probabilities[:: len(probabilities) // 10][:10])
+            _, _, logits = _outputs(f"rendering_{network}_{split}", "test")
+            few = logits[:: len(logits) // 10][:10].reshape(-1, 64, 64)
+            shown[f"{NETWORKS[network]}\n{split}"] = list(1 / (1 + np.exp(-few)))
     rendered_squares(shown, RECORDS / "squares.png")
     print(RECORDS / "squares.png")
     history = {
-        NETWORKS[network]: read_records_of(f"classification_{network}_quadrant")["0"]["history"]
+        NETWORKS[network]: read_records(RECORDS / f"classification_{network}_quadrant.json")["0"]["history"]
         for network in ("coordconv", "conv")
     }
     keys = {"train loss": "train_loss", "test loss": "loss", "test accuracy": "accuracy"}
@@ -128,26 +130,9 @@ def draw_results(arguments: argparse.Namespace) -> int:
 
 
 def _outputs(config: str, part: str) -> Tuple[Any, Any, Any]:
-    """The centres, the errors, and the sigmoid of the outputs of an exported model on a split."""
-    import numpy as np
+    from ppcoordconv.results import errors_by_place
 
-    from ppcoordconv.config import load_config
-    from ppcoordconv.deploy import Predictor
-    from ppcoordconv.tasks import build_task
-
-    task: Any = build_task(load_config(CONFIGS / f"{config}.yml", []))
-    samples = task.test_samples() if part == "test" else task.train_samples(0)
-    predictor = Predictor(str(OUTPUT / config / "seed_0" / "inference"))
-    inputs, targets = (np.stack(field) for field in zip(*(samples[i] for i in range(len(samples)))))
-    outputs = np.concatenate([predictor(inputs[i : i + 32]) for i in range(0, len(inputs), 32)])
-    squares = 1 / (1 + np.exp(-outputs.reshape(-1, 64, 64))) if outputs.shape[1] == 4096 else outputs
-    return samples.centres, task.errors(outputs, targets), squares
-
-
-def read_records_of(config: str) -> Dict[str, Dict[str, Any]]:
-    from ppcoordconv.results import read_records
-
-    return read_records(RECORDS / f"{config}.json")
+    return errors_by_place(CONFIGS / f"{config}.yml", OUTPUT / config / "seed_0" / "inference", part)
 
 
 if __name__ == "__main__":

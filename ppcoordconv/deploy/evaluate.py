@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict
+from typing import TYPE_CHECKING, Dict, List, Tuple
 
 import numpy as np
 
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 def evaluate_exported(task: Task, predictor: Predictor, samples: Samples, batch_size: int) -> Dict[str, float]:
     """What the task measures of the exported model's outputs for the samples."""
+    return task.measure(*outputs_of(predictor, samples, batch_size))
+
+
+def outputs_of(predictor: Predictor, samples: Samples, batch_size: int) -> Tuple[np.ndarray, List[np.ndarray]]:
+    """The outputs for all samples, ``[N, ...]``, and their targets."""
     parts = []
     with bar(len(samples), unit="sample") as progress:
         for start in range(0, len(samples), batch_size):
@@ -23,4 +28,4 @@ def evaluate_exported(task: Task, predictor: Predictor, samples: Samples, batch_
             parts.append((predictor(inputs), *targets))
             progress.update(len(rows))
     outputs, *all_targets = (np.concatenate(field) for field in zip(*parts))
-    return task.measure(outputs, all_targets)
+    return outputs, all_targets
