@@ -122,7 +122,7 @@ def page(text: str, records: Dict[str, Dict[str, Dict[str, Any]]]) -> str:
 
 
 def table(records: Dict[str, Dict[str, Dict[str, Any]]], metric: str, experiments: List[Experiment]) -> str:
-    """A Markdown table of the experiments that have records, at the last epoch, of the exported model.
+    """A Markdown table of the experiments that have records, at the last epoch, of the exported model, and versions.
 
     Parameters:
         records: by config, those of each seed.
@@ -146,7 +146,15 @@ def table(records: Dict[str, Dict[str, Dict[str, Any]]], metric: str, experiment
             f"| {statistics.fmean(train):.4f} ({min(train):.4f}) "
             f"| {max(run['epochs'] for run in runs)} | {minutes:.1f} | `{experiment.config}` |"
         )
-    return "\n".join(rows)
+    return "\n".join(rows) + _versions([run for e in experiments for run in records.get(e.config, {}).values()])
+
+
+def _versions(runs: List[Dict[str, Any]]) -> str:
+    made_with = {
+        f"Paddle {m['paddle']}, numpy {m['numpy']}, Python {m['python']}, {m['device']}, commit {str(m['git'])[:7]}"
+        for m in (run["made_with"] for run in runs)
+    }
+    return f"\n\nMade with {'; '.join(sorted(made_with))}." if made_with else ""
 
 
 def seconds_until(record: Dict[str, Any], metric: str, value: float) -> float:

@@ -17,13 +17,15 @@ ROWS = [Experiment("a", 2, "CoordConv"), Experiment("b", 1, "convolution"), Expe
 
 def record(test, train=1.0, **others):
     exported = {"test": {"accuracy": test}, "train": {"accuracy": train}}
-    return {"exported": exported, "seconds": 90.0, "epochs": 30, "parameters": 7553, **others}
+    versions = {"paddle": "3.2.2", "numpy": "2.0", "python": "3.11", "device": "cpu", "git": "0123456789"}
+    return {"exported": exported, "seconds": 90.0, "epochs": 30, "parameters": 7553, "made_with": versions, **others}
 
 
 def test_a_table():
     records = {"a": {"0": record(1.0), "1": record(0.9, train=0.98, seconds=30.0)}, "b": {"0": record(0.25)}}
     lines = table(records, "accuracy", ROWS).splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 6
+    assert lines[5] == "Made with Paddle 3.2.2, numpy 2.0, Python 3.11, cpu, commit 0123456."
     assert lines[2] == "| CoordConv | 7,553 | 2 | 0.9500 ± 0.0707 (0.9000) | 0.9900 (0.9800) | 30 | 1.0 | `a` |"
     assert lines[3] == "| convolution | 7,553 | 1 | 0.2500 ± 0.0000 (0.2500) | 1.0000 (1.0000) | 30 | 1.5 | `b` |"
 
