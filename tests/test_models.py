@@ -1,5 +1,6 @@
 """The models' published parameter counts, layer table and state dict, and a table test over all of them."""
 
+import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
@@ -142,6 +143,19 @@ def test_the_classifier_that_starts_from_differences_sees_no_more():
     spans = paddle.to_tensor([[-0.5, 0.25], [-0.5 + 20 / 63, 0.25 + 8 / 63]])
     near, moved = network(spans).reshape([2, 64, 64])
     assert float((near[:60, :54] - moved[4:, 10:]).abs().max()) <= 1e-5 * float(near.abs().max())
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3])
+def test_the_renderer_starts_alive_and_at_the_squares_part(kernel_size):
+    for seed in range(6):
+        paddle.seed(seed)
+        network = pcc.models.create(
+            "coordinate_rendering_coordconv", kernel_size=kernel_size, width=1, start="differences"
+        )
+        even = network.convolutions(paddle.full([1, 1, 64, 64], 1 / 4096))[0, 0, 32, 32]
+        assert float(even) == pytest.approx(1 + np.log(81 / (4096 - 81)), abs=1e-4)
+        network(paddle.zeros([1, 2])).sum().backward()
+        assert all(float(p.grad.abs().max()) > 0 for p in network.parameters() if p.ndim == 4)
 
 
 def test_the_regressor_that_starts_centred():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import List, Tuple
 
 import paddle
@@ -13,6 +14,7 @@ from ..layers import CoordConv
 from . import MODELS
 
 SIZE = 64
+SQUARE = 9 * 9
 
 
 class Pointwise(nn.Layer):
@@ -97,8 +99,18 @@ class CoordinateRenderer(nn.Layer):
             layers += [nn.Conv2D(n_in, n_out, kernel_size, padding="SAME"), nn.ReLU()]
         self.convolutions = nn.Sequential(*layers[:-1])
         if start == "differences":
-            # A pixel's probability begins around 1/4096, too little for the layers above to learn from.
-            layers[0].weight.set_value(layers[0].weight * (SIZE * SIZE))
+            self._brighten_what_is_likely()
+
+    def _brighten_what_is_likely(self) -> None:
+        """Lets all of the convolutions' units begin alive, and the logits where the squares' are on average."""
+        layers = [layer for layer in self.convolutions if not isinstance(layer, nn.ReLU)]
+        for layer in layers:
+            layer.weight.set_value(layer.weight.abs())
+        with paddle.no_grad():
+            mean = self.convolutions(paddle.full([1, 1, SIZE, SIZE], 1 / SIZE**2))[0, 0, SIZE // 2, SIZE // 2]
+        layers[0].weight.set_value(layers[0].weight / mean)
+        part = SQUARE / SIZE**2
+        layers[-1].bias.set_value(paddle.full_like(layers[-1].bias, math.log(part / (1 - part))))
 
     def forward(self, x: Tensor) -> Tensor:
         probabilities = F.softmax(self.classifier(x), axis=1)
