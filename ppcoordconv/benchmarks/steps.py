@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import statistics
 import subprocess
@@ -44,7 +45,8 @@ def interleaved(
             for name, process in processes.items():
                 assert process.stdin is not None
                 assert process.stdout is not None
-                print("go", file=process.stdin, flush=True)
+                with contextlib.suppress(BrokenPipeError):
+                    print("go", file=process.stdin, flush=True)
                 line = process.stdout.readline()
                 if not line:
                     raise UserError(f"the process of {name!r} ended; what it said is above")

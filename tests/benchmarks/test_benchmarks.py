@@ -57,8 +57,11 @@ def test_processes_are_timed_in_turn(tmp_path):
     code = "import sys\nfor i, _ in enumerate(sys.stdin): print({} + i, flush=True)"
     commands = {name: [sys.executable, "-c", code.format(first)] for name, first in (("a", 10), ("b", 20))}
     assert steps.interleaved(commands, {}, 3) == {"a": 12, "b": 22}
-    with pytest.raises(UserError, match="the process of 'b' ended"):
-        steps.interleaved({**commands, "b": [sys.executable, "-c", ""]}, {}, 3)
+    # One that ends at once, and one that has ended long before it is asked.
+    slow = [sys.executable, "-c", "import time; time.sleep(2); " + "input(); print(1)"]
+    for first in (commands["a"], slow):
+        with pytest.raises(UserError, match="the process of 'b' ended"):
+            steps.interleaved({"a": first, "b": [sys.executable, "-c", ""]}, {}, 3)
 
 
 def test_the_engine_benchmark():
