@@ -43,8 +43,7 @@ def predictions_and_coordinate_weights(
         axes.set_title(f"on {name}")
         axes.axis("off")
     lower.colorbar(image, ax=list(panels), shrink=0.8)
-    with replacing(path) as file:
-        FigureCanvasAgg(figure).print_png(str(file))
+    _write(figure, path)
 
 
 def convention_grids(grids: Dict[str, np.ndarray], path: Path) -> None:
@@ -67,8 +66,7 @@ def convention_grids(grids: Dict[str, np.ndarray], path: Path) -> None:
             for (row, col), value in np.ndenumerate(channel):
                 axes.text(col, row, f"{value:.3g}", ha="center", va="center", fontsize=6)
             axes.axis("off")
-    with replacing(path) as file:
-        FigureCanvasAgg(figure).print_png(str(file))
+    _write(figure, path)
 
 
 def coordinate_shares(total: Dict[str, float], per_channel: Dict[str, np.ndarray], path: Path) -> None:
@@ -85,8 +83,7 @@ def coordinate_shares(total: Dict[str, float], per_channel: Dict[str, np.ndarray
         axes.axhline(total[name], color="tab:red", label=f"the whole layer: {total[name]:.3f}")
         axes.set(title=name or "the layer", xlabel="output channels, sorted", ylabel="share", ylim=(0, 1))
         axes.legend(loc="upper right", fontsize=8)
-    with replacing(path) as file:
-        FigureCanvasAgg(figure).print_png(str(file))
+    _write(figure, path)
 
 
 def data_and_splits(inputs: Dict[str, np.ndarray], splits: Dict[str, Dict[str, np.ndarray]], path: Path) -> None:
@@ -107,8 +104,7 @@ def data_and_splits(inputs: Dict[str, np.ndarray], splits: Dict[str, Dict[str, n
             axes.scatter(centres[:, 0], centres[:, 1], s=1.2, label=f"{name}: {len(centres):,}")
         axes.set(title=title, xlim=(0, 63), ylim=(63, 0), aspect="equal")
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, fontsize=7, markerscale=4)
-    with replacing(path) as file:
-        FigureCanvasAgg(figure).print_png(str(file))
+    _write(figure, path)
 
 
 def errors_over_the_canvas(
@@ -134,8 +130,7 @@ def errors_over_the_canvas(
             axes.set_title(f"{network}\n{name}: {float((errors < 0.5).mean()):.0%} within 0.5", fontsize=8)
             axes.set(xticks=[], yticks=[])
     figure.colorbar(image, ax=panels, label=title, shrink=0.7, extend="max")
-    with replacing(path) as file:
-        FigureCanvasAgg(figure).print_png(str(file))
+    _write(figure, path)
 
 
 def rendered_squares(rows: Dict[str, List[np.ndarray]], path: Path) -> None:
@@ -152,8 +147,7 @@ def rendered_squares(rows: Dict[str, List[np.ndarray]], path: Path) -> None:
         for axes, picture in zip(line, pictures):
             axes.imshow(picture, cmap="gray", vmin=0, vmax=1)
             axes.set(xticks=[], yticks=[])
-    with replacing(path) as file:
-        FigureCanvasAgg(figure).print_png(str(file))
+    _write(figure, path)
 
 
 def curves(panels: Dict[str, Dict[str, List[Tuple[float, float]]]], path: Path) -> None:
@@ -172,6 +166,10 @@ def curves(panels: Dict[str, Dict[str, List[Tuple[float, float]]]], path: Path) 
         axes.set_xscale("log")
         axes.set_yscale("log" if "loss" in title else "linear")
         axes.legend(fontsize=7)
+    _write(figure, path)
+
+
+def _write(figure: Figure, path: Path) -> None:
     with replacing(path) as file:
         FigureCanvasAgg(figure).print_png(str(file))
 

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ..data.inputs import Input
+from ..data.not_so_clevr import SIZE
 from ..data.preprocessing import preprocess_of
 from ..decoding import DECODERS, is_lit
 from ..errors import UserError
@@ -18,7 +19,6 @@ from ..progress import bar
 from .predictor import Predictor
 
 BATCH_SIZE = 32
-SIZE = 64
 
 
 def infer(predictor: Predictor, inputs: List[Path], output: Optional[Path] = None) -> Iterator[Dict[str, Any]]:

@@ -8,29 +8,18 @@ import numpy as np
 import paddle.nn.functional as F
 from paddle import Tensor
 
-from ..config import NamedConfig
 from ..data.not_so_clevr import SIZE
 from ..decoding import DECODERS
 from . import TASKS
-from .coordinates import CoordinateTask, as_points, from_points, pixel_index
+from .coordinates import PointTask, as_points, pixel_index
 
 
 @TASKS.register
-class CoordinateClassificationTask(CoordinateTask):
-    """The pixel that is meant by an (x, y).
-
-    Parameters:
-        model: a model that takes points ``[N, 2]`` and gives logits ``[N, 4096]``.
-        data: ``not_so_clevr``.
-        points: "normalised", -1..1 from the first pixel to the last; or "pixels", 0..63, as in the paper's code.
-    """
+class CoordinateClassificationTask(PointTask):
+    """The pixel that is meant by an (x, y); the model gives logits."""
 
     name = "coordinate_classification"
     metric = "accuracy"
-
-    def __init__(self, model: NamedConfig, data: NamedConfig, points: str = "normalised") -> None:
-        self.preprocess = from_points(points)
-        super().__init__(model, data)
 
     def target(self, centre: np.ndarray) -> np.ndarray:
         return pixel_index(centre)

@@ -8,30 +8,19 @@ import numpy as np
 import paddle.nn.functional as F
 from paddle import Tensor
 
-from ..config import NamedConfig
 from ..data.not_so_clevr import SIZE, square
 from ..decoding import is_lit
 from ..pictures import contact_sheet, overlaid
 from . import TASKS
-from .coordinates import CoordinateTask, from_points
+from .coordinates import PointTask
 
 
 @TASKS.register
-class CoordinateRenderingTask(CoordinateTask):
-    """The square around an (x, y).
-
-    Parameters:
-        model: a model that takes points ``[N, 2]`` and gives a logit for each pixel, ``[N, 4096]``.
-        data: ``not_so_clevr``.
-        points: "normalised", -1..1 from the first pixel to the last; or "pixels", 0..63, as in the paper's code.
-    """
+class CoordinateRenderingTask(PointTask):
+    """The square around an (x, y); the model gives a logit for each pixel."""
 
     name = "coordinate_rendering"
     metric = "iou"
-
-    def __init__(self, model: NamedConfig, data: NamedConfig, points: str = "normalised") -> None:
-        self.preprocess = from_points(points)
-        super().__init__(model, data)
 
     def target(self, centre: np.ndarray) -> np.ndarray:
         return (square(centre).ravel() / 255).astype(np.float32)

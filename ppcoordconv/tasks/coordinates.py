@@ -72,10 +72,20 @@ class CoordinateTask:
         return {"task": self.name, "preprocess": self.preprocess.to_dict(), "labels": []}
 
 
-def from_points(points: str) -> PointPreprocess:
-    if points not in ("normalised", "pixels"):
-        raise UserError(f"task.points takes normalised or pixels, got {points!r}")
-    return PointPreprocess(SIZE, points == "normalised")
+class PointTask(CoordinateTask):
+    """A coordinate task whose network takes points.
+
+    Parameters:
+        model: a model that takes points ``[N, 2]`` and gives a number for each pixel, ``[N, 4096]``.
+        data: ``not_so_clevr``.
+        points: "normalised", -1..1 from the first pixel to the last; or "pixels", 0..63, as in the paper's code.
+    """
+
+    def __init__(self, model: NamedConfig, data: NamedConfig, points: str = "normalised") -> None:
+        if points not in ("normalised", "pixels"):
+            raise UserError(f"task.points takes normalised or pixels, got {points!r}")
+        self.preprocess = PointPreprocess(SIZE, points == "normalised")
+        super().__init__(model, data)
 
 
 def lit_pixel(centre: np.ndarray) -> np.ndarray:
