@@ -21,6 +21,7 @@ _MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": (-3, 2**31 - 1),
 }
 SWITCH = "PPCC_TUNE_CPU"
+START = Path("/proc/self/environ")
 
 
 def tune_cpu() -> Dict[str, Union[int, str]]:
@@ -81,12 +82,19 @@ def _keep_freed_memory(environment: Mapping[str, str]) -> Dict[str, int]:
     return {name: value for name, (parameter, value) in wanted.items() if mallopt(parameter, value)}
 
 
+def environment_at_start() -> Dict[str, str]:
+    """The variables that this process was started with; where the system does not tell, those that are set now."""
+    if not START.exists():
+        return dict(os.environ)
+    pairs = (variable.partition("=") for variable in os.fsdecode(START.read_bytes()).split("\0"))
+    return {name: value for name, equals, value in pairs if equals}
+
+
 def _user_has_set_threads() -> bool:
     """Paddle sets OMP_NUM_THREADS to 1 when it is imported; then what the process was started with tells."""
     if "paddle" not in sys.modules:
         return "OMP_NUM_THREADS" in os.environ
-    at_start = Path("/proc/self/environ").read_bytes().split(b"\0")
-    return os.environ.get("OMP_NUM_THREADS", "1") != "1" or any(v.startswith(b"OMP_NUM_THREADS=") for v in at_start)
+    return os.environ.get("OMP_NUM_THREADS", "1") != "1" or "OMP_NUM_THREADS" in environment_at_start()
 
 
 def _set_threads(count: int) -> Dict[str, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import statistics
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from typing import Dict, List, Mapping, Sequence
 
 from ..errors import UserError
 from ..progress import bar
-from ..tuning import tune_cpu
+from ..tuning import environment_at_start, tune_cpu
 
 BATCH, STEPS = 32, 10
 # By name: classes.
@@ -27,7 +26,10 @@ def paddle_command(network: str) -> List[str]:
 def interleaved(
     commands: Mapping[str, Sequence[str]], variables: Dict[str, Dict[str, str]], repeats: int
 ) -> Dict[str, float]:
-    """The median milliseconds of a step in each process, after a round that is not counted."""
+    """The median milliseconds of a step in each process, after a round that is not counted.
+
+    A process starts as this one did, without what the tuning has set since.
+    """
     path = str(Path(__file__).resolve().parents[2])
     processes = {
         name: subprocess.Popen(
@@ -35,7 +37,7 @@ def interleaved(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": path, **variables.get(name, {})},
+            env={**environment_at_start(), "PYTHONPATH": path, **variables.get(name, {})},
         )
         for name, command in commands.items()
     }

@@ -9,6 +9,7 @@ import paddle
 import pytest
 from conftest import ROOT, run_tool
 
+from ppcoordconv import tuning
 from ppcoordconv.benchmarks import layer as benchmark
 from ppcoordconv.benchmarks import steps, train
 from ppcoordconv.errors import UserError
@@ -62,6 +63,14 @@ def test_processes_are_timed_in_turn(tmp_path):
     for first in (commands["a"], slow):
         with pytest.raises(UserError, match="the process of 'b' ended"):
             steps.interleaved({"a": first, "b": [sys.executable, "-c", ""]}, {}, 3)
+
+
+@pytest.mark.skipif(not tuning.START.exists(), reason="what a process was started with is read from Linux's /proc")
+def test_processes_start_without_what_the_tuning_of_this_one_has_set(monkeypatch):
+    monkeypatch.setenv("SET_SINCE", "1")
+    value = "10 * ('SET_SINCE' in os.environ) + int(os.environ['GIVEN'])"
+    code = f"import os, sys\nfor _ in sys.stdin: print({value}, flush=True)"
+    assert steps.interleaved({"a": [sys.executable, "-c", code]}, {"a": {"GIVEN": "5"}}, 1) == {"a": 5}
 
 
 def test_the_engine_benchmark():
