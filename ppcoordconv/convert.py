@@ -9,6 +9,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
+from .conv import Conv2D
 from .coords import Coords, find_coords
 from .layers import (
     CoordConv1D,
@@ -24,6 +25,7 @@ from .layers import (
 REPLACEMENTS: Dict[Type[nn.Layer], Type[nn.Layer]] = {
     nn.Conv1D: CoordConv1D,
     nn.Conv2D: CoordConv2D,
+    Conv2D: CoordConv2D,
     nn.Conv3D: CoordConv3D,
     nn.Conv1DTranspose: CoordConv1DTranspose,
     nn.Conv2DTranspose: CoordConv2DTranspose,

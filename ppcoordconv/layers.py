@@ -103,7 +103,7 @@ class _OverGrid:
         self._last_block: Optional[Tuple[Tensor, List[int], np.ndarray, Tensor]] = None
 
     def forward(self, x: Tensor, grid: Tensor, output_size: Any = None) -> Tensor:
-        if _is_eager_on_cpu(x):
+        if is_eager_on_cpu(x):
             return self._forward_on_cpu(x, grid, output_size)
         if self.deployed and self._groups == 1 and grid.dtype == x.dtype and not _is_eager():
             return self._convolve(self._concatenate(x, grid), self.weight, self.bias, 1, output_size)
@@ -119,13 +119,11 @@ class _OverGrid:
 
         ``offset = [w_grid, bias] @ [taps; 1]``, where the taps are what each weight of the kernel sees of the grid.
         """
-        if self._groups == 1 and math.prod(self.weight.shape) > math.prod(x.shape):
-            # To split the weight would copy more than to concatenate.
+        if self._groups == 1 and not self._grid_first and math.prod(self.weight.shape) > math.prod(x.shape):
+            # To split the weight would copy more than to concatenate. A grid that comes first would make the sums over
+            # the features begin elsewhere, and so change the last bits of a converted model.
             y = self._convolve(self._concatenate(x, grid), self.weight, None, 1, output_size)
-            if self.bias is None:
-                return y
-            ones = paddle.ones([1, math.prod(y.shape[2:])], y.dtype)
-            return _add_to_each(y, paddle.matmul(self.bias.reshape([-1, 1]), ones))
+            return y if self.bias is None else add_bias(y, self.bias)
         w_x, w_grid = self._split_weight()
         y = self._convolve(x, w_x, None, self._groups, output_size)
         if self._transposes:
@@ -588,7 +586,7 @@ def _is_eager() -> bool:
 
 
 @paddle.jit.not_to_static
-def _is_eager_on_cpu(x: Tensor) -> bool:
+def is_eager_on_cpu(x: Tensor) -> bool:
     return _is_eager() and x.place.is_cpu_place()
 
 
@@ -619,6 +617,12 @@ def _grid_for(x: Tensor, convention: Coords, with_r: bool) -> Tensor:
 def _broadcast_sum(y: Tensor, offset: Tensor) -> Tensor:
     """``[N, ...]`` plus ``[1, ...]``. A GPU broadcasts for nothing; in exported graphs, oneDNN wants one shape."""
     return y + (offset if _is_eager() else offset.expand([_shape(y)[0]] + [-1] * (y.ndim - 1)))
+
+
+def add_bias(y: Tensor, bias: Tensor) -> Tensor:
+    """``[N, channels, *places]`` plus ``[channels]``, on a CPU."""
+    ones = paddle.ones([1, math.prod(y.shape[2:])], y.dtype)
+    return _add_to_each(y, paddle.matmul(bias.reshape([-1, 1]), ones))
 
 
 def _add_to_each(y: Tensor, offset: Tensor) -> Tensor:

@@ -359,7 +359,7 @@ def test_half_precision_coordinates_are_rounded_once(monkeypatch, dtype):
 
     monkeypatch.setattr(layers.Conv2D, "_function", staticmethod(rounding_once(F.conv2d)))
     monkeypatch.setattr(layers, "_broadcast_sum", rounding_once(paddle.add))
-    monkeypatch.setattr(layers, "_is_eager_on_cpu", lambda x: False)
+    monkeypatch.setattr(layers, "is_eager_on_cpu", lambda x: False)
     n = 1001
     layer = pcc.CoordConv(1, 1, [1, 2])
     layer.conv.weight.set_value(paddle.to_tensor([[[[0.0, 0.0]], [[-1.0, 1.0]], [[0.0, 0.0]]]]))

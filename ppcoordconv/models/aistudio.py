@@ -7,6 +7,7 @@ from typing import Union
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
+from ..conv import Conv2D
 from ..coords import Coords
 from ..layers import CoordConv
 from . import MODELS
@@ -24,9 +25,9 @@ class AIStudioNet(nn.Layer):
 
     def __init__(self, conv4: nn.Layer, num_classes: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2D(3, 32, 3, padding=1)
-        self.conv2 = nn.Conv2D(32, 64, 3, stride=2)
-        self.conv3 = nn.Conv2D(64, 64, 3, stride=2)
+        self.conv1 = Conv2D(3, 32, 3, padding=1)
+        self.conv2 = Conv2D(32, 64, 3, stride=2)
+        self.conv3 = Conv2D(64, 64, 3, stride=2)
         self.conv4 = conv4
         self.flatten = nn.Flatten()
         self.linear1 = nn.Linear(1024, 64)
@@ -50,4 +51,4 @@ def aistudio_coordconv(num_classes: int = 1, coords: Union[str, Coords] = "paddl
 @MODELS.register
 def aistudio_conv(num_classes: int = 1) -> nn.Layer:
     """Its twin with a plain convolution: 158,913 parameters for one class."""
-    return AIStudioNet(nn.Conv2D(64, 64, 3, stride=2, padding=1), num_classes)
+    return AIStudioNet(Conv2D(64, 64, 3, stride=2, padding=1), num_classes)

@@ -9,6 +9,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
+from ..conv import Conv2D
 from ..coords import coord_grid, find_coords
 from ..layers import CoordConv
 from . import MODELS
@@ -96,7 +97,7 @@ class CoordinateRenderer(nn.Layer):
         channels = [1, 8 * width, 8 * width, 16 * width, 16 * width, 1]
         layers: List[nn.Layer] = []
         for n_in, n_out in zip(channels, channels[1:]):
-            layers += [nn.Conv2D(n_in, n_out, kernel_size, padding="SAME"), nn.ReLU()]
+            layers += [Conv2D(n_in, n_out, kernel_size, padding="SAME"), nn.ReLU()]
         self.convolutions = nn.Sequential(*layers[:-1])
         if start == "differences":
             self._brighten_what_is_likely()
@@ -160,12 +161,12 @@ class CoordinateRegressor(nn.Layer):
     def __init__(self, coords: str, intensity: float, start: str) -> None:
         super().__init__()
         self._intensity = intensity
-        first, last = CoordConv(1, 8, 1, coords=coords), nn.Conv2D(8, 2, 3, padding=1)
+        first, last = CoordConv(1, 8, 1, coords=coords), Conv2D(8, 2, 3, padding=1)
         self.convolutions = nn.Sequential(
             first,
-            nn.Conv2D(8, 8, 1),
-            nn.Conv2D(8, 8, 1),
-            nn.Conv2D(8, 8, 3, padding=1),
+            Conv2D(8, 8, 1),
+            Conv2D(8, 8, 1),
+            Conv2D(8, 8, 3, padding=1),
             last,
         )
         if start == "centred":
@@ -230,34 +231,34 @@ def coordinate_regression_conv_pooled() -> nn.Layer:
     """The paper's convolutional network for regression on the uniform split: 72,850 parameters."""
     layers: List[nn.Layer] = []
     for n_in in (1, 16, 16):
-        layers += [nn.Conv2D(n_in, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2D(2)]
+        layers += [Conv2D(n_in, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2D(2)]
     head = [nn.Flatten(), nn.Linear(8 * 8 * 16, 64), nn.ReLU(), nn.Linear(64, 2)]
-    return _OnCanvas(*layers, nn.Conv2D(16, 16, 3, padding=1), nn.ReLU(), *head)
+    return _OnCanvas(*layers, Conv2D(16, 16, 3, padding=1), nn.ReLU(), *head)
 
 
 @MODELS.register
 def coordinate_regression_conv_strided() -> nn.Layer:
     """The paper's convolutional network for regression on the quadrant split: 12,914 parameters."""
     return _OnCanvas(
-        nn.Conv2D(1, 16, 5, 2, 2),
+        Conv2D(1, 16, 5, 2, 2),
         nn.ReLU(),
-        nn.Conv2D(16, 16, 1),
+        Conv2D(16, 16, 1),
         nn.BatchNorm2D(16),
         nn.ReLU(),
-        nn.Conv2D(16, 16, 3, 1, 1),
+        Conv2D(16, 16, 3, 1, 1),
         nn.ReLU(),
-        nn.Conv2D(16, 16, 3, 2, 1),
+        Conv2D(16, 16, 3, 2, 1),
         nn.ReLU(),
-        nn.Conv2D(16, 16, 3, 2, 1),
+        Conv2D(16, 16, 3, 2, 1),
         nn.BatchNorm2D(16),
         nn.ReLU(),
-        nn.Conv2D(16, 16, 3, 2, 1),
+        Conv2D(16, 16, 3, 2, 1),
         nn.ReLU(),
-        nn.Conv2D(16, 16, 1),
+        Conv2D(16, 16, 1),
         nn.ReLU(),
-        nn.Conv2D(16, 16, 3, 2, 1),
+        Conv2D(16, 16, 3, 2, 1),
         nn.ReLU(),
-        nn.Conv2D(16, 2, 3, 1, 1),
+        Conv2D(16, 2, 3, 1, 1),
         nn.ReLU(),
         nn.AdaptiveAvgPool2D(1),
         nn.Flatten(),
@@ -268,13 +269,13 @@ def coordinate_regression_conv_strided() -> nn.Layer:
 def coordinate_corner(coordconv: bool = True, coords: str = "paddle") -> nn.Layer:
     """gnouhp's small network with a fully connected layer, for the top-left corner of a square."""
     return _OnCanvas(
-        CoordConv(1, 1, 1, coords=coords) if coordconv else nn.Conv2D(1, 1, 1),
+        CoordConv(1, 1, 1, coords=coords) if coordconv else Conv2D(1, 1, 1),
         nn.BatchNorm2D(1),
-        nn.Conv2D(1, 2, 3, 2, 1),
+        Conv2D(1, 2, 3, 2, 1),
         nn.BatchNorm2D(2),
         nn.MaxPool2D(5, 2, 2),
         nn.ReLU(),
-        nn.Conv2D(2, 2, 3, 2, 1),
+        Conv2D(2, 2, 3, 2, 1),
         nn.BatchNorm2D(2),
         nn.MaxPool2D(5, 2, 2),
         nn.ReLU(),
