@@ -31,6 +31,11 @@ def coordinate_regression(outputs: np.ndarray, labels: List[str]) -> List[Dict[s
     return [{"x": round(float(64 * x), 4), "y": round(float(64 * y), 4)} for x, y in outputs]
 
 
+def coordinate_corner(outputs: np.ndarray, labels: List[str]) -> List[Dict[str, Any]]:
+    """The x and y, in pixels, of a row and a column, ``[N, 2]``."""
+    return [{"x": round(float(column), 4), "y": round(float(row), 4)} for row, column in outputs]
+
+
 def coordinate_rendering(logits: np.ndarray, labels: List[str]) -> List[Dict[str, Any]]:
     """What each row of ``[N, size * size]`` lights: how many pixels, their mean x and y, and the box around them.
 
@@ -62,5 +67,6 @@ DECODERS: Dict[str, Callable[[np.ndarray, List[str]], List[Dict[str, Any]]]] = {
     "classification": classification,
     "coordinate_classification": coordinate_classification,
     "coordinate_regression": coordinate_regression,
+    "coordinate_corner": coordinate_corner,
     "coordinate_rendering": coordinate_rendering,
 }

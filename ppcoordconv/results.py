@@ -6,7 +6,7 @@ import json
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 import numpy as np
 import yaml
@@ -28,32 +28,66 @@ class Experiment:
     title: str
 
 
-# The paper's coordinate tasks, by their place in the tables.
-EXPERIMENTS: Dict[str, List[Experiment]] = {
-    "Classification": [
-        Experiment("classification_coordconv_uniform", 20, "CoordConv, uniform"),
-        Experiment("classification_coordconv_quadrant", 20, "CoordConv, quadrant"),
-        Experiment("classification_conv_uniform", 1, "deconvolution, uniform"),
-        Experiment("classification_conv_quadrant", 1, "deconvolution, quadrant"),
-    ],
-    "Regression": [
-        Experiment("regression_coordconv_uniform", 10, "CoordConv, uniform"),
-        Experiment("regression_coordconv_quadrant", 10, "CoordConv, quadrant"),
-        Experiment("regression_conv_uniform", 1, "convolution, uniform"),
-        Experiment("regression_conv_quadrant", 1, "convolution, quadrant"),
-    ],
-    "Rendering": [
-        Experiment("rendering_coordconv_uniform", 5, "CoordConv, uniform"),
-        Experiment("rendering_coordconv_quadrant", 5, "CoordConv, quadrant"),
-        Experiment("rendering_conv_uniform", 1, "deconvolution, uniform"),
-        Experiment("rendering_conv_quadrant", 1, "deconvolution, quadrant"),
-    ],
-    "Starts": [
-        Experiment("classification_coordconv_quadrant_random", 3, "classification, random start"),
-        Experiment("regression_coordconv_quadrant_random", 3, "regression, random start"),
-        Experiment("regression_coordconv_quadrant_faint", 3, "regression, centred, intensity 1"),
-    ],
+@dataclass(frozen=True)
+class Table:
+    """Experiments, and the metric they are compared by; errors are better the smaller they are."""
+
+    metric: str
+    rows: List[Experiment]
+
+    @property
+    def worst(self) -> Callable[[List[float]], float]:
+        return max if self.metric.endswith("error") else min
+
+
+# The paper's coordinate tasks and gnouhp's, by their place in the page.
+TABLES: Dict[str, Table] = {
+    "Classification": Table(
+        "accuracy",
+        [
+            Experiment("classification_coordconv_uniform", 20, "CoordConv, uniform"),
+            Experiment("classification_coordconv_quadrant", 20, "CoordConv, quadrant"),
+            Experiment("classification_coordconv_quadrant_from_33", 3, "CoordConv, quadrant from 33"),
+            Experiment("classification_conv_uniform", 3, "deconvolution, uniform"),
+            Experiment("classification_conv_quadrant", 3, "deconvolution, quadrant"),
+        ],
+    ),
+    "Regression": Table(
+        "accuracy",
+        [
+            Experiment("regression_coordconv_uniform", 10, "CoordConv, uniform"),
+            Experiment("regression_coordconv_quadrant", 10, "CoordConv, quadrant"),
+            Experiment("regression_conv_uniform", 3, "convolution, uniform"),
+            Experiment("regression_conv_quadrant", 3, "convolution, quadrant"),
+        ],
+    ),
+    "Rendering": Table(
+        "iou",
+        [
+            Experiment("rendering_coordconv_uniform", 5, "CoordConv, uniform"),
+            Experiment("rendering_coordconv_quadrant", 5, "CoordConv, quadrant"),
+            Experiment("rendering_conv_uniform", 1, "deconvolution, uniform"),
+            Experiment("rendering_conv_quadrant", 1, "deconvolution, quadrant"),
+        ],
+    ),
+    "Corner": Table(
+        "mean_error",
+        [
+            Experiment("corner_coordconv_uniform", 3, "CoordConv, uniform"),
+            Experiment("corner_conv_uniform", 3, "convolution, uniform"),
+        ],
+    ),
+    "Causes": Table(
+        "accuracy",
+        [
+            Experiment("classification_coordconv_quadrant_random", 3, "classification, random start"),
+            Experiment("classification_coordconv_quadrant_pixels", 3, "classification, random start, points in pixels"),
+            Experiment("regression_coordconv_quadrant_random", 3, "regression, random start"),
+            Experiment("regression_coordconv_quadrant_faint", 3, "regression, centred, intensity 1"),
+        ],
+    ),
 }
+EXPERIMENTS = {experiment.config: experiment for table in TABLES.values() for experiment in table.rows}
 
 
 def record_of(run: Path, exported: Dict[str, Dict[str, float]]) -> Dict[str, Any]:
@@ -110,43 +144,43 @@ def read_records(path: Path) -> Dict[str, Dict[str, Any]]:
 
 def page(text: str, records: Dict[str, Dict[str, Dict[str, Any]]]) -> str:
     """A Markdown page with the tables between ``<!-- NAME -->`` and ``<!-- end -->`` made anew from the records."""
-    for name, experiments in EXPERIMENTS.items():
+    made = {name: table_of(experiments, records) for name, experiments in TABLES.items()}
+    for name, made_anew in {**made, "Cost": cost_table(records)}.items():
         begin, end = f"<!-- {name} -->\n", "<!-- end -->"
         before, found, rest = text.partition(begin)
         _, closed, after = rest.partition(end)
         if not (found and closed):
             raise UserError(f"the page lacks '<!-- {name} -->' and '<!-- end -->', between which a table goes")
-        metric = "iou" if name == "Rendering" else "accuracy"
-        text = before + begin + table(records, metric, experiments) + "\n" + end + after
+        text = before + begin + made_anew + "\n" + end + after
     return text
 
 
-def table(records: Dict[str, Dict[str, Dict[str, Any]]], metric: str, experiments: List[Experiment]) -> str:
+def table_of(table: Table, records: Dict[str, Dict[str, Dict[str, Any]]]) -> str:
     """A Markdown table of the experiments that have records, at the last epoch, of the exported model, and versions.
 
     Parameters:
         records: by config, those of each seed.
-        metric: "accuracy" or "iou".
     """
+    metric = table.metric.replace("_", " ")
     rows = [
-        f"| network, split | parameters | seeds | test {metric}, mean ± std (least) | train {metric} (least) "
+        f"| network, split | parameters | seeds | test {metric}, mean ± std (worst) | train {metric} (worst) "
         "| epochs | minutes a run | config |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for experiment in experiments:
+    for experiment in table.rows:
         runs = list(records.get(experiment.config, {}).values())
         if not runs:
             continue
-        test, train = ([run["exported"][split][metric] for run in runs] for split in ("test", "train"))
+        test, train = ([run["exported"][split][table.metric] for run in runs] for split in ("test", "train"))
         spread = statistics.stdev(test) if len(test) > 1 else 0.0
         minutes = statistics.fmean(run["seconds"] for run in runs) / 60
         rows.append(
             f"| {experiment.title} | {runs[0]['parameters']:,} | {len(runs)} "
-            f"| {statistics.fmean(test):.4f} ± {spread:.4f} ({min(test):.4f}) "
-            f"| {statistics.fmean(train):.4f} ({min(train):.4f}) "
+            f"| {statistics.fmean(test):.4f} ± {spread:.4f} ({table.worst(test):.4f}) "
+            f"| {statistics.fmean(train):.4f} ({table.worst(train):.4f}) "
             f"| {max(run['epochs'] for run in runs)} | {minutes:.1f} | `{experiment.config}` |"
         )
-    return "\n".join(rows) + _versions([run for e in experiments for run in records.get(e.config, {}).values()])
+    return "\n".join(rows) + _versions([run for row in table.rows for run in records.get(row.config, {}).values()])
 
 
 def _versions(runs: List[Dict[str, Any]]) -> str:
@@ -157,11 +191,35 @@ def _versions(runs: List[Dict[str, Any]]) -> str:
     return f"\n\nMade with {'; '.join(sorted(made_with))}." if made_with else ""
 
 
-def seconds_until(record: Dict[str, Any], metric: str, value: float) -> float:
-    """The training time of a run until its metric reached a value to stay at it or above; infinite if it never did."""
-    seconds = float("inf")
-    for entry in reversed(record["history"]):
-        if entry[metric] < value:
-            break
-        seconds = entry["seconds"]
-    return seconds
+def cost_table(records: Dict[str, Dict[str, Dict[str, Any]]]) -> str:
+    """A Markdown table: what each network of coordinate classification takes until its best test accuracy.
+
+    That is the first epoch with a run's best accuracy; seconds are those of training and evaluation, means over the
+    seeds. The last two columns compare a network with the CoordConv of its split.
+    """
+    rows = [
+        "| network, split | parameters | best test accuracy | seconds until it | times the parameters "
+        "| times the seconds |",
+        "|---|---|---|---|---|---|",
+    ]
+    for split in ("uniform", "quadrant"):
+        base: Tuple[float, float] = (0.0, 0.0)
+        for experiment in TABLES["Classification"].rows:
+            runs = list(records.get(experiment.config, {}).values())
+            if not runs or not experiment.config.endswith(f"_{split}"):
+                continue
+            bests = [first_best(run["history"], "accuracy") for run in runs]
+            accuracy, seconds = (statistics.fmean(values) for values in zip(*bests))
+            parameters = runs[0]["parameters"]
+            base = base if all(base) else (parameters, seconds)
+            rows.append(
+                f"| {experiment.title} | {parameters:,} | {accuracy:.4f} | {seconds:.0f} "
+                f"| {parameters / base[0]:.1f} | {seconds / base[1]:.1f} |"
+            )
+    return "\n".join(rows)
+
+
+def first_best(history: List[Dict[str, float]], metric: str) -> Tuple[float, float]:
+    """The best value of a metric, and the seconds until a run had it first."""
+    best = max(history, key=lambda entry: entry[metric])
+    return best[metric], best["seconds"]

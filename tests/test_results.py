@@ -10,20 +10,33 @@ from conftest import ROOT
 from ppcoordconv.config import load_config
 from ppcoordconv.engine.checkpoints import save_state
 from ppcoordconv.errors import UserError
-from ppcoordconv.results import EXPERIMENTS, Experiment, page, read_records, record_of, seconds_until, table
+from ppcoordconv.results import (
+    EXPERIMENTS,
+    TABLES,
+    Experiment,
+    Table,
+    cost_table,
+    page,
+    read_records,
+    record_of,
+    table_of,
+)
 
 ROWS = [Experiment("a", 2, "CoordConv"), Experiment("b", 1, "convolution"), Experiment("c", 1, "not run")]
+
+NAMES = [*TABLES, "Cost"]
 
 
 def record(test, train=1.0, **others):
     exported = {"test": {"accuracy": test}, "train": {"accuracy": train}}
     versions = {"paddle": "3.2.2", "numpy": "2.0", "python": "3.11", "device": "cpu", "git": "0123456789"}
-    return {"exported": exported, "seconds": 90.0, "epochs": 30, "parameters": 7553, "made_with": versions, **others}
+    made = {"seconds": 90.0, "epochs": 30, "parameters": 7553, "made_with": versions}
+    return {"exported": exported, "history": [{"accuracy": test, "seconds": 3.0}], **made, **others}
 
 
 def test_a_table():
     records = {"a": {"0": record(1.0), "1": record(0.9, train=0.98, seconds=30.0)}, "b": {"0": record(0.25)}}
-    lines = table(records, "accuracy", ROWS).splitlines()
+    lines = table_of(Table("accuracy", ROWS), records).splitlines()
     assert len(lines) == 6
     assert lines[5] == "Made with Paddle 3.2.2, numpy 2.0, Python 3.11, cpu, commit 0123456."
     assert lines[2] == "| CoordConv | 7,553 | 2 | 0.9500 ± 0.0707 (0.9000) | 0.9900 (0.9800) | 30 | 1.0 | `a` |"
@@ -31,12 +44,12 @@ def test_a_table():
 
 
 def test_a_page_keeps_its_words_and_gets_its_tables():
-    empty = "# Title\n" + "".join(f"<!-- {name} -->\nold\n<!-- end -->\nwords on {name}\n" for name in EXPERIMENTS)
-    first = EXPERIMENTS["Classification"][0].config
+    empty = "# Title\n" + "".join(f"<!-- {name} -->\nold\n<!-- end -->\nwords on {name}\n" for name in NAMES)
+    first = TABLES["Classification"].rows[0].config
     made = page(empty, {first: {"0": record(0.5)}})
     assert "old" not in made
     assert "0.5000 ± 0.0000" in made
-    assert all(f"words on {name}\n" in made for name in EXPERIMENTS)
+    assert all(f"words on {name}\n" in made for name in NAMES)
     assert page(made, {first: {"0": record(0.5)}}) == made
     with pytest.raises(UserError, match="the page lacks '<!-- Classification -->'"):
         page("# Title", {})
@@ -44,16 +57,34 @@ def test_a_page_keeps_its_words_and_gets_its_tables():
 
 def test_the_page_of_the_documentation_is_what_the_records_say():
     text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-    names = [experiment.config for group in EXPERIMENTS.values() for experiment in group]
-    assert page(text, {name: read_records(ROOT / "docs" / "results" / f"{name}.json") for name in names}) == text
+    records = {name: read_records(ROOT / "docs" / "results" / f"{name}.json") for name in EXPERIMENTS}
+    assert page(text, records) == text
 
 
-@pytest.mark.parametrize(
-    ("accuracies", "seconds"), [([0, 1, 1], 20), ([1, 1, 1], 10), ([1, 0.5, 1], 30), ([1, 1, 0.9], float("inf"))]
-)
-def test_the_time_until_it_is_perfect_and_stays_so(accuracies, seconds):
-    history = [{"accuracy": value, "seconds": 10 * n} for n, value in enumerate(accuracies, 1)]
-    assert seconds_until({"history": history}, "accuracy", 1.0) == seconds
+def test_the_worst_of_errors_is_the_largest():
+    runs = {"a": {str(seed): record(0, mean_error=error) for seed, error in enumerate((1.0, 3.0))}}
+    for run in runs["a"].values():
+        run["exported"] = {split: {"mean_error": run["mean_error"]} for split in ("test", "train")}
+    lines = table_of(Table("mean_error", ROWS), runs).splitlines()
+    assert "test mean error, mean ± std (worst)" in lines[0]
+    assert "| 2.0000 ± 1.4142 (3.0000) |" in lines[2]
+
+
+def test_what_the_best_accuracy_costs():
+    def run(parameters, accuracies):
+        history = [{"accuracy": value, "seconds": 10.0 * n} for n, value in enumerate(accuracies, 1)]
+        return record(1.0, parameters=parameters, history=history)
+
+    lines = cost_table({
+        "classification_coordconv_uniform": {"0": run(10, [0.5, 1, 1]), "1": run(10, [0.5, 0.5, 1, 0.5])},
+        "classification_conv_uniform": {"0": run(60, [0.1, 0.2, 0.5, 0.4])},
+        "classification_coordconv_quadrant": {"0": run(10, [1, 1, 1])},
+    }).splitlines()  # fmt: skip
+    assert lines[2:] == [
+        "| CoordConv, uniform | 10 | 1.0000 | 25 | 1.0 | 1.0 |",
+        "| deconvolution, uniform | 60 | 0.5000 | 30 | 6.0 | 1.2 |",
+        "| CoordConv, quadrant | 10 | 1.0000 | 10 | 1.0 | 1.0 |",
+    ]
 
 
 def test_what_is_recorded_of_a_run(tmp_path):
@@ -79,7 +110,6 @@ def test_records_that_are_none(tmp_path):
 
 
 def test_every_experiment_is_a_config():
-    for group in EXPERIMENTS.values():
-        for experiment in group:
-            config = load_config(ROOT / "configs" / "not_so_clevr" / f"{experiment.config}.yml", [])
-            assert config.epochs <= 30 or "coordconv" not in experiment.config
+    for name in EXPERIMENTS:
+        config = load_config(ROOT / "configs" / "not_so_clevr" / f"{name}.yml", [])
+        assert config.epochs <= 30 or config.model.name.endswith("_coordconv") is False

@@ -28,11 +28,10 @@ def run_experiments(arguments: argparse.Namespace) -> int:
     from ppcoordconv.progress import bar
     from ppcoordconv.results import EXPERIMENTS, read_records
 
-    known = {e.config: e for group in EXPERIMENTS.values() for e in group}
-    unknown = [name for name in arguments.configs if name not in known]
+    unknown = [name for name in arguments.configs if name not in EXPERIMENTS]
     if unknown:
-        raise UserError(f"there is no experiment {unknown[0]!r}; the experiments are {', '.join(known)}")
-    chosen = [known[name] for name in arguments.configs or known]
+        raise UserError(f"there is no experiment {unknown[0]!r}; the experiments are {', '.join(EXPERIMENTS)}")
+    chosen = [EXPERIMENTS[name] for name in arguments.configs or EXPERIMENTS]
     records = {e.config: read_records(RECORDS / f"{e.config}.json") for e in chosen}
     todo = [
         (e.config, seed)
@@ -82,8 +81,7 @@ def write_tables(arguments: argparse.Namespace) -> int:
     from ppcoordconv.files import write_text
     from ppcoordconv.results import EXPERIMENTS, page, read_records
 
-    names = [e.config for group in EXPERIMENTS.values() for e in group]
-    records = {name: read_records(RECORDS / f"{name}.json") for name in names}
+    records = {name: read_records(RECORDS / f"{name}.json") for name in EXPERIMENTS}
     path = ROOT / "docs" / "results.md"
     write_text(path, page(path.read_text(encoding="utf-8"), records))
     print(path)

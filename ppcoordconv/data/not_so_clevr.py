@@ -12,6 +12,7 @@ from . import DATASETS
 
 SIZE = 64
 SQUARE = 9
+HALF = SQUARE // 2
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Positions:
 
 def all_centres() -> np.ndarray:
     """The centres, row by row: int64 ``[3136, 2]``."""
-    places = np.arange(SQUARE // 2, SIZE - SQUARE // 2)
+    places = np.arange(HALF, SIZE - HALF)
     y, x = np.meshgrid(places, places, indexing="ij")
     return np.stack([x.ravel(), y.ravel()], axis=1)
 
@@ -38,7 +39,7 @@ def one_hot(centre: np.ndarray) -> np.ndarray:
 
 def square(centre: np.ndarray) -> np.ndarray:
     """The canvas with the square around (x, y) lit: uint8 ``[64, 64]``, 0 and 255."""
-    x, y = centre - SQUARE // 2
+    x, y = centre - HALF
     canvas = np.zeros([SIZE, SIZE], np.uint8)
     canvas[y : y + SQUARE, x : x + SQUARE] = 255
     return canvas

@@ -77,6 +77,7 @@ PICTURES: Dict[str, Callable[[np.ndarray, np.ndarray, Dict[str, Any]], np.ndarra
     "classification": _labelled,
     "coordinate_classification": _point,
     "coordinate_regression": _point,
+    "coordinate_corner": _point,
     "coordinate_rendering": _rendered,
 }
 

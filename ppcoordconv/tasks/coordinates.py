@@ -8,8 +8,10 @@ import numpy as np
 
 from ..config import NamedConfig
 from ..data import DATASETS
-from ..data.not_so_clevr import SIZE, Positions, one_hot
+from ..data.images import Preprocess
+from ..data.not_so_clevr import SIZE, Positions
 from ..data.points import PointPreprocess
+from ..decoding import DECODERS
 from ..errors import UserError
 from ..models import create
 from ..pictures import canvas
@@ -52,6 +54,7 @@ class CoordinateTask:
         return centre
 
     def target(self, centre: np.ndarray) -> np.ndarray:
+        """From a centre ``[2]``, x and y, what the network should give; some take several, ``[N, 2]``."""
         raise NotImplementedError
 
     def train_samples(self, seed: int) -> CenteredSamples:
@@ -88,9 +91,39 @@ class PointTask(CoordinateTask):
         super().__init__(model, data)
 
 
-def lit_pixel(centre: np.ndarray) -> np.ndarray:
-    """The canvas with one pixel lit, as a picture file has it: uint8 ``[64, 64, 3]``."""
-    return np.repeat(one_hot(centre)[:, :, None], 3, axis=2)
+class LocationTask(CoordinateTask):
+    """A coordinate task whose network finds a place on a canvas; right is what is the pixel after rounding.
+
+    Parameters:
+        model: a model that takes canvases ``[N, 1, 64, 64]`` and gives ``[N, 2]``.
+        data: ``not_so_clevr``.
+    """
+
+    metric = "accuracy"
+    preprocess = Preprocess((SIZE, SIZE), mean=(0.0,), std=(1.0,))
+
+    def errors(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """The distance in pixels between the place and what was found, ``[N]``."""
+        return np.linalg.norm(self._offsets(outputs, targets), axis=1)
+
+    def measure(self, outputs: np.ndarray, targets: Sequence[np.ndarray]) -> Dict[str, float]:
+        is_right = self._is_right(outputs, targets[0])
+        return {"accuracy": float(is_right.mean()), "mean_error": float(self.errors(outputs, targets[0]).mean())}
+
+    def draw(self, outputs: np.ndarray) -> np.ndarray:
+        return self.draw_right(self._is_right(outputs, self.target(self.data.test)))
+
+    def _is_right(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        return (self._offsets(outputs, targets).round() == 0).all(axis=1)
+
+    def _offsets(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        found, place = (as_points(DECODERS[self.name](values, [])) for values in (outputs, targets))
+        return found - place
+
+
+def as_picture(pixels: np.ndarray) -> np.ndarray:
+    """A canvas ``[64, 64]`` as a picture file has it: uint8 ``[64, 64, 3]``."""
+    return np.repeat(pixels[:, :, None], 3, axis=2)
 
 
 def pixel_index(centres: np.ndarray) -> np.ndarray:

@@ -7,13 +7,14 @@ from conftest import ROOT
 from PIL import Image
 
 from ppcoordconv.config import NamedConfig
+from ppcoordconv.data.not_so_clevr import one_hot
 from ppcoordconv.deploy import Predictor
 from ppcoordconv.deploy.evaluate import evaluate_exported
 from ppcoordconv.deploy.export import export
 from ppcoordconv.deploy.infer import infer
 from ppcoordconv.engine.trainer import evaluate
 from ppcoordconv.tasks import TASKS
-from ppcoordconv.tasks.coordinates import lit_pixel
+from ppcoordconv.tasks.coordinates import as_picture
 
 NETWORKS = {
     "coordinate_classification_coordconv": "coordinate_classification",
@@ -78,7 +79,7 @@ def test_a_rendered_square_is_drawn(tmp_path):
 def test_a_canvas_as_a_picture_file(tmp_path):
     task = build("coordinate_regression_coordconv")
     export(task, tmp_path / "model")
-    Image.fromarray(lit_pixel(np.array([40, 17]))).save(tmp_path / "canvas.png")
+    Image.fromarray(as_picture(one_hot(np.array([40, 17])))).save(tmp_path / "canvas.png")
     (result,) = infer(Predictor(str(tmp_path / "model")), [tmp_path / "canvas.png"], tmp_path / "out")
     x, y = 64 * task.network(paddle.to_tensor(task.sample(np.array([40, 17]))[0][None])).numpy()[0]
     assert (result["x"], result["y"]) == (pytest.approx(x, abs=1e-2), pytest.approx(y, abs=1e-2))

@@ -13,6 +13,7 @@ from ppcoordconv.tasks import TASKS
 MODELS = {
     "coordinate_classification": "coordinate_classification_coordconv",
     "coordinate_regression": "coordinate_regression_coordconv",
+    "coordinate_corner": "coordinate_corner",
     "coordinate_rendering": "coordinate_rendering_coordconv",
 }
 
@@ -26,6 +27,8 @@ def perfect_outputs(name, centres):
     """What a network would give that has learnt the task."""
     if name == "coordinate_regression":
         return (centres / 64).astype(np.float32)
+    if name == "coordinate_corner":
+        return (centres[:, ::-1] - 4).astype(np.float32)
     if name == "coordinate_rendering":
         return np.stack([square(c).ravel() for c in centres]).astype(np.float32) - 100
     return 10 * np.eye(4096, dtype=np.float32)[centres[:, 1] * 64 + centres[:, 0]]
@@ -44,7 +47,7 @@ def test_the_metric_of_right_and_of_wrong_outputs(name):
     # A square that is one column off shares 72 of 90 pixels.
     expected = (1 + 72 / 90) / 2 if name == "coordinate_rendering" else 0.5
     assert task.measure(half, targets)[task.metric] == pytest.approx(expected)
-    if name == "coordinate_regression":
+    if task.input_shape() == [1, 64, 64]:
         assert task.measure(half, targets)["mean_error"] == pytest.approx(0.5)
 
 
@@ -74,6 +77,10 @@ def test_inputs():
     assert canvas.shape == (1, 64, 64)
     assert canvas[0, 17, 40] == 1
     assert np.count_nonzero(canvas) == 1
+    canvas, corner = build("coordinate_corner").sample(centre)
+    assert corner.tolist() == [13, 36]
+    assert canvas[0, 13:22, 36:45].min() == 1
+    assert canvas.sum() == 81
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -92,7 +99,8 @@ def test_decoders():
     centres = np.array([[40, 17], [4, 59]])
     for name in MODELS:
         results = DECODERS[name](perfect_outputs(name, centres), [])
-        assert [(r["x"], r["y"]) for r in results] == [(40, 17), (4, 59)]
+        back = 4 if name == "coordinate_corner" else 0
+        assert [(r["x"] + back, r["y"] + back) for r in results] == [(40, 17), (4, 59)]
     rendered = DECODERS["coordinate_rendering"](perfect_outputs("coordinate_rendering", centres), [])
     assert rendered[0] == {"x": 40, "y": 17, "pixels": 81, "box": [36, 13, 44, 21]}
     nothing = DECODERS["coordinate_rendering"](np.full([1, 4096], -1.0), [])
