@@ -15,6 +15,8 @@ CONFIGS = ROOT / "configs" / "not_so_clevr"
 RECORDS = ROOT / "docs" / "results"
 OUTPUT = Path("output") / "not_so_clevr"
 NETWORKS = {"coordconv": "CoordConv", "conv": "convolution"}
+# By picture: what both networks were trained on, and its metric.
+CURVES = {"curves.png": ("classification_{}_quadrant", "accuracy"), "corner.png": ("corner_{}_uniform", "mean_error")}
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -98,8 +100,8 @@ def draw_results(arguments: argparse.Namespace) -> int:
     tasks = {"classification": ("pixels off", 8), "regression": ("pixels off", 8), "rendering": ("1 - IoU", 1)}
     for name, (what, most) in tasks.items():
         rows: Dict[str, Any] = {}
-        for network in ("coordconv", "conv"):
-            panels = rows[NETWORKS[network]] = {}
+        for network, title in NETWORKS.items():
+            panels = rows[title] = {}
             for split in ("uniform", "quadrant"):
                 for part in ("train", "test"):
                     panels[f"{split}, {part}"] = _outputs(f"{name}_{network}_{split}", part)[:2]
@@ -107,23 +109,24 @@ def draw_results(arguments: argparse.Namespace) -> int:
         print(RECORDS / f"{name}.png")
     shown: Dict[str, Any] = {}
     for split in ("uniform", "quadrant"):
-        for network in ("coordconv", "conv"):
+        for network, title in NETWORKS.items():
             _, _, logits = _outputs(f"rendering_{network}_{split}", "test")
             few = logits[:: len(logits) // 10][:10].reshape(-1, 64, 64)
-            shown[f"{NETWORKS[network]}\n{split}"] = list(1 / (1 + np.exp(-few)))
+            shown[f"{title}\n{split}"] = list(1 / (1 + np.exp(-few)))
     rendered_squares(shown, RECORDS / "squares.png")
     print(RECORDS / "squares.png")
-    history = {
-        NETWORKS[network]: read_records(RECORDS / f"classification_{network}_quadrant.json")["0"]["history"]
-        for network in ("coordconv", "conv")
-    }
-    keys = {"train loss": "train_loss", "test loss": "loss", "test accuracy": "accuracy"}
-    panels = {
-        title: {name: [(entry["seconds"], entry[key]) for entry in entries] for name, entries in history.items()}
-        for title, key in keys.items()
-    }
-    curves(panels, RECORDS / "curves.png")
-    print(RECORDS / "curves.png")
+    for picture, (config, metric) in CURVES.items():
+        keys = {"train loss": "train_loss", "test loss": "loss", f"test {metric.replace('_', ' ')}": metric}
+        histories = {
+            title: read_records(RECORDS / f"{config.format(network)}.json")["0"]["history"]
+            for network, title in NETWORKS.items()
+        }
+        panels = {
+            title: {name: [(entry["seconds"], entry[key]) for entry in entries] for name, entries in histories.items()}
+            for title, key in keys.items()
+        }
+        curves(panels, RECORDS / picture)
+        print(RECORDS / picture)
     return 0
 
 
