@@ -83,7 +83,6 @@ TABLES: Dict[str, Table] = {
             Experiment("classification_coordconv_quadrant_random", 3, "classification, random start"),
             Experiment("classification_coordconv_quadrant_pixels", 3, "classification, random start, points in pixels"),
             Experiment("regression_coordconv_quadrant_random", 3, "regression, random start"),
-            Experiment("regression_coordconv_quadrant_faint", 3, "regression, centred, intensity 1"),
         ],
     ),
 }

@@ -163,7 +163,7 @@ def test_the_renderer_starts_alive_and_at_the_squares_part(kernel_size):
 
 
 def test_the_regressor_that_starts_centred():
-    network = pcc.models.create("coordinate_regression_coordconv", intensity=30, start="centred")
+    network = pcc.models.create("coordinate_regression_coordconv", start="centred")
     canvas = paddle.zeros([1, 1, 64, 64])
     canvas[0, 0, 32, 32] = 1.0
     assert network(canvas).numpy()[0] == pytest.approx([0.5, 0.5], abs=1e-5)
@@ -185,8 +185,6 @@ def test_options_reach_the_layer():
         ("coordinate_classification_coordconv", {"coords": "padle"}, "did you mean 'paddle'"),
         ("coordinate_regression_coordconv", {"coords": "padle"}, "did you mean 'paddle'"),
         ("coordinate_corner", {"coords": "padle"}, "did you mean 'paddle'"),
-        ("coordinate_regression_coordconv", {"intensity": 0}, "intensity takes a number above 0, got 0"),
-        ("coordinate_regression_coordconv", {"intensity": "a"}, "model 'coordinate_regression_coordconv': '>' not"),
         ("coordinate_regression_coordconv", {"start": "differences"}, "start takes random or centred"),
         ("coordinate_classification_coordconv", {"start": "centred"}, "start takes random or differences"),
         ("coordinate_rendering_coordconv", {"start": 1}, "start takes random or differences, got 1"),

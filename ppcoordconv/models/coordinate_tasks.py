@@ -148,7 +148,6 @@ class CoordinateRegressor(nn.Layer):
     """Where the lit pixel of a canvas is: the paper's network for it, five linear convolutions and a global maximum.
 
     Parameters:
-        intensity: what the lit pixel is multiplied by.
         start: how the weights are initialised: "random", each by itself; "centred", but 0 on the coordinates, and the
             last bias is such that the lit pixel gives (0.5, 0.5), wherever it is.
 
@@ -158,9 +157,8 @@ class CoordinateRegressor(nn.Layer):
 
     input_shape = (1, SIZE, SIZE)
 
-    def __init__(self, coords: str, intensity: float, start: str) -> None:
+    def __init__(self, coords: str, start: str) -> None:
         super().__init__()
-        self._intensity = intensity
         first, last = CoordConv(1, 8, 1, coords=coords), Conv2D(8, 2, 3, padding=1)
         self.convolutions = nn.Sequential(
             first,
@@ -179,7 +177,7 @@ class CoordinateRegressor(nn.Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         # Tensor.max has a gradient that takes Paddle's CPU kernels seconds.
-        return F.adaptive_max_pool2d(self.convolutions(x * self._intensity), 1).flatten(1)
+        return F.adaptive_max_pool2d(self.convolutions(x), 1).flatten(1)
 
 
 class _OnCanvas(nn.Sequential):
@@ -218,12 +216,10 @@ def coordinate_deconvolution(kernel_size: int = 2, width: int = 1, norm: bool = 
 
 
 @MODELS.register
-def coordinate_regression_coordconv(coords: str = "paddle", intensity: float = 1.0, start: str = "random") -> nn.Layer:
+def coordinate_regression_coordconv(coords: str = "paddle", start: str = "random") -> nn.Layer:
     """The paper's CoordConv network for regression, with no activations: 906 parameters."""
-    if isinstance(intensity, bool) or not intensity > 0:
-        raise ValueError(f"intensity takes a number above 0, got {intensity!r}")
     _check_choice("start", start, ("random", "centred"))
-    return CoordinateRegressor(coords, float(intensity), start)
+    return CoordinateRegressor(coords, start)
 
 
 @MODELS.register
