@@ -74,11 +74,11 @@ class CoordinateClassifier(nn.Layer):
             weight.set_value(paddle.concat([-weight[:, 2:], weight[:, 2:]], axis=1))
 
     def forward(self, x: Tensor) -> Tensor:
-        n = paddle.shape(x)[0] if not paddle.in_dynamic_mode() else x.shape[0]
-        points = x.reshape([n, 1, 2]).expand([n, SIZE * SIZE, 2])
+        n = x.shape[0] if paddle.in_dynamic_mode() else paddle.shape(x)[0]
+        points = paddle.tile(x.unsqueeze(1), [1, SIZE * SIZE, 1])
         grid = coord_grid([SIZE, SIZE], self._coords).reshape([1, 2, -1]).transpose([0, 2, 1]).astype(x.dtype)
-        pixels = paddle.concat([points, grid.expand([n, SIZE * SIZE, 2])], axis=2)
-        return self.convolutions(pixels.reshape([-1, 4])).reshape([n, SIZE * SIZE])
+        pixels = paddle.concat([points, paddle.tile(grid, [n, 1, 1])], axis=2)
+        return self.convolutions(pixels.reshape([-1, 4])).reshape([-1, SIZE * SIZE])
 
 
 class CoordinateRenderer(nn.Layer):
