@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import deploy, models
-    from .convert import convert_to_coordconv, paddledet_legacy_to_paddle
+    from .convert import convert_to_coordconv, convert_to_deploy, paddledet_legacy_to_paddle
     from .coords import Coords, coord_grid, list_coords
     from .layers import (
         AddCoords,
@@ -40,6 +40,7 @@ __all__ = [
     "CoordUsage",
     "Coords",
     "convert_to_coordconv",
+    "convert_to_deploy",
     "coord_grid",
     "coord_usage",
     "deploy",
@@ -59,7 +60,7 @@ if "paddle" not in sys.modules and importlib.util.find_spec("paddle") is None:
 # On first use, so that pcc.tune_cpu() can be called before Paddle is imported, and that who serves an exported model
 # loads no networks.
 _MODULES = {
-    "convert": ["convert_to_coordconv", "paddledet_legacy_to_paddle"],
+    "convert": ["convert_to_coordconv", "convert_to_deploy", "paddledet_legacy_to_paddle"],
     "coords": ["Coords", "coord_grid", "list_coords"],
     "layers": [name for name in __all__ if name.startswith(("AddCoords", "CoordConv"))],
     "tuning": ["tune_cpu"],
