@@ -216,7 +216,8 @@ def coord_grid(
         n = paddle.full([1], length, compute) if fixed else length.reshape([1]).astype(compute)
         line = convention.coordinate(paddle.arange(length, dtype=compute), n)
         line = line.reshape([1, 1] + [-1 if a == axis else 1 for a in axes])
-        channels.append(line.expand([1, 1, *spatial_shape]))
+        # Not expand, which Paddle2ONNX loses where a length is not known yet.
+        channels.append(paddle.tile(line, [1, 1] + [1 if a == axis else spatial_shape[a] for a in axes]))
     if with_r:
         channels.append(convention.radius(channels))
     return paddle.concat(channels, axis=1).astype(dtype)
