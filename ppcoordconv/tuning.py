@@ -47,7 +47,7 @@ def tune_cpu() -> Dict[str, Union[int, str]]:
     if os.environ.get(SWITCH) == "0" or not sys.platform.startswith("linux") or platform.machine() != "x86_64":
         return done
     if "paddle" not in sys.modules:
-        wanted = _vector_instructions(_cpu_info())
+        wanted = _vector_instructions(cpu_info())
         done.update({name: value for name, value in wanted.items() if name not in os.environ})
         os.environ.update({name: str(value) for name, value in done.items()})
     if platform.libc_ver()[0] == "glibc":
@@ -61,7 +61,7 @@ def tune_cpu() -> Dict[str, Union[int, str]]:
     return done
 
 
-def _cpu_info() -> Dict[str, str]:
+def cpu_info() -> Dict[str, str]:
     """The first processor's entries in ``/proc/cpuinfo``."""
     first = Path("/proc/cpuinfo").read_text().split("\n\n", maxsplit=1)[0]
     return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import paddle
@@ -452,26 +453,22 @@ def test_a_deployed_grid_is_a_constant(tmp_path):
 
 
 @pytest.mark.parametrize("coords", pcc.list_coords())
-@pytest.mark.parametrize("form", ["paddle", "legacy"])
+@pytest.mark.parametrize("form", ["paddle", "legacy", "onnx"])
 def test_every_convention_is_exported_for_any_size(tmp_path, coords, form):
+    from ppcoordconv.deploy.engines import ENGINES, Settings
     from ppcoordconv.deploy.export import FORMATS
 
+    if form == "onnx":
+        pytest.importorskip("paddle2onnx")
     layer = pcc.CoordConv(3, 4, 3, padding=1, coords=coords, with_r=True)
     layer.eval()
     untraced = copy.deepcopy(layer)
-    with FORMATS[form]():
-        spec = [InputSpec([None, 3, None, None], "float32", "x")]
-        paddle.jit.save(paddle.jit.to_static(layer, input_spec=spec, full_graph=True), str(tmp_path / "layer"))
-    (model,) = (path for path in tmp_path.iterdir() if path.suffix in (".json", ".pdmodel"))
-    config = paddle.inference.Config(str(model), str(tmp_path / "layer.pdiparams"))
-    config.disable_glog_info()
-    predictor = paddle.inference.create_predictor(config)
+    model, *_ = FORMATS[form](layer, InputSpec([None, 3, None, None], "float32", "x"), tmp_path)
+    description = {"model_file": model, "input_shape": [3, None, None]}
+    run = ENGINES[Path(model).suffix](tmp_path, description, Settings(), onednn=True)
     for shape in ([2, 3, 5, 7], [1, 3, 1, 4]):
         x = paddle.randn(shape)
-        predictor.get_input_handle("x").reshape(shape)
-        predictor.get_input_handle("x").copy_from_cpu(x.numpy())
-        predictor.run()
-        got = predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
+        got = run(x.numpy())
         assert_same([got], [untraced(x).numpy()], 1e-5)
 
 

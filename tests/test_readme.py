@@ -20,6 +20,7 @@ COMMANDS = re.findall(r"^python (tools/\w+\.py .*)$", README.replace("\\\n", "")
 
 @pytest.mark.parametrize(("name", "block"), PYTHON)
 def test_python_blocks_run(name, block, tmp_path):
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
     run = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{block}"],
         cwd=tmp_path, capture_output=True, text=True,

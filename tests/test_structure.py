@@ -31,7 +31,7 @@ BELOW = {
     "tasks": {"config", "data", "decoding", "errors", "models", "pictures", "registry"},
     "engine": {"__version__", "config", "errors", "files", "progress", "usage"},
     "results": {"config", "deploy", "engine", "errors", "tasks"},
-    "deploy": {"data", "decoding", "device", "errors", "files", "pictures", "progress"},
+    "deploy": {"convert", "data", "decoding", "device", "errors", "files", "pictures", "progress", "tuning"},
 }
 
 

@@ -51,7 +51,7 @@ def test_before_paddle_all_is_done_and_after_it_what_is_possible():
     assert set(after) == {"threads", *tuning._MALLOC}
     assert after["threads"] == len(os.sched_getaffinity(0))
     assert set(after) <= set(before)
-    assert set(before) - set(after) == set(tuning._vector_instructions(tuning._cpu_info()))
+    assert set(before) - set(after) == set(tuning._vector_instructions(tuning.cpu_info()))
 
 
 @LINUX

@@ -18,7 +18,7 @@ def main(arguments: argparse.Namespace) -> int:
     select_device("cpu")
     task = build_task(config)
     load_weights(task.network, arguments.weights)
-    description = export(task, arguments.output_dir, arguments.format)
+    description = export(task, arguments.output_dir, arguments.format, arguments.dynamic_size)
     print(json.dumps({"output_dir": str(arguments.output_dir), "checked": description["checked"]}))
     return 0
 
@@ -28,6 +28,8 @@ if __name__ == "__main__":
     add_config_options(parser)
     parser.add_argument("-w", "--weights", required=True, type=Path, help="a .pdparams file")
     parser.add_argument("--output_dir", required=True, type=Path, help="the folder to write")
-    help_text = "paddle: this Paddle version's own; legacy: a pdmodel that Paddle 2.6 and 3 both read"
-    parser.add_argument("--format", choices=["paddle", "legacy"], default="paddle", help=help_text)
+    help_text = "paddle: this Paddle version's own; legacy: a pdmodel that Paddle 2.6 and 3 both read; onnx: ONNX"
+    parser.add_argument("--format", choices=["paddle", "legacy", "onnx"], default="paddle", help=help_text)
+    help_text = "for maps of any height and width, where the network allows it; default: the size it was trained on"
+    parser.add_argument("--dynamic_size", action="store_true", help=help_text)
     run(main, parser.parse_args())

@@ -4,14 +4,23 @@ import argparse
 import json
 from pathlib import Path
 
-from _tool import Parser, run
+from _tool import Parser, positive, run
+
+# PaddleDetection's names.
+RUN_MODES = {"paddle": None, "trt_fp32": "fp32", "trt_fp16": "fp16", "trt_int8": "int8"}
 
 
 def main(arguments: argparse.Namespace) -> int:
     from ppcoordconv.deploy import Predictor
     from ppcoordconv.deploy.infer import infer
 
-    predictor = Predictor(str(arguments.model_dir), arguments.device)
+    predictor = Predictor(
+        str(arguments.model_dir),
+        arguments.device,
+        precision=arguments.precision,
+        cpu_threads=arguments.cpu_threads,
+        trt=RUN_MODES[arguments.run_mode],
+    )
     failed = False
     for result in infer(predictor, arguments.input, arguments.output):
         print(json.dumps(result, ensure_ascii=False), flush=True)
@@ -26,4 +35,9 @@ if __name__ == "__main__":
     parser.add_argument("--input", required=True, type=Path, nargs="+", help=help_text)
     parser.add_argument("--output", type=Path, help="a folder for the pictures with their results")
     parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu", help="default: cpu")
+    help_text = "what runs the model on a GPU; default: paddle"
+    parser.add_argument("--run_mode", choices=list(RUN_MODES), default="paddle", help=help_text)
+    help_text = "fp16 and bf16 on GPUs, bf16 on CPUs that have it; default: fp32"
+    parser.add_argument("--precision", choices=["fp32", "fp16", "bf16"], default="fp32", help=help_text)
+    parser.add_argument("--cpu_threads", type=positive, help="default: the engine's own choice")
     run(main, parser.parse_args())

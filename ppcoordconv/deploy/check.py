@@ -1,18 +1,21 @@
-"""Runs an exported folder over ``inputs.npz`` and writes ``outputs.npz``: apart, so that it may crash alone."""
+"""Runs an exported folder over ``inputs.npz`` with some settings: apart, so that it may crash alone."""
 
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .predictor import Predictor
 
 
-def main(folder: Path) -> None:
-    predictor = Predictor(str(folder))
+def main(folder: Path, name: str, **settings: Any) -> None:
+    """Writes the outputs to ``<name>.npz``."""
+    predictor = Predictor(str(folder), **settings)
     with np.load(folder / "inputs.npz") as inputs:
-        np.savez(folder / "outputs.npz", *[predictor(inputs[name]) for name in inputs.files])
+        np.savez(folder / f"{name}.npz", *[predictor(inputs[key]) for key in inputs.files])
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2], **json.loads(sys.argv[3]))

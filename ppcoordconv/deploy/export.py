@@ -3,87 +3,141 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
+import json
+import os
 import subprocess
 import sys
 import tempfile
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ContextManager, Dict, List
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Sequence, Tuple, Union
 
 import numpy as np
 import paddle
 import yaml
+from paddle import nn
 from paddle.static import InputSpec
 
+from ..convert import convert_to_deploy
 from ..errors import UserError
 from ..files import replacing, sha256
 from ..progress import say
+from .engines import INPUT, cpu_has_bf16
 from .predictor import DESCRIPTION
 
 if TYPE_CHECKING:
     from ..tasks import Task
 
+MODEL = "inference"
 PARAMS = "inference.pdiparams"
 LEGACY_MODEL = "inference.pdmodel"
+ONNX_MODEL = "inference.onnx"
+# The largest error, as a part of the largest output.
 TOLERANCE = 1e-5
+BF16_TOLERANCE = 3e-2
 BATCHES = (1, 3)
+# By engine and name, the settings of Predictor that a model is run with.
+SETTINGS: Dict[str, Dict[str, Dict[str, Any]]] = {
+    "paddle": {
+        "onednn": {"onednn": True},
+        "no_onednn": {"onednn": False},
+        "onednn_bf16": {"onednn": True, "precision": "bf16"},
+    },
+    "onnxruntime": {"onnxruntime": {"onednn": False}},
+}
+# Other sizes that a model is checked with whose size is not fixed, as parts of the size that it was trained on.
+SIZES = ((1, 1), (0.5, 0.75), (1.25, 0.625))
 
 
-def _paddle_2_graph() -> ContextManager[Any]:
-    """Paddle 3 writes graphs in Paddle 2's form in here; Paddle 2 has no other form."""
-    return paddle.pir_utils.OldIrGuard() if paddle.__version__ >= "3" else contextlib.nullcontext()
-
-
-FORMATS = {"paddle": contextlib.nullcontext, "legacy": _paddle_2_graph}
-
-
-def export(task: Task, output_dir: Path, model_format: str = "paddle") -> Dict[str, Any]:
+def export(task: Task, output_dir: Path, model_format: str = "paddle", dynamic_size: bool = False) -> Dict[str, Any]:
     """Writes a task's network as an inference model with everything that serving it needs.
 
-    The folder gets the model (``inference.json``; ``inference.pdmodel`` from Paddle 2 and for "legacy"),
-    ``inference.pdiparams`` and ``inference.yml``. Before that, Paddle Inference runs them in a process of its own, with
-    oneDNN and without, on several batch sizes, and the outputs are compared with the network's.
+    The folder gets the model and ``inference.yml``. Before that, each engine that could serve the model runs it in a
+    process of its own, Paddle Inference with oneDNN and without, on several batch sizes, and the outputs are compared
+    with the network's.
 
     Parameters:
-        model_format: "paddle", this version's own; "legacy", which Paddle 2.6 and 3 both read.
+        model_format: "paddle", this version's own, ``inference.json`` or in Paddle 2 ``inference.pdmodel``, and
+            ``inference.pdiparams``; "legacy", a pdmodel, which Paddle 2.6 and 3 both read; "onnx", ``inference.onnx``.
+        dynamic_size: the model takes any height and width, not only those of the network's ``input_shape``.
 
     Returns:
         What ``inference.yml`` holds.
 
     Raises:
-        UserError: the folder can't be written, or the exported model crashes or differs; an earlier export is left
-            as it was.
+        UserError: the network needs its size, the folder can't be written, what makes or runs the format is not
+            installed, or the exported model crashes or differs; an earlier export is left as it was.
     """
-    network = task.network
-    network.eval()
-    inputs = _probe(task)
-    with paddle.no_grad():
-        expected = [network(paddle.to_tensor(batch)).numpy() for batch in inputs]
-    for layer in network.sublayers(include_self=True):
-        if hasattr(layer, "convert_to_deploy"):
-            layer.convert_to_deploy()
+    shape = task.input_shape()
+    if dynamic_size and len(shape) != 3:
+        raise UserError(f"dynamic_size is for networks that take maps, and this one takes {shape}")
+    inputs = _probe(task, SIZES if dynamic_size else SIZES[:1])
+    task.network.eval()
+    try:
+        with paddle.no_grad():
+            expected = [task.network(paddle.to_tensor(batch)).numpy() for batch in inputs]
+    except ValueError:
+        if not dynamic_size:
+            raise
+        raise UserError(f"the network takes inputs of {shape} and no others; export it without dynamic_size") from None
+    served = [shape[0], None, None] if dynamic_size else shape
+    network = convert_to_deploy(task.network)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         say("writing the inference model")
-        spec = [InputSpec([None, *task.input_shape()], "float32", "x")]
-        with FORMATS[model_format](), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            static = paddle.jit.to_static(network, input_spec=spec, full_graph=True)
-            paddle.jit.save(static, str(folder / "inference"))
-        (model,) = [path.name for path in folder.iterdir() if path.suffix in (".json", ".pdmodel")]
-        if model == LEGACY_MODEL:
-            _forget_call_stacks(folder / model)
+        files = FORMATS[model_format](network, InputSpec([None, *served], "float32", INPUT), folder)
         description = {
-            "model_file": model,
-            "params_file": PARAMS,
-            "files": {file: sha256(folder / file) for file in (model, PARAMS)},
-            "input_shape": task.input_shape(),
+            "model_file": files[0],
+            "files": {file: sha256(folder / file) for file in files},
+            "input_shape": served,
             **task.serving(),
-            "checked": {},
         }
         description["checked"] = _check(folder, description, inputs, expected)
         _hand_over(folder, output_dir, description)
     return description
+
+
+def _write_paddle(network: nn.Layer, spec: InputSpec, folder: Path) -> List[str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        paddle.jit.save(paddle.jit.to_static(network, input_spec=[spec], full_graph=True), str(folder / MODEL))
+    (model,) = [path.name for path in folder.iterdir() if path.suffix in (".json", ".pdmodel")]
+    if model == LEGACY_MODEL:
+        _forget_call_stacks(folder / model)
+    return [model, PARAMS]
+
+
+def _write_legacy(network: nn.Layer, spec: InputSpec, folder: Path) -> List[str]:
+    # Paddle 2 has no other form.
+    with paddle.pir_utils.OldIrGuard() if paddle.__version__ >= "3" else contextlib.nullcontext():
+        return _write_paddle(network, spec, folder)
+
+
+def _write_onnx(network: nn.Layer, spec: InputSpec, folder: Path) -> List[str]:
+    """By way of a legacy model: from a json, Paddle2ONNX loses the slope of leaky ReLU, and says nothing."""
+    missing = [name for name in ("onnx", "onnxruntime", "paddle2onnx") if importlib.util.find_spec(name) is None]
+    if missing:
+        first = "paddle2onnx==2.1.0" if paddle.__version__ >= "3" else "paddle2onnx==1.3.1"
+        raise UserError(f"the format onnx needs {', '.join(missing)}: pip install {first} onnx==1.17.0 onnxruntime")
+    written = _write_legacy(network, spec, folder)
+    say("converting it to ONNX")
+    arguments = [str(folder / file) for file in (*written, ONNX_MODEL)]
+    run = _run_apart("to_onnx", *arguments)
+    if run.returncode or not (folder / ONNX_MODEL).exists():
+        said = (run.stderr.strip() or run.stdout.strip() or "it said nothing").splitlines()[-1]
+        raise UserError(f"Paddle2ONNX could not convert the model (status {run.returncode}): {said}")
+    return [ONNX_MODEL]
+
+
+# By name, what writes a network to a folder; the model comes first of the files.
+FORMATS: Dict[str, Callable[[nn.Layer, InputSpec, Path], List[str]]] = {
+    "paddle": _write_paddle,
+    "legacy": _write_legacy,
+    "onnx": _write_onnx,
+}
 
 
 def _forget_call_stacks(model: Path) -> None:
@@ -95,57 +149,71 @@ def _forget_call_stacks(model: Path) -> None:
     model.write_bytes(program.serialize_to_string())
 
 
-def _probe(task: Task) -> List[np.ndarray]:
-    """Batches of the sizes to check, half of them real inputs, half noise."""
+def _probe(task: Task, sizes: Sequence[Tuple[float, float]]) -> List[np.ndarray]:
+    """Batches of the numbers and sizes to check, half of them real inputs, half noise."""
     rng = np.random.default_rng(0)
     samples = task.test_samples()
     batches = []
-    for size in BATCHES:
-        batch = rng.standard_normal([size, *task.input_shape()]).astype(np.float32)
-        for row in range(0, size, 2):
+    for number in BATCHES:
+        batch = rng.standard_normal([number, *task.input_shape()]).astype(np.float32)
+        for row in range(0, number, 2):
             batch[row] = samples[row % len(samples)][0]
         batches.append(batch)
+    for height, width in sizes[1:]:
+        channels, h, w = task.input_shape()
+        batches.append(rng.standard_normal([2, channels, int(h * height), int(w * width)]).astype(np.float32))
     return batches
 
 
 def _check(
     folder: Path, description: Dict[str, Any], inputs: List[np.ndarray], expected: List[np.ndarray]
 ) -> Dict[str, Any]:
-    """Runs the files in processes of their own; returns what was found, with the setting that serving must take."""
+    """Runs the files in processes of their own; returns what was found, and what serving may take."""
     np.savez(folder / "inputs.npz", *inputs)
-    found: Dict[str, Any] = {}
-    for onednn in (True, False):
-        say(f"checking it in Paddle Inference {'with' if onednn else 'without'} oneDNN")
-        description["checked"] = {"onednn": onednn}
-        (folder / DESCRIPTION).write_text(yaml.safe_dump(description), encoding="utf-8")
-        run = subprocess.run(
-            [sys.executable, "-m", "ppcoordconv.deploy.check", str(folder)],
-            cwd=Path(__file__).parents[2],
-            capture_output=True,
-            text=True,
-            errors="replace",
-        )
-        if run.returncode:
-            lines = run.stderr.strip().splitlines()
-            found[_setting(onednn)] = f"crashed ({run.returncode}): {lines[-1] if lines else 'no message'}"
-            continue
-        with np.load(folder / "outputs.npz") as outputs:
-            got = [outputs[name] for name in outputs.files]
-        found[_setting(onednn)] = max(_relative_error(a, b) for a, b in zip(got, expected))
-    right = [on for on in (True, False) if not isinstance(error := found[_setting(on)], str) and error <= TOLERANCE]
+    description["checked"] = {"onednn": True, "bf16": True}
+    (folder / DESCRIPTION).write_text(yaml.safe_dump(description), encoding="utf-8")
+    engine = "onnxruntime" if description["model_file"] == ONNX_MODEL else "paddle"
+    settings = {
+        name: options
+        for name, options in SETTINGS[engine].items()
+        if options.get("precision") != "bf16" or cpu_has_bf16()
+    }
+    say(f"checking it: {', '.join(settings)}")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        runs = pool.map(lambda name: _error_of(folder, name, settings[name], expected), settings)
+        found: Dict[str, Union[float, str]] = dict(zip(settings, runs))
+
+    def is_right(name: str, tolerance: float) -> bool:
+        error = found.get(name, "not checked")
+        return not isinstance(error, str) and error <= tolerance
+
+    right = [name for name in settings if name != "onednn_bf16" and is_right(name, TOLERANCE)]
     if not right:
         raise UserError(f"the exported model is not right, and was thrown away: {found}")
     return {
         "paddle": paddle.__version__,
-        "batch_sizes": list(BATCHES),
+        **{name: version(name) for name in ("onnxruntime", "paddle2onnx") if engine == "onnxruntime"},
+        "inputs": [list(batch.shape) for batch in inputs],
         "tolerance": TOLERANCE,
         "relative_error": found,
-        "onednn": right[0],
+        "onednn": settings[right[0]]["onednn"],
+        "bf16": is_right("onednn_bf16", BF16_TOLERANCE),
     }
 
 
-def _setting(onednn: bool) -> str:
-    return "onednn" if onednn else "no_onednn"
+def _error_of(folder: Path, name: str, options: Dict[str, Any], expected: List[np.ndarray]) -> Union[float, str]:
+    run = _run_apart("check", str(folder), name, json.dumps(options))
+    if run.returncode:
+        lines = run.stderr.strip().splitlines()
+        return f"crashed ({run.returncode}): {lines[-1] if lines else 'no message'}"
+    with np.load(folder / f"{name}.npz") as outputs:
+        return max(_relative_error(outputs[key], right) for key, right in zip(outputs.files, expected))
+
+
+def _run_apart(module: str, *arguments: str) -> subprocess.CompletedProcess:
+    """Runs a module of this package in a process of its own, which may crash."""
+    command = [sys.executable, "-m", f"{__package__}.{module}", *arguments]
+    return subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, errors="replace")
 
 
 def _relative_error(got: np.ndarray, expected: np.ndarray) -> float:
@@ -158,9 +226,9 @@ def _hand_over(folder: Path, output_dir: Path, description: Dict[str, Any]) -> N
     (folder / DESCRIPTION).write_text(
         yaml.safe_dump(description, sort_keys=False, allow_unicode=True), encoding="utf-8"
     )
-    for name in (PARAMS, description["model_file"], DESCRIPTION):
+    for name in (*reversed(description["files"]), DESCRIPTION):
         with replacing(output_dir / name) as path:
             path.write_bytes((folder / name).read_bytes())
-    # A model in the other form would go with parameters that are no longer there.
-    for name in {"inference.json", LEGACY_MODEL} - {description["model_file"]}:
+    # What is left of an export in another format would go with a description that is no longer there.
+    for name in {f"{MODEL}.json", LEGACY_MODEL, ONNX_MODEL, PARAMS} - set(description["files"]):
         (output_dir / name).unlink(missing_ok=True)

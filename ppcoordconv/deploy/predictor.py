@@ -1,37 +1,39 @@
-"""Runs an exported folder with Paddle Inference: numpy in, numpy out."""
+"""Runs an exported folder: numpy in, numpy out."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Literal, Optional
 
 import numpy as np
-import paddle
 import yaml
-from paddle import inference
 from pydantic import BaseModel, ConfigDict
 
-from ..device import select_device
 from ..errors import UserError
 from ..files import sha256
+from .engines import ENGINES, Settings
 
 DESCRIPTION = "inference.yml"
 
 
 class Predictor:
-    """An exported model, ready to run.
+    """An exported model, ready to run, from any number of threads.
 
     Parameters:
         model_dir: a folder that ``tools/export.py`` wrote.
-        device: "cpu", "gpu", or "auto": a GPU where there is one.
+        device: "cpu" or "gpu".
+        precision: "fp32"; on GPUs also "fp16" and "bf16"; "bf16" on CPUs that have instructions for it, with oneDNN.
+        cpu_threads: how many threads; None: the engine's own choice.
+        trt: on GPUs, "fp32" or "fp16": TensorRT runs what it can of the model; for batches of up to 32.
+        gpu_memory_mb: what Paddle takes of the GPU's memory at first.
         onednn: on the CPU, whether oneDNN's kernels are used; None: what the export found to be right.
-        cpu_threads: how many threads; None: Paddle's own choice.
 
     Attributes:
         description: what ``inference.yml`` says: "task", "preprocess", "labels", "input_shape", "checked", ...
 
     Raises:
-        UserError: a file of the folder is missing or damaged, or a GPU is asked for and there is none.
+        UserError: a file of the folder is missing or damaged, the settings contradict each other, or what they ask for,
+            a GPU or an engine, is not there.
 
     Examples:
         >>> from ppcoordconv.deploy import Predictor
@@ -44,31 +46,22 @@ class Predictor:
         self,
         model_dir: str,
         device: str = "cpu",
-        onednn: Optional[bool] = None,
+        *,
+        precision: str = "fp32",
         cpu_threads: Optional[int] = None,
+        trt: Optional[str] = None,
+        gpu_memory_mb: int = 256,
+        onednn: Optional[bool] = None,
     ) -> None:
+        settings = Settings(device, precision, cpu_threads, trt, gpu_memory_mb)
         folder = Path(model_dir)
         self.description = _read_description(folder)
-        program, params = (folder / self.description[key] for key in ("model_file", "params_file"))
-        if program.suffix == ".json" and paddle.__version__ < "3":
-            raise UserError(
-                f"{program} is a model of Paddle 3, and this is {paddle.__version__}; "
-                "export it again with --format legacy, which both read"
-            )
-        config = inference.Config(str(program), str(params))
-        config.disable_glog_info()
-        if select_device(device) == "gpu":
-            config.enable_use_gpu(256, 0)
-        else:
-            config.disable_gpu()
-            if onednn if onednn is not None else self.description["checked"]["onednn"]:
-                config.enable_mkldnn()
-            else:
-                config.disable_mkldnn()
-            if cpu_threads is not None:
-                config.set_cpu_math_library_num_threads(cpu_threads)
-        self._predictor = inference.create_predictor(config)
-        self._input = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
+        if onednn is None:
+            onednn = self.description["checked"]["onednn"]
+        if precision == "bf16" and device == "cpu" and not (onednn and self.description["checked"]["bf16"]):
+            raise UserError(f"{folder} was not found to be right in bf16 with oneDNN when it was exported; take fp32")
+        engine = ENGINES[Path(self.description["model_file"]).suffix]
+        self._run = engine(folder, self.description, settings, onednn)
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         """The network's outputs for a batch of inputs.
@@ -84,28 +77,24 @@ class Predictor:
         """
         wanted = self.description["input_shape"]
         batch = np.ascontiguousarray(batch, np.float32)
-        if list(batch.shape[1:]) != wanted:
+        shape = batch.shape[1:]
+        if len(shape) != len(wanted) or any(w not in (None, n) for n, w in zip(shape, wanted)):
             raise UserError(f"the model takes a batch of shape {['N', *wanted]}, got {list(batch.shape)}")
-        if not len(batch):
-            # oneDNN crashes on an empty batch.
-            return self(np.zeros([1, *wanted], np.float32))[:0]
-        self._input.reshape(batch.shape)
-        self._input.copy_from_cpu(batch)
-        self._predictor.run()
-        return self._predictor.get_output_handle(self._predictor.get_output_names()[0]).copy_to_cpu()
+        # oneDNN crashes on an empty batch.
+        return self._run(batch) if len(batch) else self._run(np.zeros([1, *shape], np.float32))[:0]
 
 
 class _Checked(BaseModel):
     onednn: bool
+    bf16: bool
 
 
 class _Description(BaseModel):
     """What ``inference.yml`` must hold, at the least."""
 
-    model_file: str
-    params_file: str
+    model_file: Literal["inference.json", "inference.pdmodel", "inference.onnx"]
     files: Dict[str, str]
-    input_shape: List[int]
+    input_shape: List[Optional[int]]
     task: str
     preprocess: Dict[str, Any]
     labels: List[str]

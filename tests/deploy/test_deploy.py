@@ -60,9 +60,9 @@ def test_one_predictor_takes_batches_of_any_size_and_none(task, exported):
 def test_what_was_checked_is_written_down(exported):
     checked = yaml.safe_load((exported / "inference.yml").read_text())["checked"]
     assert checked["paddle"] == paddle.__version__
-    assert checked["batch_sizes"] == [1, 3]
+    assert checked["inputs"] == [[1, 3, 32, 32], [3, 3, 32, 32]]
     assert checked["onednn"] is True
-    assert all(error <= 1e-5 for error in checked["relative_error"].values())
+    assert all(error <= 1e-5 for name, error in checked["relative_error"].items() if name != "onednn_bf16")
 
 
 def test_legacy_is_a_pdmodel_that_runs(task, tmp_path):
@@ -87,7 +87,7 @@ def test_a_setting_that_crashes_is_found_and_avoided(task, tmp_path, monkeypatch
     """A stand-in interpreter that dies of a real segmentation fault when oneDNN is on."""
     fake = tmp_path / "python"
     fake.write_text(
-        '#!/bin/sh\nif grep -q "onednn: true" "$3/inference.yml"; then kill -SEGV $$; fi\n'
+        """#!/bin/sh\ncase "$5" in *'"onednn": true'*) kill -SEGV $$;; esac\n"""
         f'exec {export_module.sys.executable} "$@"\n'
     )
     fake.chmod(0o755)
