@@ -170,7 +170,7 @@ def _check(
 ) -> Dict[str, Any]:
     """Runs the files in processes of their own; returns what was found, and what serving may take."""
     np.savez(folder / "inputs.npz", *inputs)
-    description["checked"] = {"onednn": True, "bf16": True}
+    description["checked"] = {"paddle": paddle.__version__, "onednn": True, "bf16": True}
     (folder / DESCRIPTION).write_text(yaml.safe_dump(description), encoding="utf-8")
     engine = "onnxruntime" if description["model_file"] == ONNX_MODEL else "paddle"
     settings = {

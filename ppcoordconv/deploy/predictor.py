@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Literal, Optional
 
 import numpy as np
+import paddle
 import yaml
 from pydantic import BaseModel, ConfigDict
 
@@ -26,7 +27,7 @@ class Predictor:
         cpu_threads: how many threads; None: the engine's own choice.
         trt: on GPUs, "fp32" or "fp16": TensorRT runs what it can of the model; for batches of up to 32.
         gpu_memory_mb: what Paddle takes of the GPU's memory at first.
-        onednn: on the CPU, whether oneDNN's kernels are used; None: what the export found to be right.
+        onednn: on the CPU, whether oneDNN's kernels are used; None: if the export found them right in this version.
 
     Attributes:
         description: what ``inference.yml`` says: "task", "preprocess", "labels", "input_shape", "checked", ...
@@ -56,10 +57,16 @@ class Predictor:
         settings = Settings(device, precision, cpu_threads, trt, gpu_memory_mb)
         folder = Path(model_dir)
         self.description = _read_description(folder)
+        checked = self.description["checked"]
+        # What is right in one version of Paddle crashes in another.
+        is_this = checked["paddle"] == paddle.__version__
         if onednn is None:
-            onednn = self.description["checked"]["onednn"]
-        if precision == "bf16" and device == "cpu" and not (onednn and self.description["checked"]["bf16"]):
-            raise UserError(f"{folder} was not found to be right in bf16 with oneDNN when it was exported; take fp32")
+            onednn = is_this and checked["onednn"]
+        if precision == "bf16" and device == "cpu" and not (onednn and is_this and checked["bf16"]):
+            raise UserError(
+                f"{folder} was not found to be right in bf16 with oneDNN and Paddle {paddle.__version__} when it was "
+                "exported; take fp32, or export it again"
+            )
         engine = ENGINES[Path(self.description["model_file"]).suffix]
         self._run = engine(folder, self.description, settings, onednn)
 
@@ -85,6 +92,7 @@ class Predictor:
 
 
 class _Checked(BaseModel):
+    paddle: str
     onednn: bool
     bf16: bool
 

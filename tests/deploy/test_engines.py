@@ -140,6 +140,17 @@ def test_an_onnx_model_without_onnxruntime(regressor, tmp_path, monkeypatch):
         Predictor(str(tmp_path))
 
 
+def test_in_a_version_that_was_not_checked_onednn_is_not_used(regressor, tmp_path, monkeypatch):
+    export(regressor, tmp_path, "legacy")
+    seen = []
+    monkeypatch.setitem(engines.ENGINES, ".pdmodel", lambda folder, description, settings, onednn: seen.append(onednn))
+    Predictor(str(tmp_path))
+    monkeypatch.setattr(paddle, "__version__", "3.9.9")
+    Predictor(str(tmp_path))
+    Predictor(str(tmp_path), onednn=True)
+    assert seen == [True, False, True]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -216,7 +227,7 @@ def test_bf16_where_the_processor_or_the_model_has_none(any_size, monkeypatch):
     with pytest.raises(UserError, match="this processor has no instructions for bf16; take fp32"):
         Predictor(str(any_size), precision="bf16")
     monkeypatch.setattr(engines, "cpu_info", lambda: {"flags": "avx2 avx512_bf16"})
-    with pytest.raises(UserError, match="was not found to be right in bf16 with oneDNN"):
+    with pytest.raises(UserError, match="not found to be right in bf16 with oneDNN"):
         Predictor(str(any_size), precision="bf16", onednn=False)
 
 
