@@ -82,7 +82,9 @@ class RunLog:
         for key, value in values.items():
             self._writer.add_scalar(tag=key, step=step, value=float(value))
         for name, parameter in run.task.network.named_parameters():
-            self._writer.add_histogram(tag=name, step=step, values=parameter.numpy().ravel(), buckets=32)
+            # In float64, because numpy refuses bins that are narrower than the last bit of the values.
+            weights = parameter.numpy().ravel().astype(np.float64)
+            self._writer.add_histogram(tag=name, step=step, values=weights, buckets=32)
         self._writer.add_image(tag="held out", step=step, img=run.task.draw(outputs))
 
     def result(self, summary: Dict[str, Any], metric: str) -> None:

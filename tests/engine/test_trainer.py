@@ -193,6 +193,13 @@ def test_visualdl_holds_the_curves_and_pictures(tmp_path):
     assert set(reader.get_tags()["histogram"]) == {"1.conv.weight", "1.conv.bias"}
 
 
+def test_visualdl_takes_weights_that_lie_close_together(tmp_path):
+    task = TinyTask()
+    task.network[0].bias.set_value(np.array([1, np.nextafter(np.float32(1), np.float32(2))] * 4, "float32"))
+    task.network[0].bias.stop_gradient = True
+    assert train(task, config(tmp_path, epochs=1))["epochs"] == 1
+
+
 def test_visualdl_takes_every_plain_option(tmp_path):
     options = {"model.norm": "false", "model.width": 3, "model.coords": "paddle", "model.sizes": [1]}
     train(TinyTask(), config(tmp_path, epochs=1, **options))
