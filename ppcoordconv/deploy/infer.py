@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Union
+from typing import IO, Any, Callable, ContextManager, Deque, Dict, Iterable, Iterator, List, Optional, Tuple, Union
 
 import numpy as np
 from PIL import Image
@@ -13,49 +17,105 @@ from ..data.not_so_clevr import SIZE
 from ..data.preprocessing import preprocess_of
 from ..decoding import DECODERS, is_lit
 from ..errors import UserError
-from ..files import replacing
+from ..files import remove_abandoned, replacing
 from ..pictures import canvas, captioned
 from ..progress import bar
 from .predictor import Predictor
 
 BATCH_SIZE = 32
+READERS = 2
+RESULTS = "results.jsonl"
 
 
-def infer(predictor: Predictor, inputs: List[Path], output: Optional[Path] = None) -> Iterator[Dict[str, Any]]:
+def infer(
+    predictor: Predictor, inputs: List[Path], output: Optional[Path] = None, resume: bool = False
+) -> Iterator[Dict[str, Any]]:
     """A result for each input, in order: "input" (the path, or path:line) and what the decoder gives, or "error".
+
+    The next batches are read and preprocessed while the model runs.
 
     Parameters:
         inputs: picture files or folders of them; for a model that takes points, text files with an ``x,y`` a line.
-        output: a folder that gets a picture of each result.
+        output: a folder that gets a picture of each result, and all of them in ``results.jsonl``.
+        resume: goes on after the results that an earlier call left in ``output``, and gives the rest.
 
     Raises:
-        UserError: a picture in ``output`` would replace an input.
+        UserError: a picture in ``output`` would replace an input, or the results there are of other inputs.
     """
     description = predictor.description
     preprocess = preprocess_of(description["preprocess"])
     decode, draw = DECODERS[description["task"]], PICTURES[description["task"]]
     items = [item for path in inputs for item in preprocess.inputs(path)]
-    names = _distinct_names([item.stem for item in items])
+    pictures: List[Optional[Path]] = [None] * len(items)
     if output is not None:
-        _refuse_to_replace([item.path for item in items], [output / name for name in names])
-    with bar(len(items), unit="input") as progress:
-        for start in range(0, len(items), BATCH_SIZE):
-            chunk = slice(start, start + BATCH_SIZE)
-            values = [_read(item) for item in items[chunk]]
-            readable = [preprocess(value) for value in values if isinstance(value, np.ndarray)]
-            batch = np.stack(readable) if readable else np.zeros([0, *description["input_shape"]], np.float32)
+        pictures = [output / name for name in _distinct_names([item.stem for item in items])]
+        _refuse_to_replace([item.path for item in items], [path for path in pictures if path])
+    done = 0
+    if resume and output is not None:
+        done = _results_before(output / RESULTS, [item.name for item in items])
+        remove_abandoned(output, [path.name for path in pictures[done : done + 1] if path])
+
+    def read(start: int) -> Tuple[slice, List[Union[np.ndarray, UserError]], np.ndarray]:
+        chunk = slice(start, start + BATCH_SIZE)
+        values = [_read(item) for item in items[chunk]]
+        readable = [preprocess(value) for value in values if isinstance(value, np.ndarray)]
+        return chunk, values, np.stack(readable) if readable else np.zeros([0, *preprocess.input_shape()], np.float32)
+
+    with bar(len(items), done, unit="input") as progress, _results_file(output, bool(done)) as file:
+        for chunk, values, batch in _ahead(read, range(done, len(items), BATCH_SIZE)):
             rows = predictor(batch)
             results = iter(zip(rows, decode(rows, description["labels"])))
-            for item, name, value in zip(items[chunk], names[chunk], values):
-                progress.update()
+            for item, picture, value in zip(items[chunk], pictures[chunk], values):
                 if isinstance(value, UserError):
-                    yield {"input": item.name, "error": str(value)}
-                    continue
-                row, result = next(results)
-                if output is not None:
-                    with replacing(output / name) as file:
-                        Image.fromarray(draw(value, row, result)).save(file, format="PNG")
-                yield {"input": item.name, **result}
+                    result: Dict[str, Any] = {"error": str(value)}
+                else:
+                    row, result = next(results)
+                    if picture is not None:
+                        with replacing(picture) as path:
+                            Image.fromarray(draw(value, row, result)).save(path, format="PNG")
+                result = {"input": item.name, **result}
+                print(json.dumps(result, ensure_ascii=False), file=file, flush=True)
+                progress.update()
+                yield result
+
+
+def _ahead(function: Callable[[int], Any], arguments: Iterable[int]) -> Iterator[Any]:
+    """What the function gives for each argument, in order, computed by threads that are a little ahead."""
+    with ThreadPoolExecutor(READERS) as pool:
+        waiting: Deque[Future] = deque()
+        for argument in arguments:
+            waiting.append(pool.submit(function, argument))
+            if len(waiting) > READERS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _results_before(path: Path, names: List[str]) -> int:
+    """How many results are in a file, from which a last line that was not written whole is taken off."""
+    if not path.exists():
+        return 0
+    lines = path.read_bytes().splitlines(keepends=True)
+    if lines and not lines[-1].endswith(b"\n"):
+        os.truncate(path, sum(map(len, lines[:-1])))
+        lines.pop()
+    try:
+        before = [json.loads(line)["input"] for line in lines]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} holds no results of infer.py: {error}") from error
+    if before != names[: len(before)]:
+        raise UserError(f"{path} holds results of other inputs; choose another folder, or leave --resume out")
+    return len(before)
+
+
+def _results_file(output: Optional[Path], resumed: bool) -> ContextManager[IO[str]]:
+    if output is None:
+        return Path(os.devnull).open("w")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        return (output / RESULTS).open("a" if resumed else "w", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{output} can't be written: {error.strerror}") from error
 
 
 def _labelled(pixels: np.ndarray, row: np.ndarray, result: Dict[str, Any]) -> np.ndarray:

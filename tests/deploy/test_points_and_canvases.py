@@ -65,7 +65,7 @@ def test_points_in_results_out(tmp_path):
     assert [r["input"].split(":")[1:] for r in (first, wrong, last, missing)] == [["1"], ["2"], ["3"], []]
     assert wrong["error"] == "a point is two numbers, as 40,17, got 'here'"
     assert "there is no file" in missing["error"]
-    assert {path.name for path in out.iterdir()} == {"a_1.png", "a_3.png"}
+    assert {path.name for path in out.glob("*.png")} == {"a_1.png", "a_3.png"}
 
 
 def test_a_rendered_square_is_drawn(tmp_path):

@@ -80,7 +80,7 @@ def test_infer_goes_on_after_a_bad_picture_and_draws_the_rest(trained, pictures,
     bad, fine = (json.loads(line) for line in result.stdout.splitlines())
     assert "bad.png is no picture that can be read" in bad["error"]
     assert fine["label"] == good.stem[-1]
-    assert [path.name for path in (tmp_path / "out").iterdir()] == [good.name]
+    assert [path.name for path in (tmp_path / "out").glob("*.png")] == [good.name]
 
 
 def test_infer_when_nobody_reads_on(trained, pictures, tmp_path):
