@@ -1,4 +1,4 @@
-"""Measures, side by side in one run: `layer` CoordConv, `tuning` the CPU tuning, `train` training."""
+"""Measures, side by side in one run: `layer` CoordConv, `tuning` the CPU tuning, `train`, `inference`."""
 
 import argparse
 import json
@@ -8,9 +8,7 @@ from _tool import Parser, add_device_option, positive, run
 
 
 def main(arguments: argparse.Namespace) -> int:
-    result, table = {"layer": measure_layer, "tuning": measure_tuning, "train": measure_train}[arguments.what](
-        arguments
-    )
+    result, table = MEASURES[arguments.what](arguments)
     print(json.dumps(result) if arguments.json else table)
     return 0
 
@@ -39,12 +37,27 @@ def measure_train(arguments: argparse.Namespace) -> tuple:
     return result, as_table(result)
 
 
+def measure_inference(arguments: argparse.Namespace) -> tuple:
+    from ppcoordconv.benchmarks.inference import as_table, measure
+
+    result = measure(arguments.repeats)
+    return result, as_table(result)
+
+
+MEASURES = {
+    "layer": measure_layer,
+    "tuning": measure_tuning,
+    "train": measure_train,
+    "inference": measure_inference,
+}
+
 if __name__ == "__main__":
     parser = Parser(description=__doc__)
     commands = parser.add_subparsers(dest="what", required=True)
     for name, help_text in (
         ("layer", "ratios of forward, training step and peak memory"),
         ("tuning", "a training step with the CPU tuning and without"),
+        ("inference", "exported networks beside those with plain convolutions and with concatenation, in every engine"),
         ("train", "training beside PyTorch, which is installed below output/ for it; the engine's share; processes"),
     ):
         command = commands.add_parser(name, help=help_text)

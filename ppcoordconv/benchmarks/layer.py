@@ -38,16 +38,27 @@ SHAPES: List[Shape] = [
 class ConcatenatingCoordConv(nn.Layer):
     """The layer as PaddleDetection writes it."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, padding: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: Any, padding: Any, stride: Any = 1) -> None:
         super().__init__()
-        self.conv = nn.Conv2D(in_channels + 2, out_channels, kernel_size, padding=padding)
+        self.conv = nn.Conv2D(in_channels + 2, out_channels, kernel_size, stride, padding)
 
     def forward(self, x: Tensor) -> Tensor:
+        if not paddle.in_dynamic_mode():
+            return self._in_graph(x)
         n, _, height, width = x.shape
         ramp_x = (paddle.arange(width, dtype="float32") / (width - 1) * 2 - 1).astype(x.dtype)
         ramp_y = (paddle.arange(height, dtype="float32") / (height - 1) * 2 - 1).astype(x.dtype)
         grid_x = ramp_x.reshape([1, 1, 1, width]).expand([n, 1, height, width])
         grid_y = ramp_y.reshape([1, 1, height, 1]).expand([n, 1, height, width])
+        return self.conv(paddle.concat([x, grid_x, grid_y], axis=1))
+
+    def _in_graph(self, x: Tensor) -> Tensor:
+        """The same, tiled where Paddle2ONNX can't expand."""
+        n, _, height, width = (paddle.shape(x)[axis] for axis in range(4))
+        ramp_x = paddle.arange(width, dtype="float32") / (width - 1).astype("float32") * 2 - 1
+        ramp_y = paddle.arange(height, dtype="float32") / (height - 1).astype("float32") * 2 - 1
+        grid_x = paddle.tile(ramp_x.reshape([1, 1, 1, -1]), [n, 1, height, 1])
+        grid_y = paddle.tile(ramp_y.reshape([1, 1, -1, 1]), [n, 1, 1, width])
         return self.conv(paddle.concat([x, grid_x, grid_y], axis=1))
 
 

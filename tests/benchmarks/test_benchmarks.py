@@ -9,9 +9,10 @@ import paddle
 import pytest
 from conftest import ROOT, run_tool
 
+import ppcoordconv as pcc
 from ppcoordconv import tuning
+from ppcoordconv.benchmarks import inference, steps, train
 from ppcoordconv.benchmarks import layer as benchmark
-from ppcoordconv.benchmarks import steps, train
 from ppcoordconv.errors import UserError
 
 SHAPES = [((2, 4, 8, 6), 3, 3), ((2, 4, 8, 6), 3, 1)]
@@ -82,6 +83,32 @@ def test_the_engine_benchmark():
     table = train.as_table({"networks": networks, "overhead": 0.012, "processes": rows}).splitlines()
     assert table[1].split() == ["net", "30", "20", "1.50"]
     assert "1.2 %" in table[2]
+
+
+def test_the_inference_benchmark(monkeypatch):
+    monkeypatch.setattr(inference, "THREADS", (1,))
+    name = "coordinate_corner"
+    result = inference.measure(2, [name])
+    rows = result["rows"]
+    assert {row["batch"] for row in rows} == {1, 8, 32}
+    assert {"paddle, oneDNN", "paddle"} <= {row["engine"] for row in rows}
+    mean = result["ratios"]["networks"]["paddle"]["plain"]["mean"]
+    quotients = [
+        r["variants"]["coordconv"]["p50_ms"] / r["variants"]["plain"]["p50_ms"] for r in rows if r["engine"] == "paddle"
+    ]
+    assert mean == pytest.approx(np.prod(quotients) ** (1 / 3))
+    assert len(inference.as_table(result).splitlines()) == 1 + len(rows) + 2 * len(result["ratios"]["networks"])
+
+
+def test_the_variants_of_a_network_are_what_they_are_called():
+    network = pcc.models.create("aistudio_coordconv")
+    variants = inference._variants(network)
+    kinds = [[type(layer) for layer in net.sublayers()] for net in (variants["plain"], variants["concat"], network)]
+    assert [pcc.CoordConv in kind for kind in kinds] == [False, False, True]
+    assert benchmark.ConcatenatingCoordConv in kinds[1]
+    variants["concat"].conv4.conv.set_state_dict(network.conv4.conv.state_dict())
+    x = paddle.randn([2, 3, 32, 32])
+    np.testing.assert_allclose(variants["concat"](x), network(x), rtol=1e-4, atol=1e-5)
 
 
 def test_the_tuning_tool(tmp_path):
