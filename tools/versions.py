@@ -39,13 +39,9 @@ def main(arguments: argparse.Namespace) -> int:
             def serve(which: tuple) -> str:
                 exported, version = which
                 folder = _folder(name, exported)
-                done = (
-                    _tool(pythons[version], "infer", "--model_dir", folder, "--input", CANVAS)
-                    if folder.exists()
-                    else None
-                )
+                done = _tool(pythons[version], "infer", "--model_dir", folder, "--input", CANVAS)
                 progress.update()
-                return "yes" if done and _is_right(done.stdout) else "no"
+                return "yes" if _is_right(done.stdout) else "no"
 
             list(pool.map(export, exports))
             served = dict(zip(servings, pool.map(serve, servings)))
