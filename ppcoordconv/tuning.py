@@ -22,6 +22,7 @@ _MALLOC = {
 }
 SWITCH = "PPCC_TUNE_CPU"
 START = Path("/proc/self/environ")
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def tune_cpu() -> Dict[str, Union[int, str]]:
@@ -62,8 +63,10 @@ def tune_cpu() -> Dict[str, Union[int, str]]:
 
 
 def cpu_info() -> Dict[str, str]:
-    """The first processor's entries in ``/proc/cpuinfo``."""
-    first = Path("/proc/cpuinfo").read_text().split("\n\n", maxsplit=1)[0]
+    """The first processor's entries in ``/proc/cpuinfo``; none where the system has no such file."""
+    if not CPUINFO.exists():
+        return {}
+    first = CPUINFO.read_text().split("\n\n", maxsplit=1)[0]
     return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
 
 

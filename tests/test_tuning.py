@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ppcoordconv import tuning
+from ppcoordconv.deploy.engines import cpu_has_bf16
 
 ROOT = Path(__file__).resolve().parents[1]
 TUNED = sys.platform.startswith("linux") and tuning.platform.machine() == "x86_64"
@@ -116,6 +117,12 @@ def test_elsewhere_it_does_nothing(monkeypatch, attribute, value):
     else:
         monkeypatch.setattr(tuning.platform, "machine", lambda: value)
     assert tuning.tune_cpu() == {}
+
+
+def test_where_the_processor_is_not_told_nothing_is_known_of_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(tuning, "CPUINFO", tmp_path / "nowhere")
+    assert tuning.cpu_info() == {}
+    assert not cpu_has_bf16()
 
 
 @LINUX
