@@ -12,6 +12,13 @@ from paddle.optimizer import SGD, Adam, AdamW, Momentum, lr
 
 from ..config import Config
 
+
+def _one_cycle(rate: float, steps: int, rising: float) -> Any:
+    # Paddle divides by the steps of the rise and of the fall, less one: both take at least that.
+    rising = min(max(rising, 2 / steps), 1 - 1 / steps)
+    return lr.OneCycleLR(rate, steps, end_learning_rate=0.0, phase_pct=rising)
+
+
 # By name: (config, rate, steps of an epoch, steps in all) -> schedule.
 SCHEDULES: Dict[str, Callable[[Any, float, int, int], Any]] = {
     "constant": lambda config, rate, epoch, total: lr.LambdaDecay(rate, lambda step: 1.0),
@@ -19,9 +26,7 @@ SCHEDULES: Dict[str, Callable[[Any, float, int, int], Any]] = {
         rate, [milestone * epoch for milestone in config.milestones], config.factor
     ),
     "cosine": lambda config, rate, epoch, total: lr.CosineAnnealingDecay(rate, total),
-    "one_cycle": lambda config, rate, epoch, total: lr.OneCycleLR(
-        rate, max(2, total), end_learning_rate=0.0, phase_pct=config.rising
-    ),
+    "one_cycle": lambda config, rate, epoch, total: _one_cycle(rate, max(4, total), config.rising),
 }
 # By name: the class, and the arguments that it takes from the config.
 OPTIMIZERS: Dict[str, Any] = {

@@ -1,5 +1,6 @@
 """Export, the check before it, the predictor and serving: what they promise and what they refuse."""
 
+import shlex
 import shutil
 
 import numpy as np
@@ -88,7 +89,7 @@ def test_a_setting_that_crashes_is_found_and_avoided(task, tmp_path, monkeypatch
     fake = tmp_path / "python"
     fake.write_text(
         """#!/bin/sh\ncase "$5" in *'"onednn": true'*) kill -SEGV $$;; esac\n"""
-        f'exec {export_module.sys.executable} "$@"\n'
+        f'exec {shlex.quote(export_module.sys.executable)} "$@"\n'
     )
     fake.chmod(0o755)
     monkeypatch.setattr(export_module.sys, "executable", str(fake))

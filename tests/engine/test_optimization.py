@@ -74,6 +74,17 @@ def test_schedules(tmp_path):
     assert one_cycle[-1] < 0.01
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 8, 100])
+@pytest.mark.parametrize("rising", [0.01, 0.25, 0.5, 0.99])
+def test_one_cycle_of_any_length(tmp_path, steps, rising):
+    values = rates(tmp_path, steps, schedule=f"{{name: one_cycle, rising: {rising}}}")
+    assert all(0 <= value <= 1 for value in values)
+    assert values[0] == pytest.approx(1 / 25)
+    if steps > 3:
+        assert max(values) > 0.9
+        assert values[-1] < 0.9
+
+
 def test_warm_up(tmp_path):
     values = rates(tmp_path, schedule="{name: cosine, warmup_steps: 10}")
     assert values[:11] == pytest.approx([i / 10 for i in range(11)])
