@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections import deque
@@ -74,7 +75,8 @@ def infer(
                         with replacing(picture) as path:
                             Image.fromarray(draw(value, row, result)).save(path, format="PNG")
                 result = {"input": item.name, **result}
-                print(json.dumps(result, ensure_ascii=False), file=file, flush=True)
+                if file is not None:
+                    print(json.dumps(result, ensure_ascii=False), file=file, flush=True)
                 progress.update()
                 yield result
 
@@ -96,21 +98,20 @@ def _results_before(path: Path, names: List[str]) -> int:
     if not path.exists():
         return 0
     lines = path.read_bytes().splitlines(keepends=True)
-    if lines and not lines[-1].endswith(b"\n"):
-        os.truncate(path, sum(map(len, lines[:-1])))
-        lines.pop()
+    whole = lines if not lines or lines[-1].endswith(b"\n") else lines[:-1]
     try:
-        before = [json.loads(line)["input"] for line in lines]
+        before = [json.loads(line)["input"] for line in whole]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} holds no results of infer.py: {error}") from error
     if before != names[: len(before)]:
         raise UserError(f"{path} holds results of other inputs; choose another folder, or leave --resume out")
+    os.truncate(path, sum(map(len, whole)))
     return len(before)
 
 
-def _results_file(output: Optional[Path], resumed: bool) -> ContextManager[IO[str]]:
+def _results_file(output: Optional[Path], resumed: bool) -> ContextManager[Optional[IO[str]]]:
     if output is None:
-        return Path(os.devnull).open("w")
+        return contextlib.nullcontext()
     try:
         output.mkdir(parents=True, exist_ok=True)
         return (output / RESULTS).open("a" if resumed else "w", encoding="utf-8")

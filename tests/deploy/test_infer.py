@@ -93,6 +93,7 @@ def test_resumed_with_nothing_before_it_begins(canvases, tmp_path):
         ('{"input": "elsewhere.png"}\n', "holds results of other inputs; choose another folder"),
         ("x\n", "holds no results of infer.py"),
         ("[]\n", "holds no results of infer.py"),
+        ('{"input": "elsewhere.png"}\nwhat somebody else wrote', "holds results of other inputs"),
     ],
 )
 def test_results_that_can_not_be_gone_on_from(canvases, tmp_path, content, words):
