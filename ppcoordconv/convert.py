@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, Type, Union
 import numpy as np
 import paddle
 from paddle import nn
+from paddle.nn.layer.norm import _BatchNormBase
 
 from .conv import Conv2D
 from .coords import Coords, find_coords
@@ -21,6 +22,7 @@ from .layers import (
     CoordConv3D,
     CoordConv3DTranspose,
     _CoordConv,
+    _OverGrid,
 )
 
 # Exactly these: a subclass does something else, which would be lost.
@@ -163,11 +165,11 @@ def convert_to_deploy(model: nn.Layer) -> nn.Layer:
         if isinstance(layer, nn.Sequential):
             names = list(layer._sub_layers)
             for name, following in zip(names, names[1:]):
-                if (
-                    _can_fold(layer[name], layer[following])
-                    and uses[id(layer[name])] == uses[id(layer[following])] == 1
-                ):
-                    _fold(getattr(layer[name], "conv", layer[name]), layer[following])
+                before, norm = layer[name], layer[following]
+                conv = before.conv if isinstance(before, _CoordConv) else before
+                is_alone = uses[id(before)] == uses[id(norm)] == 1
+                if is_alone and _can_fold(conv, norm) and not _is_hooked(before, conv, norm):
+                    _fold(conv, norm)
                     layer._sub_layers[following] = nn.Identity()
     for layer in layers:
         if hasattr(layer, "convert_to_deploy"):
@@ -176,11 +178,13 @@ def convert_to_deploy(model: nn.Layer) -> nn.Layer:
 
 
 def _can_fold(conv: Any, norm: Any) -> bool:
-    kinds = (type(conv) in REPLACEMENTS or isinstance(conv, _CoordConv)) and isinstance(
-        norm, nn.layer.norm._BatchNormBase
-    )
-    hooked = any(layer._forward_pre_hooks or layer._forward_post_hooks for layer in (conv, norm))
-    return kinds and not hooked and getattr(conv, "conv", conv).weight.dtype == norm._mean.dtype
+    are_those = (type(conv) in REPLACEMENTS or isinstance(conv, _OverGrid)) and isinstance(norm, _BatchNormBase)
+    return are_those and conv.weight.dtype == norm._mean.dtype
+
+
+def _is_hooked(*layers: nn.Layer) -> bool:
+    """Whether something else happens in a layer, as with ``weight_norm``."""
+    return any(layer._forward_pre_hooks or layer._forward_post_hooks for layer in layers)
 
 
 def _fold(conv: Any, norm: Any) -> None:

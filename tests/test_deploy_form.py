@@ -82,12 +82,25 @@ def reparameterised_convolution():
     return nn.Sequential(nn.utils.weight_norm(nn.Conv2D(2, 2, 1)), nn.BatchNorm2D(2))
 
 
+def reparameterised_coordconv():
+    layer = pcc.CoordConv(2, 2, 1)
+    nn.utils.weight_norm(layer.conv)
+    return nn.Sequential(layer, nn.BatchNorm2D(2))
+
+
 def activation_between():
     return nn.Sequential(nn.Conv2D(2, 2, 1), nn.ReLU(), nn.BatchNorm2D(2))
 
 
 @pytest.mark.parametrize(
-    "build", [shared_convolution, hooked_convolution, reparameterised_convolution, activation_between]
+    "build",
+    [
+        shared_convolution,
+        hooked_convolution,
+        reparameterised_convolution,
+        reparameterised_coordconv,
+        activation_between,
+    ],
 )
 def test_what_can_not_be_folded_stays(build):
     network = settled(build())
