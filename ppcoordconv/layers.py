@@ -65,7 +65,7 @@ class AddCoords(nn.Layer):
         _check_input(self, x, [3, 4, 5] if self._data_format is None else [len(self._data_format)])
         channel_last = self._data_format is not None and self._data_format.endswith("C")
         x = _channels_first(x) if channel_last else x
-        grid = _for_each_of(x, _grid_for(x, self._convention, self._with_r).astype(x.dtype))
+        grid = for_each_of(x, _grid_for(x, self._convention, self._with_r).astype(x.dtype))
         y = paddle.concat([grid, x] if self._convention.before else [x, grid], axis=1)
         return _channels_last(y) if channel_last else y
 
@@ -137,7 +137,7 @@ class _OverGrid:
         return _add_to_each(y, paddle.matmul(rows, self._last_taps[2]))
 
     def _concatenate(self, x: Tensor, grid: Tensor) -> Tensor:
-        grid = _for_each_of(x, grid)
+        grid = for_each_of(x, grid)
         # Beside a constant, Paddle's concatenation is not twice differentiable.
         grid.stop_gradient = x.stop_gradient
         return paddle.concat([grid, x] if self._grid_first else [x, grid], axis=1)
@@ -615,14 +615,14 @@ def _grid_for(x: Tensor, convention: Coords, with_r: bool) -> Tensor:
 @paddle.jit.not_to_static
 def _broadcast_sum(y: Tensor, offset: Tensor) -> Tensor:
     """``[N, ...]`` plus ``[1, ...]``. A GPU broadcasts for nothing; in exported graphs, oneDNN wants one shape."""
-    return y + (offset if _is_eager() else _for_each_of(y, offset))
+    return y + (offset if _is_eager() else for_each_of(y, offset))
 
 
 @paddle.jit.not_to_static
-def _for_each_of(x: Tensor, grid: Tensor) -> Tensor:
+def for_each_of(x: Tensor, grid: Tensor) -> Tensor:
     """``[1, ...]``, once for each sample of x. In graphs it is tiled: Paddle2ONNX crashes on what is expanded."""
-    n = _shape(x)[0]
-    return grid.expand([n] + [-1] * (x.ndim - 1)) if _is_eager() else paddle.tile(grid, [n] + [1] * (x.ndim - 1))
+    n, others = _shape(x)[0], grid.ndim - 1
+    return grid.expand([n] + [-1] * others) if _is_eager() else paddle.tile(grid, [n] + [1] * others)
 
 
 def add_bias(y: Tensor, bias: Tensor) -> Tensor:

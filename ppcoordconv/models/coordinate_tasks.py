@@ -11,7 +11,7 @@ from paddle import Tensor, nn
 
 from ..conv import Conv2D
 from ..coords import coord_grid, find_coords
-from ..layers import CoordConv
+from ..layers import CoordConv, for_each_of
 from . import MODELS
 
 SIZE = 64
@@ -74,10 +74,9 @@ class CoordinateClassifier(nn.Layer):
             weight.set_value(paddle.concat([-weight[:, 2:], weight[:, 2:]], axis=1))
 
     def forward(self, x: Tensor) -> Tensor:
-        n = x.shape[0] if paddle.in_dynamic_mode() else paddle.shape(x)[0]
         points = paddle.tile(x.unsqueeze(1), [1, SIZE * SIZE, 1])
         grid = coord_grid([SIZE, SIZE], self._coords).reshape([1, 2, -1]).transpose([0, 2, 1]).astype(x.dtype)
-        pixels = paddle.concat([points, paddle.tile(grid, [n, 1, 1])], axis=2)
+        pixels = paddle.concat([points, for_each_of(x, grid)], axis=2)
         return self.convolutions(pixels.reshape([-1, 4])).reshape([-1, SIZE * SIZE])
 
 
