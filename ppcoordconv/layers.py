@@ -272,7 +272,8 @@ class _CoordConv(nn.Layer):
     def _grid(self, x: Tensor) -> Tensor:
         constant = self._constant_grid
         if _is_eager():
-            self._last_size = x.shape[2:]
+            if self._last_size != x.shape[2:]:
+                self._last_size = x.shape[2:]
         elif constant is not None and constant.shape[2:] == x.shape[2:] and constant.dtype == x.dtype:
             return constant
         return _grid_for(x, self._convention, self._with_r)
@@ -652,8 +653,8 @@ def _add_in_place(y: Tensor, block: Tensor) -> Tensor:
     return y
 
 
-# As many elements as stay in a core's cache.
-_BLOCK = 2**18
+# Few calls for a batch, each long enough to be shared by threads; as many elements are kept in eval.
+_BLOCK = 2**20
 
 
 def _block(y: Tensor, offset: Tensor) -> Tensor:
