@@ -139,7 +139,7 @@ def _fill(conv: Any, old: Any, transposed: bool) -> None:
             conv.bias.set_value(old.bias)
 
 
-def convert_to_deploy(model: nn.Layer) -> nn.Layer:
+def convert_to_deploy(model: nn.Layer, broadcasts: bool = False) -> nn.Layer:
     """The form of a model that is exported: a copy, for inference alone, that computes the same with less.
 
     Batch norms that follow a convolution in a ``nn.Sequential`` are folded into its weights, and every layer that has a
@@ -147,6 +147,9 @@ def convert_to_deploy(model: nn.Layer) -> nn.Layer:
 
     Parameters:
         model: any network; it is left alone.
+        broadcasts: for engines that broadcast for nothing, as GPUs and ONNX Runtime do: a CoordConv is a convolution of
+            the features and a map that is added. Otherwise it is one convolution, of the features, the coordinates and
+            a channel of ones that carries the bias.
 
     Returns:
         The copy, in ``eval`` mode. Its outputs are those of ``model.eval()`` but for rounding.
@@ -172,6 +175,10 @@ def convert_to_deploy(model: nn.Layer) -> nn.Layer:
                     _fold(conv, norm)
                     layer._sub_layers[following] = nn.Identity()
     for layer in layers:
+        if isinstance(layer, _CoordConv):
+            layer.conv.broadcasts = broadcasts
+            if not broadcasts and not _is_hooked(layer.conv):
+                layer.conv.move_bias_to_grid()
         if hasattr(layer, "convert_to_deploy"):
             layer.convert_to_deploy()
     return model

@@ -93,25 +93,30 @@ class _OverGrid:
     _padding: Any
     _padding_mode: str
     _dilation: Any
+    _kernel_size: List[int]
+    create_parameter: Callable[..., Tensor]
 
     def look_at(self, grid_channels: int, grid_first: bool) -> None:
         self._grid_channels = grid_channels
         self._grid_first = grid_first
+        self.has_ones = False
         self.deployed = False
+        self.broadcasts = False
         self._last_taps: Optional[Tuple[Tensor, Any, Tensor]] = None
         self._last_block: Optional[Tuple[Tensor, List[int], np.ndarray, Tensor]] = None
 
     def forward(self, x: Tensor, grid: Tensor, output_size: Any = None) -> Tensor:
         if is_eager_on_cpu(x):
             return self._forward_on_cpu(x, grid, output_size)
-        if self.deployed and self._groups == 1 and grid.dtype == x.dtype and not _is_eager():
+        concatenates = self.deployed and not self.broadcasts and self._groups == 1 and grid.dtype == x.dtype
+        if concatenates and not _is_eager():
             return self._convolve(self._concatenate(x, grid), self.weight, self.bias, 1, output_size)
         w_x, w_grid = self._split_weight()
         bias = None if self.bias is None else self.bias.astype(grid.dtype)
         y = self._convolve(x, w_x, None, self._groups, output_size)
         with paddle.amp.auto_cast(enable=False):
             offset = self._convolve(grid, w_grid.astype(grid.dtype), bias, 1, output_size).astype(y.dtype)
-        return _broadcast_sum(y, offset)
+        return _broadcast_sum(y, offset, self.broadcasts)
 
     def _forward_on_cpu(self, x: Tensor, grid: Tensor, output_size: Any) -> Tensor:
         """Makes the offset by matrix products, because what is broadcast takes Paddle's CPU kernels many times longer.
@@ -135,6 +140,36 @@ class _OverGrid:
         if self._last_taps is None or self._last_taps[0] is not grid or self._last_taps[1] != output_size:
             self._last_taps = (grid, output_size, self._taps(grid, w_grid.shape, output_size))
         return _add_to_each(y, paddle.matmul(rows, self._last_taps[2]))
+
+    def move_bias_to_grid(self) -> None:
+        """Makes the bias a weight on a channel of ones that follows the coordinates: engines add biases dearly."""
+        tap = self._tap_inside()
+        if self.bias is None or tap is None or self._groups > 1:
+            return
+        weight, bias = (parameter.astype(DOUBLE).numpy() for parameter in (self.weight, self.bias))
+        on_ones = np.zeros_like(weight[:, :1])
+        on_ones[(slice(None), 0) + tap] = bias
+        end = self._grid_channels if self._grid_first else weight.shape[1]
+        weight = np.concatenate([weight[:, :end], on_ones, weight[:, end:]], axis=1)
+        dtype = self.weight.dtype
+        self.weight = self.create_parameter(weight.shape, dtype=dtype)
+        self.weight.set_value(paddle.to_tensor(weight).astype(dtype))
+        self.bias = None
+        self._grid_channels += 1
+        self.has_ones = True
+
+    def _tap_inside(self) -> Optional[Tuple[int, ...]]:
+        """A tap of the kernel that meets no padding, wherever the kernel lies on whichever map; None: there is none."""
+        if self._transposes or str(self._padding).upper() == "SAME":
+            return None
+        padding = self._padding if self._padding_mode == "zeros" else 0
+        sides = _sides(padding, len(self._kernel_size))
+        tap = []
+        for size, step, before, after in zip(self._kernel_size, self._dilation, sides[::2], sides[1::2]):
+            tap.append(-(-before // step))
+            if (size - 1 - tap[-1]) * step < after:
+                return None
+        return tuple(tap)
 
     def _concatenate(self, x: Tensor, grid: Tensor) -> Tensor:
         grid = for_each_of(x, grid)
@@ -262,7 +297,7 @@ class _CoordConv(nn.Layer):
         """
         self.conv.deployed = True
         if self._last_size is not None:
-            self._constant_grid = coord_grid(self._last_size, self._convention, self._with_r)
+            self._constant_grid = self._whole_grid(coord_grid(self._last_size, self._convention, self._with_r))
 
     def _forward(self, x: Tensor, output_size: Any) -> Tensor:
         grid = self._grid(x)
@@ -276,7 +311,11 @@ class _CoordConv(nn.Layer):
                 self._last_size = x.shape[2:]
         elif constant is not None and constant.shape[2:] == x.shape[2:] and constant.dtype == x.dtype:
             return constant
-        return _grid_for(x, self._convention, self._with_r)
+        return self._whole_grid(_grid_for(x, self._convention, self._with_r))
+
+    @paddle.jit.not_to_static
+    def _whole_grid(self, grid: Tensor) -> Tensor:
+        return paddle.concat([grid, paddle.ones_like(grid[:, :1])], axis=1) if self.conv.has_ones else grid
 
     def extra_repr(self) -> str:
         return f"coords={self._coords!r}, with_r={self._with_r}, data_format={self._data_format!r}"
@@ -614,9 +653,12 @@ def _grid_for(x: Tensor, convention: Coords, with_r: bool) -> Tensor:
 
 
 @paddle.jit.not_to_static
-def _broadcast_sum(y: Tensor, offset: Tensor) -> Tensor:
-    """``[N, ...]`` plus ``[1, ...]``. A GPU broadcasts for nothing; in exported graphs, oneDNN wants one shape."""
-    return y + (offset if _is_eager() else for_each_of(y, offset))
+def _broadcast_sum(y: Tensor, offset: Tensor, broadcasts: bool) -> Tensor:
+    """``[N, ...]`` plus ``[1, ...]``. A GPU broadcasts for nothing; in graphs, oneDNN wants one shape.
+
+    So does ONNX Runtime for sizes that are not known: it would fuse a sum that it can't run.
+    """
+    return y + (offset if _is_eager() or (broadcasts and min(offset.shape) > 0) else for_each_of(y, offset))
 
 
 @paddle.jit.not_to_static
@@ -738,6 +780,15 @@ def _check_padding(layer: nn.Layer, axes: int, padding: Any, padding_mode: str) 
             _check_ints(layer, "padding", pair, lengths=[2], least=0)
     else:
         _check_ints(layer, "padding", padding, lengths=[axes, 2 * axes], least=0)
+
+
+def _sides(padding: Any, axes: int) -> List[int]:
+    """How much "VALID" or numbers pad before the first axis, after it, before the second, and so on."""
+    if isinstance(padding, (str, int)):
+        return [0 if isinstance(padding, str) else padding] * (2 * axes)
+    if _is_pairs(padding):
+        return [side for pair in padding[2:] for side in pair]
+    return list(padding) if len(padding) == 2 * axes else [side for side in padding for _ in range(2)]
 
 
 def _is_pairs(padding: Any) -> bool:

@@ -67,6 +67,65 @@ def test_every_model_is_left_alone_and_computes_the_same(name):
     assert not any("BatchNorm" in type(layer).__name__ for layer in deployed.sublayers())
 
 
+SIDES = st.integers(0, 3)
+PADDINGS = st.one_of(
+    st.fixed_dictionaries({"padding": st.sampled_from(["SAME", "valid"])}),
+    st.fixed_dictionaries({"padding": st.integers(0, 3), "padding_mode": st.sampled_from(["reflect", "replicate"])}),
+    st.fixed_dictionaries(
+        {
+            "padding": st.one_of(
+                SIDES,
+                st.lists(SIDES, min_size=2, max_size=2),
+                st.lists(SIDES, min_size=4, max_size=4),
+                st.tuples(SIDES, SIDES, SIDES, SIDES).map(lambda p: [[0, 0], [0, 0], [*p[:2]], [*p[2:]]]),
+            ),
+            "dilation": st.integers(1, 2),
+        }
+    ),
+)
+
+
+@given(
+    padding=PADDINGS,
+    kernel=st.lists(st.integers(1, 4), min_size=2, max_size=2),
+    stride=st.integers(1, 3),
+    groups=st.sampled_from([1, 2]),
+    before=st.booleans(),
+    sizes=st.lists(st.integers(7, 12), min_size=4, max_size=4),
+)
+def test_a_bias_on_a_channel_of_ones_is_the_same(padding, kernel, stride, groups, before, sizes):
+    """Whatever stands beside the map, and on every size."""
+    coords = pcc.Coords(before=before)
+    layer = pcc.CoordConv(4, 6, kernel, stride, groups=groups, coords=coords, with_r=True, **padding)
+    layer.conv.bias.set_value(paddle.randn([6]))
+    layer.eval()
+    deployed = pcc.convert_to_deploy(pcc.convert_to_deploy(layer))
+    for size in (sizes[:2], sizes[2:]):
+        assert_same(deployed, layer, paddle.randn([2, 4, *size]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_moved"),
+    [
+        ({"kernel_size": 3, "padding": 1}, True),
+        ({"kernel_size": 3, "padding": 1, "stride": 2}, True),
+        ({"kernel_size": 3, "padding": 2, "dilation": 2}, True),
+        ({"kernel_size": 2, "padding": [0, 1, 1, 0]}, True),
+        ({"kernel_size": 1, "padding": "VALID"}, True),
+        ({"kernel_size": 3, "padding": 2, "padding_mode": "circular"}, True),
+        ({"kernel_size": 3, "padding": 2}, False),
+        ({"kernel_size": 2, "padding": 1}, False),
+        ({"kernel_size": 3, "padding": "SAME"}, False),
+        ({"kernel_size": 3, "padding": 1, "groups": 2}, False),
+        ({"kernel_size": 3, "padding": 1, "bias_attr": False}, False),
+    ],
+)
+def test_which_bias_is_moved_to_the_grid(arguments, is_moved):
+    layer = pcc.CoordConv(4, 6, **arguments)
+    assert pcc.convert_to_deploy(layer).conv.has_ones is is_moved
+    assert not pcc.convert_to_deploy(layer, broadcasts=True).conv.has_ones
+
+
 def shared_convolution():
     conv = nn.Conv2D(2, 2, 1)
     return nn.Sequential(conv, nn.BatchNorm2D(2), conv, nn.BatchNorm2D(2))

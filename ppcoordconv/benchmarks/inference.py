@@ -21,7 +21,7 @@ from paddle.static import InputSpec
 from .. import models
 from ..convert import convert_to_deploy
 from ..deploy.engines import ENGINES, INPUT, Settings
-from ..deploy.export import FORMATS
+from ..deploy.export import BROADCASTING, FORMATS
 from ..layers import CoordConv
 from ..progress import bar
 from .layer import SHAPES, ConcatenatingCoordConv
@@ -138,7 +138,8 @@ def _export(network: nn.Layer, shape: List[int], folder: Path, model_format: str
     folder.mkdir()
     network.eval()
     network(paddle.zeros([1, *shape]))
-    model, *_ = FORMATS[model_format](convert_to_deploy(network), InputSpec([None, *shape], "float32", INPUT), folder)
+    deployed = convert_to_deploy(network, broadcasts=model_format in BROADCASTING)
+    model, *_ = FORMATS[model_format](deployed, InputSpec([None, *shape], "float32", INPUT), folder)
     return folder / model
 
 

@@ -84,7 +84,7 @@ def export(task: Task, output_dir: Path, model_format: str = "paddle", dynamic_s
             raise
         raise UserError(f"the network takes inputs of {shape} and no others; export it without dynamic_size") from None
     served = [shape[0], None, None] if dynamic_size else shape
-    network = convert_to_deploy(task.network)
+    network = convert_to_deploy(task.network, broadcasts=model_format in BROADCASTING)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         say("writing the inference model")
@@ -132,6 +132,8 @@ def _write_onnx(network: nn.Layer, spec: InputSpec, folder: Path) -> List[str]:
     return [ONNX_MODEL]
 
 
+# The formats whose engines broadcast for nothing.
+BROADCASTING = ("onnx",)
 # By name, what writes a network to a folder; the model comes first of the files.
 FORMATS: Dict[str, Callable[[nn.Layer, InputSpec, Path], List[str]]] = {
     "paddle": _write_paddle,
