@@ -309,7 +309,9 @@ class _CoordConv(nn.Layer):
         if _is_eager():
             if self._last_size != x.shape[2:]:
                 self._last_size = x.shape[2:]
-        elif constant is not None and constant.shape[2:] == x.shape[2:] and constant.dtype == x.dtype:
+        elif (
+            constant is not None and constant.shape[2:] == x.shape[2:] and dtype_name(constant.dtype) == _grid_dtype(x)
+        ):
             return constant
         return self._whole_grid(_grid_for(x, self._convention, self._with_r))
 
@@ -629,6 +631,10 @@ def is_eager_on_cpu(x: Tensor) -> bool:
     return _is_eager() and x.place.is_cpu_place()
 
 
+def _grid_dtype(x: Tensor) -> str:
+    return DOUBLE if dtype_name(x.dtype) == DOUBLE else SINGLE
+
+
 # The grids of the last few shapes, which are constants. In detection, sizes vary from batch to batch.
 _GRIDS: Dict[Any, Tensor] = {}
 _MOST_GRIDS = 16
@@ -636,8 +642,8 @@ _MOST_GRIDS = 16
 
 @paddle.jit.not_to_static
 def _grid_for(x: Tensor, convention: Coords, with_r: bool) -> Tensor:
-    """The grid of a feature map ``[N, C, *spatial]``, in its place; in float64 for float64, in float32 for the rest."""
-    dtype = DOUBLE if dtype_name(x.dtype) == DOUBLE else SINGLE
+    """The grid of a feature map ``[N, C, *spatial]``, in its place."""
+    dtype = _grid_dtype(x)
     if not _is_eager():
         return coord_grid(_shape(x)[2:], convention, with_r, dtype)
     key = (tuple(x.shape[2:]), convention, with_r, dtype, str(x.place))

@@ -466,7 +466,7 @@ class AllConventions(paddle.nn.Layer):
 @pytest.mark.parametrize("deployed", [True, False])
 def test_every_convention_is_exported_for_any_size(tmp_path, form, deployed):
     from ppcoordconv.deploy.engines import ENGINES, Settings
-    from ppcoordconv.deploy.export import BROADCASTING, FORMATS
+    from ppcoordconv.deploy.export import FORMATS, deploy_form
 
     if form == "onnx":
         pytest.importorskip("paddle2onnx")
@@ -474,7 +474,7 @@ def test_every_convention_is_exported_for_any_size(tmp_path, form, deployed):
     network.eval()
     untraced = copy.deepcopy(network)
     if deployed:
-        network = pcc.convert_to_deploy(network, broadcasts=form in BROADCASTING)
+        network = deploy_form(network, form)
     model, *_ = FORMATS[form](network, InputSpec([None, 3, None, None], "float32", "x"), tmp_path)
     description = {"model_file": model, "input_shape": [3, None, None]}
     run = ENGINES[Path(model).suffix](tmp_path, description, Settings(), onednn=True)

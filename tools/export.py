@@ -18,7 +18,7 @@ def main(arguments: argparse.Namespace) -> int:
     select_device("cpu")
     task = build_task(config)
     load_weights(task.network, arguments.weights)
-    description = export(task, arguments.output_dir, arguments.format, arguments.dynamic_size)
+    description = export(task, arguments.output_dir, arguments.format, arguments.dynamic_size, arguments.precision)
     print(json.dumps({"output_dir": str(arguments.output_dir), "checked": description["checked"]}))
     return 0
 
@@ -32,4 +32,8 @@ if __name__ == "__main__":
     parser.add_argument("--format", choices=["paddle", "legacy", "onnx"], default="paddle", help=help_text)
     help_text = "for maps of any height and width, where the network allows it; default: the size it was trained on"
     parser.add_argument("--dynamic_size", action="store_true", help=help_text)
+    help_text = (
+        "fp16 and bf16 are for GPUs, where they are checked; fp16 as ONNX is checked on the CPU too; default: fp32"
+    )
+    parser.add_argument("--precision", choices=["fp32", "fp16", "bf16"], default="fp32", help=help_text)
     run(main, parser.parse_args())

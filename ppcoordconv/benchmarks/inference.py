@@ -19,9 +19,8 @@ from paddle import nn
 from paddle.static import InputSpec
 
 from .. import models
-from ..convert import convert_to_deploy
 from ..deploy.engines import ENGINES, INPUT, Settings
-from ..deploy.export import BROADCASTING, FORMATS
+from ..deploy.export import FORMATS, deploy_form
 from ..layers import CoordConv
 from ..progress import bar
 from .layer import SHAPES, ConcatenatingCoordConv
@@ -138,8 +137,8 @@ def _export(network: nn.Layer, shape: List[int], folder: Path, model_format: str
     folder.mkdir()
     network.eval()
     network(paddle.zeros([1, *shape]))
-    deployed = convert_to_deploy(network, broadcasts=model_format in BROADCASTING)
-    model, *_ = FORMATS[model_format](deployed, InputSpec([None, *shape], "float32", INPUT), folder)
+    spec = InputSpec([None, *shape], "float32", INPUT)
+    model, *_ = FORMATS[model_format](deploy_form(network, model_format), spec, folder)
     return folder / model
 
 

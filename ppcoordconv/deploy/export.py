@@ -35,9 +35,10 @@ MODEL = "inference"
 PARAMS = "inference.pdiparams"
 LEGACY_MODEL = "inference.pdmodel"
 ONNX_MODEL = "inference.onnx"
-# The largest error, as a part of the largest output.
-TOLERANCE = 1e-5
-BF16_TOLERANCE = 3e-2
+# The largest error, as a part of the largest output, by precision.
+TOLERANCES = {"fp32": 1e-5, "fp16": 1e-2, "bf16": 3e-2}
+# By precision, the dtype of the weights and of what is computed with them.
+DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 BATCHES = (1, 3)
 # By engine and name, the settings of Predictor that a model is run with.
 SETTINGS: Dict[str, Dict[str, Dict[str, Any]]] = {
@@ -46,13 +47,20 @@ SETTINGS: Dict[str, Dict[str, Dict[str, Any]]] = {
         "no_onednn": {"onednn": False},
         "onednn_bf16": {"onednn": True, "precision": "bf16"},
     },
+    "paddle, half": {"gpu": {"device": "gpu", "onednn": False}},
     "onnxruntime": {"onnxruntime": {"onednn": False}},
 }
 # Other sizes that a model is checked with whose size is not fixed, as parts of the size that it was trained on.
 SIZES = ((1, 1), (0.5, 0.75), (1.25, 0.625))
 
 
-def export(task: Task, output_dir: Path, model_format: str = "paddle", dynamic_size: bool = False) -> Dict[str, Any]:
+def export(
+    task: Task,
+    output_dir: Path,
+    model_format: str = "paddle",
+    dynamic_size: bool = False,
+    precision: str = "fp32",
+) -> Dict[str, Any]:
     """Writes a task's network as an inference model with everything that serving it needs.
 
     The folder gets the model and ``inference.yml``. Before that, each engine that could serve the model runs it in a
@@ -63,14 +71,18 @@ def export(task: Task, output_dir: Path, model_format: str = "paddle", dynamic_s
         model_format: "paddle", this version's own, ``inference.json`` or in Paddle 2 ``inference.pdmodel``, and
             ``inference.pdiparams``; "legacy", a pdmodel, which Paddle 2.6 and 3 both read; "onnx", ``inference.onnx``.
         dynamic_size: the model takes any height and width, not only those of the network's ``input_shape``.
+        precision: "fp32"; "fp16" and "bf16", for GPUs: what weights are kept in and computed with, but for the
+            coordinates, whose part is computed in float32 and rounded once. Inputs and outputs stay float32.
 
     Returns:
         What ``inference.yml`` holds.
 
     Raises:
         UserError: the network needs its size, the folder can't be written, what makes or runs the format is not
-            installed, or the exported model crashes or differs; an earlier export is left as it was.
+            installed, there is no GPU to check half precision on, or the exported model crashes or differs; an earlier
+            export is left as it was.
     """
+    _check_precision(model_format, precision)
     shape = task.input_shape()
     if dynamic_size and len(shape) != 3:
         raise UserError(f"dynamic_size is for networks that take maps, and this one takes {shape}")
@@ -84,20 +96,63 @@ def export(task: Task, output_dir: Path, model_format: str = "paddle", dynamic_s
             raise
         raise UserError(f"the network takes inputs of {shape} and no others; export it without dynamic_size") from None
     served = [shape[0], None, None] if dynamic_size else shape
-    network = convert_to_deploy(task.network, broadcasts=model_format in BROADCASTING)
+    network = deploy_form(task.network, model_format, precision)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         say("writing the inference model")
-        files = FORMATS[model_format](network, InputSpec([None, *served], "float32", INPUT), folder)
+        try:
+            files = FORMATS[model_format](network, InputSpec([None, *served], "float32", INPUT), folder)
+        except TypeError as error:
+            if precision == "fp32":
+                raise
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise UserError(f"the network can't be written in {precision}: {reason}") from error
         description = {
             "model_file": files[0],
             "files": {file: sha256(folder / file) for file in files},
             "input_shape": served,
+            "precision": precision,
             **task.serving(),
         }
         description["checked"] = _check(folder, description, inputs, expected)
         _hand_over(folder, output_dir, description)
     return description
+
+
+def _check_precision(model_format: str, precision: str) -> None:
+    if precision not in DTYPES:
+        raise UserError(f"precision takes one of {', '.join(DTYPES)}, got {precision!r}")
+    if model_format == "onnx" and precision == "bf16":
+        raise UserError("ONNX Runtime has no convolution in bf16; take fp16, or another format")
+    if model_format != "onnx" and precision != "fp32" and not paddle.device.cuda.device_count():
+        raise UserError(
+            f"a model in {precision} is for GPUs, and here is none to check it on: export it where there is one, "
+            "or take --format onnx with fp16"
+        )
+
+
+def deploy_form(network: nn.Layer, model_format: str, precision: str = "fp32") -> nn.Layer:
+    """The network as it is written: for the engines of a format, in a precision."""
+    broadcasts = model_format in BROADCASTING or precision != "fp32"
+    network = convert_to_deploy(network, broadcasts)
+    if precision == "fp32":
+        return network
+    # Converted once more, because the constant grids were cast too.
+    network = _InHalf(convert_to_deploy(network.to(dtype=DTYPES[precision]), broadcasts), DTYPES[precision])
+    network.eval()
+    return network
+
+
+class _InHalf(nn.Layer):
+    """A network in half precision, float32 from outside."""
+
+    def __init__(self, network: nn.Layer, dtype: str) -> None:
+        super().__init__()
+        self.network = network
+        self.dtype = dtype
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return self.network(x.astype(self.dtype)).astype("float32")
 
 
 def _write_paddle(network: nn.Layer, spec: InputSpec, folder: Path) -> List[str]:
@@ -174,10 +229,11 @@ def _check(
     np.savez(folder / "inputs.npz", *inputs)
     description["checked"] = {"paddle": paddle.__version__, "onednn": True, "bf16": True}
     (folder / DESCRIPTION).write_text(yaml.safe_dump(description), encoding="utf-8")
+    precision = description["precision"]
     engine = "onnxruntime" if description["model_file"] == ONNX_MODEL else "paddle"
     settings = {
         name: options
-        for name, options in SETTINGS[engine].items()
+        for name, options in SETTINGS["paddle, half" if engine == "paddle" and precision != "fp32" else engine].items()
         if options.get("precision") != "bf16" or cpu_has_bf16()
     }
     say(f"checking it: {', '.join(settings)}")
@@ -189,17 +245,17 @@ def _check(
         error = found.get(name, "not checked")
         return not isinstance(error, str) and error <= tolerance
 
-    right = [name for name in settings if name != "onednn_bf16" and is_right(name, TOLERANCE)]
+    right = [name for name in settings if name != "onednn_bf16" and is_right(name, TOLERANCES[precision])]
     if not right:
         raise UserError(f"the exported model is not right, and was thrown away: {found}")
     return {
         "paddle": paddle.__version__,
         **{name: version(name) for name in ("onnxruntime", "paddle2onnx") if engine == "onnxruntime"},
         "inputs": [list(batch.shape) for batch in inputs],
-        "tolerance": TOLERANCE,
+        "tolerance": TOLERANCES[precision],
         "relative_error": found,
         "onednn": settings[right[0]]["onednn"],
-        "bf16": is_right("onednn_bf16", BF16_TOLERANCE),
+        "bf16": is_right("onednn_bf16", TOLERANCES["bf16"]),
     }
 
 

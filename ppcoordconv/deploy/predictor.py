@@ -62,6 +62,9 @@ class Predictor:
         is_this = checked["paddle"] == paddle.__version__
         if onednn is None:
             onednn = is_this and checked["onednn"]
+        kept_in, is_onnx = self.description.get("precision", "fp32"), self.description["model_file"].endswith(".onnx")
+        if kept_in != "fp32" and device == "cpu" and not is_onnx:
+            raise UserError(f"{folder} was exported in {kept_in}, which is for GPUs: take device='gpu'")
         if precision == "bf16" and device == "cpu" and not (onednn and is_this and checked["bf16"]):
             raise UserError(
                 f"{folder} was not found to be right in bf16 with oneDNN and Paddle {paddle.__version__} when it was "
@@ -103,6 +106,7 @@ class _Description(BaseModel):
     model_file: Literal["inference.json", "inference.pdmodel", "inference.onnx"]
     files: Dict[str, str]
     input_shape: List[Optional[int]]
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
     task: str
     preprocess: Dict[str, Any]
     labels: List[str]

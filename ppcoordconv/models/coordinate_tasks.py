@@ -175,8 +175,8 @@ class CoordinateRegressor(nn.Layer):
                 last.bias.set_value(last.bias + 0.5 - self(middle)[0])
 
     def forward(self, x: Tensor) -> Tensor:
-        # Tensor.max has a gradient that takes Paddle's CPU kernels seconds.
-        return F.adaptive_max_pool2d(self.convolutions(x), 1).flatten(1)
+        # Tensor.max has a gradient that takes Paddle's CPU kernels seconds; this has no form in half precision.
+        return F.adaptive_max_pool2d(self.convolutions(x).astype("float32"), 1).flatten(1)
 
 
 class _OnCanvas(nn.Sequential):
