@@ -5,14 +5,16 @@ Imports paddle and nothing else of weight, so that it can be taken along with ``
 
 from __future__ import annotations
 
+import contextlib
 import math
 from numbers import Integral
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Type, Union
+from typing import Any, Callable, ContextManager, Dict, List, Optional, Sequence, Tuple, Type, Union
 
 import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
+from paddle.framework import in_dynamic_or_pir_mode
 from paddle.jit.sot.psdb import in_sot
 
 from .coords import Coords, coord_grid, count_channels, dtype_name, find_coords
@@ -114,7 +116,7 @@ class _OverGrid:
         w_x, w_grid = self._split_weight()
         bias = None if self.bias is None else self.bias.astype(grid.dtype)
         y = self._convolve(x, w_x, None, self._groups, output_size)
-        with paddle.amp.auto_cast(enable=False):
+        with _uncast():
             offset = self._convolve(grid, w_grid.astype(grid.dtype), bias, 1, output_size).astype(y.dtype)
         return _broadcast_sum(y, offset, self.broadcasts)
 
@@ -629,6 +631,12 @@ def _is_eager() -> bool:
 @paddle.jit.not_to_static
 def is_eager_on_cpu(x: Tensor) -> bool:
     return _is_eager() and x.place.is_cpu_place()
+
+
+@paddle.jit.not_to_static
+def _uncast() -> ContextManager[Any]:
+    # Where graphs are cast when they are complete, Paddle refuses this while they are built.
+    return paddle.amp.auto_cast(enable=False) if in_dynamic_or_pir_mode() else contextlib.nullcontext()
 
 
 def _grid_dtype(x: Tensor) -> str:

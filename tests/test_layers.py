@@ -416,6 +416,30 @@ def test_saved_with_any_size(data_format, fixed):
             assert_same([loaded(x).numpy()], [layer(x).numpy()], 1e-5)
 
 
+class Stack(nn.Sequential):
+    """Paddle 2.6 traces what a subclass inherits from its own containers as it stands."""
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: Stack(pcc.CoordConv(3, 4, 3, padding=1, with_r=True), nn.ReLU()),
+        lambda: pcc.CoordConvNormActivation(3, 4, activation_layer=nn.Silu),
+        lambda: Stack(pcc.AddCoords(), nn.Conv2D(5, 4, 1)),
+    ],
+    ids=["CoordConv", "CoordConvNormActivation", "AddCoords"],
+)
+def test_saved_in_a_subclass_of_sequential(tmp_path, build):
+    network = build()
+    network.eval()
+    inputs = [paddle.randn([2, 3, height, width]) for height, width in ((5, 7), (1, 9))]
+    expected = [network(x).numpy() for x in inputs]
+    spec = [InputSpec([None, 3, None, None], "float32", "x")]
+    paddle.jit.save(paddle.jit.to_static(network, input_spec=spec, full_graph=True), str(tmp_path / "stack"))
+    for x, y in zip(inputs, expected):
+        assert_same([paddle.jit.load(str(tmp_path / "stack"))(x).numpy()], [y], 1e-5)
+
+
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("data_format", ["NCHW", "NHWC"])
 def test_converted_to_deploy(tmp_path, groups, data_format):
