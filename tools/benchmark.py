@@ -1,4 +1,4 @@
-"""Measures, side by side in one run: `layer` CoordConv, `tuning` the CPU tuning, `train`, `inference`."""
+"""Measures, side by side in one run: `layer` CoordConv, `tuning` the CPU tuning, `train`, `inference`, `files`."""
 
 import argparse
 import json
@@ -44,11 +44,19 @@ def measure_inference(arguments: argparse.Namespace) -> tuple:
     return result, as_table(result)
 
 
+def measure_files(arguments: argparse.Namespace) -> tuple:
+    from ppcoordconv.benchmarks.files import as_table, measure
+
+    result = measure(arguments.count)
+    return result, as_table(result)
+
+
 MEASURES = {
     "layer": measure_layer,
     "tuning": measure_tuning,
     "train": measure_train,
     "inference": measure_inference,
+    "files": measure_files,
 }
 
 if __name__ == "__main__":
@@ -58,11 +66,14 @@ if __name__ == "__main__":
         ("layer", "ratios of forward, training step and peak memory"),
         ("tuning", "a training step with the CPU tuning and without"),
         ("inference", "exported networks beside those with plain convolutions and with concatenation, in every engine"),
+        ("files", "infer.py over PNG files: what of reading them the model hides, and memory"),
         ("train", "training beside PyTorch, which is installed below output/ for it; the engine's share; processes"),
     ):
         command = commands.add_parser(name, help=help_text)
         command.add_argument("--json", action="store_true", help="print everything that was measured, as JSON")
-        command.add_argument("--repeats", type=positive, default=15, help="how often each is timed; default: 15")
+        if name != "files":
+            command.add_argument("--repeats", type=positive, default=15, help="how often each is timed; default: 15")
     commands.choices["layer"].add_argument("--amp", choices=["O1", "O2"], help="in mixed precision, float16")
+    commands.choices["files"].add_argument("--count", type=positive, default=10_000, help="default: 10000")
     add_device_option(commands.choices["layer"])
     run(main, parser.parse_args())

@@ -11,7 +11,7 @@ from conftest import ROOT, run_tool
 
 import ppcoordconv as pcc
 from ppcoordconv import tuning
-from ppcoordconv.benchmarks import inference, steps, train
+from ppcoordconv.benchmarks import files, inference, steps, train
 from ppcoordconv.benchmarks import layer as benchmark
 from ppcoordconv.errors import UserError
 
@@ -128,3 +128,10 @@ def test_mistakes(arguments, tmp_path):
     result = run_tool("benchmark", *arguments, cwd=tmp_path)
     assert result.status == 2
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_many_files_are_read_while_the_model_runs():
+    result = files.measure(count=50)
+    assert len(result["mib"]) == 10
+    assert all(value > 0 for value in (*result["mib"], result["reading_s"], result["model_s"], result["infer_s"]))
+    assert files.as_table(result).startswith("50 files: ")
