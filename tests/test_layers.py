@@ -486,8 +486,9 @@ class AllConventions(paddle.nn.Layer):
         return paddle.concat([layer(x) for layer in self.layers], axis=1)
 
 
-@pytest.mark.parametrize("form", ["paddle", "legacy", "onnx"])
-@pytest.mark.parametrize("deployed", [True, False])
+@pytest.mark.parametrize(
+    ("form", "deployed"), [("paddle", True), ("paddle", False), ("legacy", True), ("legacy", False), ("onnx", True)]
+)
 def test_every_convention_is_exported_for_any_size(tmp_path, form, deployed):
     from ppcoordconv.deploy.engines import ENGINES, Settings
     from ppcoordconv.deploy.export import FORMATS, deploy_form

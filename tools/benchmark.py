@@ -1,6 +1,7 @@
 """Measures, side by side in one run: `layer` CoordConv, `tuning` the CPU tuning, `train`, `inference`, `files`."""
 
 import argparse
+import importlib
 import json
 from pathlib import Path
 
@@ -8,55 +9,25 @@ from _tool import Parser, add_device_option, positive, run
 
 
 def main(arguments: argparse.Namespace) -> int:
-    result, table = MEASURES[arguments.what](arguments)
-    print(json.dumps(result) if arguments.json else table)
+    benchmark = importlib.import_module(f"ppcoordconv.benchmarks.{arguments.what}")
+    result = benchmark.measure(*PARAMETERS[arguments.what](arguments))
+    print(json.dumps(result) if arguments.json else benchmark.as_table(result))
     return 0
 
 
-def measure_layer(arguments: argparse.Namespace) -> tuple:
-    from ppcoordconv.benchmarks.layer import as_table, measure
+def _device(name: str) -> str:
     from ppcoordconv.device import select_device
 
-    result = measure(select_device(arguments.device), arguments.amp, arguments.repeats)
-    return result, as_table(result)
+    return select_device(name)
 
 
-def measure_tuning(arguments: argparse.Namespace) -> tuple:
-    from ppcoordconv.benchmarks.tuning import as_table, measure
-
-    result = measure(arguments.repeats)
-    return result, as_table(result)
-
-
-def measure_train(arguments: argparse.Namespace) -> tuple:
-    from ppcoordconv.benchmarks.train import as_table, measure
-    from ppcoordconv.device import select_device
-
-    select_device("cpu")
-    result = measure(arguments.repeats, Path("output") / "torch")
-    return result, as_table(result)
-
-
-def measure_inference(arguments: argparse.Namespace) -> tuple:
-    from ppcoordconv.benchmarks.inference import as_table, measure
-
-    result = measure(arguments.repeats)
-    return result, as_table(result)
-
-
-def measure_files(arguments: argparse.Namespace) -> tuple:
-    from ppcoordconv.benchmarks.files import as_table, measure
-
-    result = measure(arguments.count)
-    return result, as_table(result)
-
-
-MEASURES = {
-    "layer": measure_layer,
-    "tuning": measure_tuning,
-    "train": measure_train,
-    "inference": measure_inference,
-    "files": measure_files,
+# What each benchmark's measure takes.
+PARAMETERS = {
+    "layer": lambda arguments: (_device(arguments.device), arguments.amp, arguments.repeats),
+    "tuning": lambda arguments: (arguments.repeats,),
+    "train": lambda arguments: (arguments.repeats, Path("output") / "torch"),
+    "inference": lambda arguments: (arguments.repeats,),
+    "files": lambda arguments: (arguments.count,),
 }
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Dict, List
 from unittest import mock
 
+from ..device import select_device
 from ..errors import UserError
 from ..progress import say
 from .steps import BATCH, NETWORKS, STEPS, interleaved, paddle_command
@@ -32,6 +33,7 @@ def measure(repeats: int, folder: Path) -> Dict[str, Any]:
         time of a run on the digits that is not spent in steps. "processes": seconds of an epoch by number of processes,
         of a thread each, and "efficiency", the speed-up divided by their number.
     """
+    select_device("cpu")
     python = _python_with_torch(folder)
     threads = str(len(os.sched_getaffinity(0)))
     script = str(Path(__file__).with_name("torch_steps.py"))
@@ -91,7 +93,7 @@ def _overhead() -> float:
             trainer, _step=timed(trainer._step, in_steps), _train_epoch=timed(trainer._train_epoch, in_epochs)
         ),
     ):
-        config = load_config(CONFIG, ["epochs=3", f"output_dir={name}/run"])
+        config = load_config(CONFIG, ["epochs=2", f"output_dir={name}/run"])
         trainer.train(build_task(config), config)
     return 1 - sum(in_steps) / sum(in_epochs)
 
@@ -102,7 +104,7 @@ def _scaling() -> Dict[str, Dict[str, float]]:
     for count in (1, 2):
         with tempfile.TemporaryDirectory() as folder:
             launch = ["-m", "paddle.distributed.launch", "--nproc_per_node", str(count), "--log_dir", f"{folder}/log"]
-            tool = [str(ROOT / "tools" / "train.py"), "-c", str(CONFIG), "-o", "epochs=4", f"output_dir={folder}/run"]
+            tool = [str(ROOT / "tools" / "train.py"), "-c", str(CONFIG), "-o", "epochs=3", f"output_dir={folder}/run"]
             environment = {**os.environ, "OMP_NUM_THREADS": "1"}
             done = subprocess.run([sys.executable, *launch, *tool], env=environment, capture_output=True, text=True)
             if done.returncode:

@@ -150,6 +150,7 @@ def test_every_damaged_file_is_found(tmp_path, name):
             load_state(path)
 
 
+@pytest.mark.any_paddle
 def test_killed_at_random_moments(tmp_path):
     """Twenty times SIGKILL, with a state written at every step; in the end the weights of a run that nobody killed."""
     script = tmp_path / "run.py"

@@ -161,6 +161,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.any_paddle
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_one_line_and_status_2(trained, tmp_path, name):
     (tmp_path / "file").write_text("")
