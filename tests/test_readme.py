@@ -9,18 +9,22 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = {path.name: path for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
+PAGES = {path.name: path for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]}
+SERVING = sorted((ROOT / "docs" / "serving").glob("*.md"))
 PYTHON = [
     (name, block)
     for name, path in PAGES.items()
+    if path not in SERVING
     for block in re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
 ]
+FOR_GPUS = re.compile("--device gpu|--precision fp16")
 COMMANDS = re.findall(r"^python (tools/\w+\.py .*)$", README.replace("\\\n", ""), re.MULTILINE)
 
 
 @pytest.mark.parametrize(("name", "block"), PYTHON)
 def test_python_blocks_run(name, block, tmp_path):
-    (tmp_path / "docs").symlink_to(ROOT / "docs")
+    if not (tmp_path / "docs").exists():
+        (tmp_path / "docs").symlink_to(ROOT / "docs")
     run = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{block}"],
         cwd=tmp_path, capture_output=True, text=True,
@@ -45,6 +49,44 @@ def test_commands_run_one_after_the_other(tmp_path, trained):
             [sys.executable, str(ROOT / words[0]), *words[1:], *short], cwd=tmp_path, capture_output=True, text=True
         )
         assert run.returncode == 0, f"{command}\n{run.stderr}"
+
+
+@pytest.mark.parametrize("page", [page for page in SERVING if FOR_GPUS.search(page.read_text())], ids=lambda p: p.stem)
+@pytest.mark.skipif("__import__('paddle').device.cuda.device_count() == 0", reason="no GPU")
+def test_pages_of_serving_on_a_gpu(page, tmp_path):
+    run_page(page, lambda command: True, tmp_path)
+
+
+@pytest.mark.parametrize("page", SERVING, ids=lambda page: page.stem)
+def test_pages_of_serving(page, tmp_path):
+    if "onnx" in page.stem:
+        pytest.importorskip("paddle2onnx")
+    run_page(page, lambda command: not FOR_GPUS.search(command), tmp_path)
+
+
+def run_page(page, is_wanted, tmp_path):
+    """First a page's commands, then its programs."""
+    commands, programs = of_page(page)
+    for name in ("configs", "docs"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    for command in filter(is_wanted, commands):
+        words = command.split()
+        run = subprocess.run(
+            [sys.executable, str(ROOT / words[1]), *words[2:]], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert run.returncode == 0, f"{command}\n{run.stderr}"
+    for program in programs:
+        if "import fastdeploy" in program:
+            pytest.importorskip("fastdeploy")
+        test_python_blocks_run(page.name, program, tmp_path)
+
+
+def of_page(page):
+    """The ``python tools/...`` commands and the Python blocks."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"```(\w*)\n(.*?)```", text, re.DOTALL)
+    shown = "".join(block for language, block in blocks if not language).replace("\\\n", "")
+    return shown.splitlines(), [block for language, block in blocks if language == "python"]
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -15,7 +15,8 @@ def main(arguments: argparse.Namespace) -> int:
     from ppcoordconv.tasks import build_task
 
     config = load_config(arguments.config, arguments.override)
-    select_device("cpu")
+    # CPU builds of Paddle refuse to trace convolutions in half precision.
+    select_device("cpu" if arguments.precision == "fp32" else "auto")
     task = build_task(config)
     load_weights(task.network, arguments.weights)
     description = export(task, arguments.output_dir, arguments.format, arguments.dynamic_size, arguments.precision)
