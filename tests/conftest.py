@@ -34,7 +34,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, SimpleNamespa
     """Both networks of ``configs/digits``, trained in full, exported, and their held-out digits as files."""
     folder = tmp_path_factory.mktemp("trained")
     configs = {name: ROOT / "configs" / "digits" / f"{name}.yml" for name in ("coordconv", "conv")}
-    _finish({name: start_tool("train", "-c", config, cwd=folder) for name, config in configs.items()})
+    # Two at a time, each with a core.
+    one_core = {**ENVIRONMENT, "OMP_NUM_THREADS": "1"}
+    _finish({name: start_tool("train", "-c", config, cwd=folder, env=one_core) for name, config in configs.items()})
     runs = {name: SimpleNamespace(config=config, output=folder / "output" / name) for name, config in configs.items()}
     exports = {}
     for name, run in runs.items():
