@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, ClassVar, Dict, List, Tuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -73,6 +73,7 @@ class Preprocess:
         mean, std: of the red, green and blue samples, on the scale 0..1; with one number each, of the grey ones.
     """
 
+    kind: ClassVar[str] = "image"
     image_size: Tuple[int, int]
     mean: Tuple[float, ...] = (0.5, 0.5, 0.5)
     std: Tuple[float, ...] = (0.5, 0.5, 0.5)
@@ -100,7 +101,7 @@ class Preprocess:
         return [Input(str(path), path, path.stem, partial(read_image, path)) for path in paths]
 
     def to_dict(self) -> Dict[str, Any]:
-        return {"kind": "image", **{key: list(value) for key, value in asdict(self).items()}}
+        return {"kind": self.kind, **{key: list(value) for key, value in asdict(self).items()}}
 
 
 def shifted(x: np.ndarray, down: int, right: int) -> np.ndarray:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Dict, Union
 
+from .boxes import Letterbox
 from .images import Preprocess
 from .points import PointPreprocess
 
-KINDS = {"image": Preprocess, "points": PointPreprocess}
+KINDS = {"image": Preprocess, "letterbox": Letterbox, "points": PointPreprocess}
 
 
 def preprocess_of(settings: Dict[str, Any]) -> Union[Preprocess, PointPreprocess]:

@@ -1,0 +1,59 @@
+"""What training pictures with boxes undergo: crops, flips, colours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Tuple
+
+import numpy as np
+from PIL import Image, ImageEnhance
+
+from ..errors import UserError
+from .boxes import clipped
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Draws what happens to a picture.
+
+    Parameters:
+        flip: half of the pictures are mirrored, left to right.
+        crop: up to this part (0..0.9) of the height and of the width is cut away; boxes whose middle goes, go too.
+        colour: brightness, contrast and saturation each change by up to this part (0..1).
+    """
+
+    flip: bool = False
+    crop: float = 0.0
+    colour: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.flip, bool):
+            raise UserError(f"task.flip takes true or false, got {self.flip!r}")
+        for name, most in (("crop", 0.9), ("colour", 1)):
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not 0 <= value <= most:
+                raise UserError(f"task.{name} takes a number from 0 to {most}, got {value!r}")
+
+    def __call__(
+        self, pixels: np.ndarray, boxes: np.ndarray, rng: np.random.Generator
+    ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The picture ``[H, W, 3]``, its boxes ``[n, 4]``, and which of those there were they are, bool ``[m]``."""
+        kept = np.ones(len(boxes), bool)
+        if self.crop:
+            height, width = pixels.shape[:2]
+            h, w = (max(1, round(n * (1 - rng.uniform(0, self.crop)))) for n in (height, width))
+            top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
+            pixels = pixels[top : top + h, left : left + w]
+            middles = (boxes[:, :2] + boxes[:, 2:]) / 2 - [left, top]
+            kept = ((middles >= 0) & (middles < [w, h])).all(axis=1)
+            boxes = clipped(boxes[kept] - np.array([left, top, left, top], np.float32), h, w)
+        if self.flip and rng.random() < 0.5:
+            pixels = np.ascontiguousarray(pixels[:, ::-1])
+            width = pixels.shape[1]
+            boxes = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
+        if self.colour:
+            image = Image.fromarray(pixels)
+            for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
+                image = enhance(image).enhance(1 + rng.uniform(-self.colour, self.colour))
+            pixels = np.asarray(image)
+        return pixels, boxes, kept

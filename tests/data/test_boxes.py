@@ -1,0 +1,91 @@
+"""Boxes move with their pictures: letterbox, crops, flips; and their overlaps."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ppcoordconv.data.augment import Augmentation
+from ppcoordconv.data.boxes import Letterbox, areas, clipped, ious
+from ppcoordconv.errors import UserError
+
+SIDES = st.integers(1, 40)
+
+
+def marked(height, width, box):
+    """A black picture with one white box."""
+    pixels = np.zeros([height, width, 3], np.uint8)
+    left, top, right, bottom = box
+    pixels[top:bottom, left:right] = 255
+    return pixels
+
+
+def box_of(pixels):
+    rows, columns = np.nonzero(pixels[..., 0] > 127)
+    return [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+
+
+@given(SIDES, SIDES)
+def test_letterbox_keeps_the_aspect_and_back_again(height, width):
+    letterbox = Letterbox((32, 64))
+    x = letterbox(np.full([height, width, 3], 255, np.uint8))
+    assert x.shape == (3, 32, 64)
+    scale = letterbox.scale((height, width))
+    assert scale == min(32 / height, 64 / width)
+    inside = x[0, : max(1, round(height * scale)), : max(1, round(width * scale))]
+    assert (inside == 1).all()
+    assert (x[0] == 1).sum() == inside.size  # what is left over is grey
+    whole = {"objects": [{"box": [0, 0, width * scale, height * scale]}]}
+    (found,) = letterbox.on((height, width, 3), whole)["objects"]
+    assert found["box"] == pytest.approx([0, 0, width, height], abs=0.01)
+
+
+@given(st.integers(0, 10**6))
+def test_a_box_stays_around_what_it_was_around(seed):
+    rng = np.random.default_rng(seed)
+    pixels = marked(40, 60, (20, 10, 35, 30))
+    boxes = np.float32([[20, 10, 35, 30], [0, 0, 2, 2]])
+    pixels, moved, kept = Augmentation(flip=True, crop=0.5)(pixels, boxes, rng)
+    assert len(moved) == kept.sum()
+    if kept[0]:
+        assert moved[0].tolist() == box_of(pixels)
+    height, width = pixels.shape[:2]
+    assert (moved >= 0).all()
+    assert (moved <= [width, height, width, height]).all()
+    assert height >= 20
+    assert width >= 30
+
+
+def test_what_is_drawn_is_drawn():
+    pixels, boxes = marked(8, 8, (1, 1, 4, 4)) // 2, np.float32([[1, 1, 4, 4]])
+    flips = [Augmentation(flip=True)(pixels, boxes, np.random.default_rng(n))[1][0, 0] for n in range(40)]
+    assert set(flips) == {1, 4}
+    coloured = [Augmentation(colour=0.5)(pixels, boxes, np.random.default_rng(n))[0].max() for n in range(20)]
+    assert len(set(coloured)) > 5
+    untouched, same, kept = Augmentation()(pixels, boxes, np.random.default_rng(0))
+    assert (untouched == pixels).all()
+    assert (same == boxes).all()
+    assert kept.all()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"flip": 1}, "task.flip takes true or false, got 1"),
+        ({"crop": 0.95}, r"task.crop takes a number from 0 to 0.9, got 0.95"),
+        ({"crop": "a"}, "task.crop takes a number"),
+        ({"colour": -0.1}, "task.colour takes a number from 0 to 1, got -0.1"),
+        ({"colour": True}, "task.colour takes a number from 0 to 1, got True"),
+    ],
+)
+def test_wrong_augmentations(options, words):
+    with pytest.raises(UserError, match=words):
+        Augmentation(**options)
+
+
+def test_overlaps():
+    a = np.float32([[0, 0, 2, 2], [5, 5, 5, 9]])
+    b = np.float32([[1, 0, 3, 2], [0, 0, 2, 2], [8, 8, 9, 9]])
+    np.testing.assert_allclose(ious(a, b), [[1 / 3, 1, 0], [0, 0, 0]])
+    assert areas(a).tolist() == [4, 0]
+    assert clipped(np.float32([[-1, 2, 9, 30]]), 10, 5).tolist() == [[0, 2, 5, 10]]

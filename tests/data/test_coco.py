@@ -1,0 +1,141 @@
+"""COCO's format: what is read, what is left out and said, and what is refused, with the name of the entry."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ppcoordconv.data import DATASETS
+from ppcoordconv.data.coco import read_coco
+from ppcoordconv.errors import UserError
+
+RIGHT = {
+    "images": [
+        {"id": 7, "file_name": "b.png", "width": 30, "height": 20},
+        {"id": 3, "file_name": "a.png", "width": 8, "height": 9},
+    ],
+    "annotations": [
+        {"id": 1, "image_id": 7, "category_id": 90, "bbox": [1, 2, 10, 5.5]},
+        {"id": 2, "image_id": 7, "category_id": 20, "bbox": [-2, 15, 40, 10], "iscrowd": 1},
+        {"id": 4, "image_id": 7, "category_id": 20, "bbox": [5, 5, 0, 3]},
+    ],
+    "categories": [{"id": 90, "name": "cat"}, {"id": 20, "name": "dog"}],
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        Image.new("RGB", (30, 20)).save(tmp_path / split / "b.png")
+        Image.new("L", (8, 9)).save(tmp_path / split / "a.png")
+        (tmp_path / f"{split}.json").write_text(json.dumps(RIGHT))
+    return tmp_path
+
+
+def test_what_is_read(folder, capsys):
+    (first, second), labels = read_coco(folder / "train.json", folder / "train")
+    assert labels == ["dog", "cat"]  # by id
+    assert first.size == (9, 8)
+    assert first.boxes.shape == (0, 4)
+    assert first.pixels().shape == (9, 8, 3)
+    np.testing.assert_array_equal(second.boxes, np.float32([[1, 2, 11, 7.5], [0, 15, 30, 20]]))
+    assert second.classes.tolist() == [1, 0]
+    assert second.crowd.tolist() == [False, True]
+    assert "1 boxes without width or height are left out, the first of annotation 4" in capsys.readouterr().err
+
+
+def test_both_splits_name_the_same_categories(folder):
+    data = DATASETS.build("coco", path=str(folder))
+    assert (len(data.train), len(data.test), data.labels) == (2, 2, ["dog", "cat"])
+    other = copy.deepcopy(RIGHT)
+    other["categories"][0]["name"] = "cow"
+    (folder / "test.json").write_text(json.dumps(other))
+    with pytest.raises(UserError, match=r"test.json: its categories are \['dog', 'cow'\], those trained on"):
+        DATASETS.build("coco", path=str(folder))
+
+
+def test_a_picture_of_another_size_than_it_says(folder):
+    Image.new("RGB", (31, 20)).save(folder / "train" / "b.png")
+    images, _ = read_coco(folder / "train.json", folder / "train")
+    with pytest.raises(UserError, match="b.png is 31x20 pixels, its annotations say 30x20"):
+        images[1].pixels()
+
+
+def changed(*path_and_value):
+    *path, last, value = path_and_value
+
+    def change(tree):
+        for key in path:
+            tree = tree[key]
+        if value is None:
+            del tree[last]
+        else:
+            tree[last] = value
+
+    return change
+
+
+BOX = ("annotations", 0, "bbox")
+WRONG = {
+    "no images": (changed("images", None), "'images' takes a list, got nothing"),
+    "no annotations": (changed("annotations", None), "'annotations' takes a list, got nothing"),
+    "categories no list": (changed("categories", {}), "'categories' takes a list, got {}"),
+    "no category at all": (changed("categories", []), "it has no category"),
+    "no image at all": (changed("images", []), "it has no image"),
+    "an image is a number": (changed("images", 0, 5), "number 0 of 'images' is no object: 5"),
+    "an image without id": (changed("images", 1, "id", None), "image number 1: id takes a whole number, got None"),
+    "an image id is text": (changed("images", 1, "id", "3"), "image number 1: id takes a whole number, got '3'"),
+    "two images of one id": (changed("images", 1, "id", 7), "two entries have the image id 7"),
+    "no file name": (changed("images", 0, "file_name", None), "image 7: file_name takes a text, got None"),
+    "no width": (changed("images", 0, "width", None), "image 7: width takes a whole number of pixels, at least 1"),
+    "a height of 0": (changed("images", 0, "height", 0), "image 7: height takes a whole number of pixels"),
+    "no such picture": (changed("images", 0, "file_name", "c.png"), "image 7: there is no file"),
+    "two categories of one id": (changed("categories", 0, "id", 20), "two entries have the category id 20"),
+    "two of one name": (changed("categories", 0, "name", "dog"), "two categories have the name 'dog'"),
+    "a category without name": (changed("categories", 0, "name", None), "category 90: name takes a text, got None"),
+    "an unknown image": (changed("annotations", 0, "image_id", 8), "annotation 1: there is no image of image_id 8"),
+    "an unknown category": (
+        changed("annotations", 0, "category_id", 1),
+        "annotation 1: there is no category of category_id 1",
+    ),
+    "no category_id": (changed("annotations", 0, "category_id", None), "no category of category_id None"),
+    "iscrowd 2": (changed("annotations", 0, "iscrowd", 2), "annotation 1: iscrowd takes 0 or 1, got 2"),
+    "no bbox": (changed(*BOX, None), "annotation 1: bbox takes left, top, width and height, got None"),
+    "three numbers": (changed(*BOX, [1, 2, 3]), r"annotation 1: bbox takes left, top, width and height, got \[1, 2, 3"),
+    "text in a bbox": (changed(*BOX, [1, 2, 3, "4"]), "annotation 1: bbox takes left, top, width and height"),
+    "a bbox of NaN": (changed(*BOX, [1, float("nan"), 3, 4]), "annotation 1: bbox takes finite numbers"),
+    "infinite": (changed(*BOX, [1, 2, float("inf"), 4]), "annotation 1: bbox takes finite numbers"),
+    "a negative width": (changed(*BOX, [5, 5, -3, 4]), "annotation 1: .* no size is negative"),
+    "to the right of it": (changed(*BOX, [30, 5, 3, 4]), "annotation 1: the bbox .* lies outside its image of 30x20"),
+    "above it": (changed(*BOX, [3, -9, 3, 4]), "annotation 1: the bbox .* lies outside its image of 30x20 pixels"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_entries_are_named(folder, name):
+    change, words = WRONG[name]
+    tree = copy.deepcopy(RIGHT)
+    change(tree)
+    (folder / "train.json").write_text(json.dumps(tree))
+    with pytest.raises(UserError, match=words) as raised:
+        read_coco(folder / "train.json", folder / "train")
+    assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("{", "is no JSON"), ("[1]", "takes an object with images"), ("[" * 100000, "is no JSON"), (None, "no file")],
+)
+def test_wrong_files(folder, text, words):
+    path = folder / "train.json"
+    path.unlink() if text is None else path.write_text(text)
+    with pytest.raises(UserError, match=words):
+        read_coco(path, folder / "train")
+
+
+def test_no_folder():
+    with pytest.raises(UserError, match=r"needs the folder of its files: data.path=FOLDER"):
+        DATASETS.build("coco")
