@@ -142,7 +142,8 @@ def _fill(conv: Any, old: Any, transposed: bool) -> None:
 def convert_to_deploy(model: nn.Layer, broadcasts: bool = False) -> nn.Layer:
     """The form of a model that is exported: a copy, for inference alone, that computes the same with less.
 
-    Batch norms that follow a convolution in a ``nn.Sequential`` are folded into its weights, and every layer that has a
+    Batch norms that follow a convolution in a ``nn.Sequential`` are folded into its weights (in another layer too, if
+    its attribute ``runs_in_order`` says that its sublayers run one after the other), and every layer that has a
     ``convert_to_deploy`` of its own, like ``CoordConv``, is told. What is converted already stays as it is.
 
     Parameters:
@@ -165,10 +166,10 @@ def convert_to_deploy(model: nn.Layer, broadcasts: bool = False) -> nn.Layer:
     layers = model.sublayers(include_self=True)
     uses = Counter(id(child) for layer in layers for child in layer._sub_layers.values())
     for layer in layers:
-        if isinstance(layer, nn.Sequential):
+        if isinstance(layer, nn.Sequential) or getattr(layer, "runs_in_order", False):
             names = list(layer._sub_layers)
             for name, following in zip(names, names[1:]):
-                before, norm = layer[name], layer[following]
+                before, norm = layer._sub_layers[name], layer._sub_layers[following]
                 conv = before.conv if isinstance(before, _CoordConv) else before
                 is_alone = uses[id(before)] == uses[id(norm)] == 1
                 if is_alone and _can_fold(conv, norm) and not _is_hooked(before, conv, norm):

@@ -11,6 +11,7 @@ from typing import Any, List
 from paddle import nn
 
 from ..registry import Registry
+from . import necks as necks
 
 MODELS = Registry("model", __name__)
 
