@@ -26,6 +26,7 @@ BELOW = {
     "conv": {"layers"},
     "convert": {"conv", "coords", "layers"},
     "usage": {"layers"},
+    "contrib": {"coords", "layers", "models"},
     "tuning": set(),
     "benchmarks": {
         "config",
