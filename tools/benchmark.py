@@ -1,4 +1,4 @@
-"""Measures, side by side in one run: `layer` CoordConv, `tuning` the CPU tuning, `train`, `inference`, `files`."""
+"""Measures side by side, in one run: `layer` CoordConv, `tuning` the CPU's, `train`, `inference`, `necks`, `files`."""
 
 import argparse
 import importlib
@@ -27,6 +27,7 @@ PARAMETERS = {
     "tuning": lambda arguments: (arguments.repeats,),
     "train": lambda arguments: (arguments.repeats, Path("output") / "torch"),
     "inference": lambda arguments: (arguments.repeats,),
+    "necks": lambda arguments: (arguments.repeats,),
     "files": lambda arguments: (arguments.count,),
 }
 
@@ -37,6 +38,7 @@ if __name__ == "__main__":
         ("layer", "ratios of forward, training step and peak memory"),
         ("tuning", "a training step with the CPU tuning and without"),
         ("inference", "exported networks beside those with plain convolutions and with concatenation, in every engine"),
+        ("necks", "PP-YOLO's neck beside PaddleDetection's, which must be installed: in training, and exported"),
         ("files", "infer.py over PNG files: what of reading them the model hides, and memory"),
         ("train", "training beside PyTorch, which is installed below output/ for it; the engine's share; processes"),
     ):

@@ -146,9 +146,7 @@ def _description(model: Path, shape: List[int]) -> Dict[str, Any]:
     return {"model_file": model.name, "input_shape": shape}
 
 
-def _interleaved(
-    runs: Dict[str, Callable[[np.ndarray], np.ndarray]], x: np.ndarray, repeats: int
-) -> Dict[str, List[float]]:
+def _interleaved(runs: Dict[str, Callable[[Any], Any]], x: Any, repeats: int) -> Dict[str, List[float]]:
     times: Dict[str, List[float]] = {name: [] for name in runs}
     for repeat in range(-3, repeats):
         for name, run in runs.items():

@@ -52,7 +52,7 @@ def test_peak_memory_is_that_of_the_step():
     assert peak == pytest.approx(2, abs=0.1)
 
 
-@pytest.mark.parametrize("what", ["layer", "tuning", "train", "inference", "files"])
+@pytest.mark.parametrize("what", ["layer", "tuning", "train", "inference", "necks", "files"])
 def test_the_tool_has_what_each_measurement_takes(what, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     tool = runpy.run_path(str(ROOT / "tools" / "benchmark.py"))
