@@ -107,6 +107,7 @@ class Config(_Section):
 
     ``task`` decides what ``model`` and ``data`` must provide. ``output_dir`` is by default ``output/<config name>``.
 
+    - ``export``: options of the task that concern its exported form alone.
     - ``batch_size``: samples of one step, over all processes; ``accumulate``: computed in so many parts.
     - ``seed``: one, or a list, for which training runs are made one after another.
     - ``epochs``, ``max_steps``, ``max_minutes``: training ends at the first that is reached. ``patience``: or after so
@@ -121,6 +122,7 @@ class Config(_Section):
     task: NamedConfig
     model: NamedConfig
     data: NamedConfig
+    export: Dict[str, Any] = {}
     optimizer: Optimizer = AdamWConfig()
     schedule: Schedule = OneCycleConfig()
     epochs: int = Field(12, ge=1, strict=True)

@@ -6,6 +6,11 @@ from typing import Any, Callable, Dict, List
 
 import numpy as np
 
+from .nms import suppressed
+
+# Objects that score less are not worth showing.
+LEAST_SCORE = 0.3
+
 
 def classification(logits: np.ndarray, labels: List[str]) -> List[Dict[str, Any]]:
     """The likeliest class of each row of ``[N, classes]``: its label, its index, its softmax probability (0..1)."""
@@ -53,6 +58,32 @@ def coordinate_rendering(logits: np.ndarray, labels: List[str]) -> List[Dict[str
     return results
 
 
+def detection(rows: np.ndarray, labels: List[str]) -> List[Dict[str, Any]]:
+    """The objects of each ``[N, K, 6]`` (class, score, left, top, right, bottom; class -1: none), the best first.
+
+    Each has its label, its index, its score (0..1) and its box, in pixels of the model's input.
+    """
+    return [
+        {
+            "objects": [
+                {
+                    "label": labels[int(category)],
+                    "class_id": int(category),
+                    "score": round(float(score), 6),
+                    "box": [round(float(edge), 2) for edge in box],
+                }
+                for category, score, *box in picture[picture[:, 1] >= LEAST_SCORE]
+            ]
+        }
+        for picture in rows
+    ]
+
+
+def detection_without_nms(decoded: np.ndarray, labels: List[str]) -> List[Dict[str, Any]]:
+    """The same from ``[N, P, 4 + classes]``: left, top, right, bottom, and a score for each class."""
+    return detection(suppressed(decoded), labels)
+
+
 def is_lit(logits: np.ndarray) -> np.ndarray:
     """Whether a pixel's probability is above 0.5."""
     return logits > 0
@@ -69,4 +100,6 @@ DECODERS: Dict[str, Callable[[np.ndarray, List[str]], List[Dict[str, Any]]]] = {
     "coordinate_regression": coordinate_regression,
     "coordinate_corner": coordinate_corner,
     "coordinate_rendering": coordinate_rendering,
+    "detection": detection,
+    "detection_without_nms": detection_without_nms,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
@@ -25,6 +25,35 @@ def captioned(pixels: np.ndarray, text: str, right: Optional[bool] = None, side:
     sheet.paste(image, ((width - image.width) // 2, 0))
     ImageDraw.Draw(sheet).text((width // 2, image.height + 12), text, INK[right], font, anchor="mm")
     return np.asarray(sheet)
+
+
+# One after another for the classes, to be told apart on any picture.
+COLOURS = ("red", "lime", "deepskyblue", "yellow", "magenta", "orange", "cyan", "violet", "springgreen", "hotpink")
+
+
+def boxed(pixels: np.ndarray, objects: List[Dict[str, Any]], side: int = 128) -> np.ndarray:
+    """A picture, enlarged to at least ``side`` pixels, with a box around each object, its label and score.
+
+    Parameters:
+        objects: each with "label", "class_id", "score" and "box", in pixels of the picture.
+
+    Returns:
+        uint8 ``[H, W, 3]``.
+    """
+    image = Image.fromarray(pixels)
+    factor = max(1, -(-side // max(image.size)))
+    image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    draw = ImageDraw.Draw(image)
+    font = ImageFont.load_default(size=12)
+    for found in reversed(objects):
+        colour = COLOURS[found["class_id"] % len(COLOURS)]
+        left, top, right, bottom = (factor * edge for edge in found["box"])
+        draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour)
+        text = f"{found['label']} {found['score']:.0%}"
+        place = (left + 1, max(0, top - 13))
+        draw.rectangle(draw.textbbox(place, text, font), fill="black")
+        draw.text(place, text, colour, font)
+    return np.asarray(image)
 
 
 def contact_sheet(pictures: List[np.ndarray], columns: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Dict, List, Tuple
 
 import numpy as np
 
+from ..errors import UserError
 from ..progress import bar
 from .predictor import Predictor
 
@@ -14,7 +15,14 @@ if TYPE_CHECKING:
 
 
 def evaluate_exported(task: Task, predictor: Predictor, samples: Samples, batch_size: int) -> Dict[str, float]:
-    """What the task measures of the exported model's outputs for the samples."""
+    """What the task measures of the exported model's outputs for the samples.
+
+    Raises:
+        UserError: the model is another task's, or was exported in another form.
+    """
+    got, wanted = predictor.description["task"], task.serving()["task"]
+    if got != wanted:
+        raise UserError(f"the exported model's task is {got!r}, the config's {wanted!r}")
     return task.measure(*outputs_of(predictor, samples, batch_size))
 
 

@@ -50,6 +50,8 @@ SETTINGS: Dict[str, Dict[str, Dict[str, Any]]] = {
     "paddle, half": {"gpu": {"device": "gpu", "onednn": False}},
     "onnxruntime": {"onnxruntime": {"onednn": False}},
 }
+# By the name of a task, why it can't be exported as ONNX.
+WITHOUT_ONNX = {"detection": "Paddle2ONNX can't convert matrix NMS; leave it to infer.py with -o export.nms=false"}
 # Other sizes that a model is checked with whose size is not fixed, as parts of the size that it was trained on.
 SIZES = ((1, 1), (0.5, 0.75), (1.25, 0.625))
 
@@ -83,20 +85,23 @@ def export(
             export is left as it was.
     """
     _check_precision(model_format, precision)
+    if model_format == "onnx" and task.serving()["task"] in WITHOUT_ONNX:
+        raise UserError(WITHOUT_ONNX[task.serving()["task"]])
     shape = task.input_shape()
     if dynamic_size and len(shape) != 3:
         raise UserError(f"dynamic_size is for networks that take maps, and this one takes {shape}")
     inputs = _probe(task, SIZES if dynamic_size else SIZES[:1])
-    task.network.eval()
+    network = task.network if task.head is None else nn.Sequential(task.network, task.head)
+    network.eval()
     try:
         with paddle.no_grad():
-            expected = [task.network(paddle.to_tensor(batch)).numpy() for batch in inputs]
+            expected = [network(paddle.to_tensor(batch)).numpy() for batch in inputs]
     except ValueError:
         if not dynamic_size:
             raise
         raise UserError(f"the network takes inputs of {shape} and no others; export it without dynamic_size") from None
     served = [shape[0], None, None] if dynamic_size else shape
-    network = deploy_form(task.network, model_format, precision)
+    network = deploy_form(network, model_format, precision)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         say("writing the inference model")

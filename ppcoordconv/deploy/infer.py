@@ -13,13 +13,14 @@ from typing import IO, Any, Callable, ContextManager, Deque, Dict, Iterable, Ite
 import numpy as np
 from PIL import Image
 
+from ..data.boxes import Letterbox
 from ..data.inputs import Input
 from ..data.not_so_clevr import SIZE
 from ..data.preprocessing import preprocess_of
 from ..decoding import DECODERS, is_lit
 from ..errors import UserError
 from ..files import remove_abandoned, replacing
-from ..pictures import canvas, captioned
+from ..pictures import boxed, canvas, captioned
 from ..progress import bar
 from .predictor import Predictor
 
@@ -71,6 +72,8 @@ def infer(
                     result: Dict[str, Any] = {"error": str(value)}
                 else:
                     row, result = next(results)
+                    if isinstance(preprocess, Letterbox):
+                        result = preprocess.on(value.shape, result)
                     if picture is not None:
                         with replacing(picture) as path:
                             Image.fromarray(draw(value, row, result)).save(path, format="PNG")
@@ -133,6 +136,10 @@ def _rendered(value: np.ndarray, row: np.ndarray, result: Dict[str, Any]) -> np.
     return captioned(canvas(SIZE, {"blue": np.stack([x, y], axis=1)}), f"{result['pixels']} pixels")
 
 
+def _boxed(pixels: np.ndarray, row: np.ndarray, result: Dict[str, Any]) -> np.ndarray:
+    return boxed(pixels, result["objects"], side=256)
+
+
 # By the name of the task: (input, row of the output, result) -> uint8 [H, W, 3].
 PICTURES: Dict[str, Callable[[np.ndarray, np.ndarray, Dict[str, Any]], np.ndarray]] = {
     "classification": _labelled,
@@ -140,6 +147,8 @@ PICTURES: Dict[str, Callable[[np.ndarray, np.ndarray, Dict[str, Any]], np.ndarra
     "coordinate_regression": _point,
     "coordinate_corner": _point,
     "coordinate_rendering": _rendered,
+    "detection": _boxed,
+    "detection_without_nms": _boxed,
 }
 
 

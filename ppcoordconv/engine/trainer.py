@@ -120,6 +120,8 @@ def evaluate(task: Task, samples: Samples, batch_size: int) -> Tuple[Dict[str, f
             inputs, *targets = batch.tensors()
             output = task.network(inputs)
             loss += task.loss(output, targets).item() * len(inputs)
+            if task.head is not None:
+                output = task.head(output)
             parts.append((batch.indices, output.astype("float32").numpy(), *batch.fields[1:]))
     (loss,) = processes.total([loss])
     indices, *fields = (np.concatenate(field) for field in zip(*(p for ps in processes.gather(parts) for p in ps)))

@@ -5,7 +5,7 @@ A class decorated with ``TASKS.register`` in a module of this package is a task 
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Protocol, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Protocol, Sequence, Tuple
 
 import numpy as np
 from paddle import Tensor, nn
@@ -28,11 +28,13 @@ class Task(Protocol):
     """What the engine and the export know of a task.
 
     Attributes:
-        network: takes a batch of inputs, gives a batch of outputs.
+        network: takes a batch of inputs, gives a batch of outputs, or what ``loss`` and ``head`` take.
+        head: makes of the network's outputs the batch that is measured, drawn and served; None: they are it.
         metric: the key in ``measure``'s result by which the best weights are chosen; more is better.
     """
 
     network: nn.Layer
+    head: Optional[nn.Layer]
     metric: str
 
     def train_samples(self, seed: int) -> Samples:
@@ -41,7 +43,7 @@ class Task(Protocol):
     def test_samples(self) -> Samples:
         """The held-out set."""
 
-    def loss(self, outputs: Tensor, targets: Sequence[Tensor]) -> Tensor:
+    def loss(self, outputs: Any, targets: Sequence[Tensor]) -> Tensor:
         """The mean loss of a batch, a scalar."""
 
     def measure(self, outputs: np.ndarray, targets: Sequence[np.ndarray]) -> Dict[str, float]:
@@ -63,4 +65,4 @@ def build_task(config: Config) -> Task:
     Raises:
         UserError: a name or an option that there isn't, data that can't be read, a model that doesn't fit them.
     """
-    return TASKS.build(config.task.name, model=config.model, data=config.data, **config.task.options())
+    return TASKS.build(config.task.name, model=config.model, data=config.data, **config.task.options(), **config.export)

@@ -55,6 +55,7 @@ class ClassificationTask:
 
     name = "classification"
     metric = "accuracy"
+    head = None
 
     def __init__(
         self, model: NamedConfig, data: NamedConfig, image_size: Sequence[int] = (32, 32), shift: int = 0

@@ -35,6 +35,7 @@ class CoordinateTask:
     """A network on positions. A task adds its loss, its metrics, and from a centre the target."""
 
     name: str
+    head = None
     preprocess: Any
 
     def __init__(self, model: NamedConfig, data: NamedConfig) -> None:

@@ -1,0 +1,189 @@
+"""YOLOv3 detectors: a backbone, a neck in which CoordConv can be, and a 1x1 convolution for each scale."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, Sequence, Tuple, Union
+
+import paddle
+from paddle import Tensor, nn
+from paddle.vision import models as vision
+from paddle.vision import ops
+
+from ..conv import Conv2D
+from ..coords import Coords
+from . import MODELS
+from .necks import FPN, PPYOLOFPN
+
+# COCO's, for pictures of 608x608 (Redmon & Farhadi 2018, arXiv:1804.02767): three for each scale, from fine to coarse.
+COCO_ANCHORS = ((10, 13), (16, 30), (33, 23), (30, 61), (62, 45), (59, 119), (116, 90), (156, 198), (373, 326))
+# How far over the edges of its cell a middle may lie (Bochkovskiy et al. 2020, arXiv:2004.10934, section 3.4).
+SCALE_X_Y = 1.05
+
+
+class SmallBackbone(nn.Layer):
+    """Five convolutions for small pictures, with maps at an eighth and a quarter of their size.
+
+    Attributes:
+        strides, out_channels: of the maps, from fine to coarse.
+    """
+
+    strides = (4, 8)
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        self.out_channels = [2 * width, 4 * width]
+        self.stem = _conv(3, width, 2)
+        self.stages = nn.LayerList(
+            [
+                nn.Sequential(_conv(width, 2 * width, 2), _conv(2 * width, 2 * width, 1)),
+                nn.Sequential(_conv(2 * width, 4 * width, 2), _conv(4 * width, 4 * width, 1)),
+            ]
+        )
+
+    def forward(self, x: Tensor) -> List[Tensor]:
+        x = self.stem(x)
+        maps = []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+
+class ResNetBackbone(nn.Layer):
+    """The last three stages of a ResNet of ``paddle.vision``, at an eighth, a 16th and a 32nd."""
+
+    strides = (8, 16, 32)
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.body = getattr(vision, name)(num_classes=0, with_pool=False)
+        last = (128, 256, 512) if name in ("resnet18", "resnet34") else (512, 1024, 2048)
+        self.out_channels = list(last)
+
+    def forward(self, x: Tensor) -> List[Tensor]:
+        body = self.body
+        x = body.layer1(body.maxpool(body.relu(body.bn1(body.conv1(x)))))
+        maps = []
+        for stage in (body.layer2, body.layer3, body.layer4):
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+
+def _conv(n_in: int, n_out: int, stride: int) -> nn.Layer:
+    return nn.Sequential(
+        Conv2D(n_in, n_out, 3, stride=stride, padding=1, bias_attr=False), nn.BatchNorm2D(n_out), nn.ReLU()
+    )
+
+
+RESNETS = tuple(name for name in vision.__all__ if name.startswith("resnet") and name[6:].isdigit())
+NECKS: Dict[str, Callable[..., Any]] = {
+    "fpn": lambda channels, coord_conv, coords: FPN(channels, 64, coord_conv=coord_conv, coords=coords),
+    "ppyolo": lambda channels, coord_conv, coords: PPYOLOFPN(
+        channels, coord_conv=coord_conv, drop_block=True, spp=True, coords=coords
+    ),
+}
+
+
+class YOLO(nn.Layer):
+    """A YOLOv3 detector.
+
+    Shape:
+        - input: ``[N, 3, H, W]``, floating; H and W multiples of the coarsest stride.
+        - output: a list of maps ``[N, A * (5 + num_classes), H / stride, W / stride]``, as ``paddle.vision.ops``'s
+          ``yolo_loss`` and ``yolo_box`` take them: for each of the A anchors of a scale x, y, width, height, whether
+          there is an object, and its classes.
+
+    Attributes:
+        strides: of the maps, in their order.
+        anchors: for each map, ``[[width, height], ...]`` in pixels.
+        num_classes: of the data.
+    """
+
+    def __init__(
+        self, backbone: nn.Layer, neck: nn.Layer, anchors: Sequence[Sequence[int]], num_classes: int, reverse: bool
+    ) -> None:
+        super().__init__()
+        scales = len(backbone.strides)
+        each = len(anchors) // scales
+        by_scale = [[list(a) for a in anchors[i * each : (i + 1) * each]] for i in range(scales)]
+        self.strides = list(backbone.strides)
+        # A neck like PP-YOLO's gives its maps from coarse to fine.
+        if reverse:
+            self.strides.reverse()
+            by_scale.reverse()
+        self.anchors = by_scale
+        self.num_classes = num_classes
+        self.backbone = backbone
+        self.neck = neck
+        self.heads = nn.LayerList([Conv2D(channels, each * (5 + num_classes), 1) for channels in neck.out_channels])
+
+    def forward(self, x: Tensor) -> List[Tensor]:
+        return [head(y) for head, y in zip(self.heads, self.neck(self.backbone(x)))]
+
+
+class Decoded(nn.Layer):
+    """From a detector's maps to boxes in pixels of its input.
+
+    Parameters:
+        network: gives the strides, the anchors and the number of classes.
+        least_score: what scores less is nothing.
+
+    Shape:
+        - input: the maps.
+        - output: ``[N, P, 4 + num_classes]``: left, top, right, bottom, and a score of 0..1 for each class, of each of
+          the P places and anchors.
+    """
+
+    def __init__(self, network: YOLO, least_score: float = 0.01) -> None:
+        super().__init__()
+        self._scales = list(zip(network.strides, network.anchors))
+        self._num_classes = network.num_classes
+        self._least_score = least_score
+
+    def forward(self, maps: List[Tensor]) -> Tensor:
+        parts = []
+        for y, (stride, anchors) in zip(maps, self._scales):
+            shape = paddle.shape(y)
+            size = paddle.tile((shape[2:4] * stride).unsqueeze(0), [shape[0], 1]).astype("int32")
+            flat = [side for anchor in anchors for side in anchor]
+            boxes, scores = ops.yolo_box(
+                y.astype("float32"), size, flat, self._num_classes, self._least_score, stride, scale_x_y=SCALE_X_Y
+            )
+            parts.append(paddle.concat([boxes, scores], axis=2))
+        return paddle.concat(parts, axis=1)
+
+
+@MODELS.register
+def yolo(
+    num_classes: int = 80,
+    backbone: str = "small",
+    neck: str = "fpn",
+    anchors: Sequence[Sequence[int]] = COCO_ANCHORS,
+    coord_conv: bool = True,
+    coords: Union[str, Coords] = "paddle",
+) -> nn.Layer:
+    """A detector.
+
+    Parameters:
+        backbone: "small", or a ResNet of ``paddle.vision``: "resnet18", "resnet34", "resnet50", ...
+        neck: "fpn" or "ppyolo".
+        anchors: widths and heights in pixels, from small to large, as many for each scale of the backbone.
+        coord_conv: whether the neck has CoordConv.
+    """
+    backbones: Tuple[str, ...] = ("small", *RESNETS)
+    if backbone not in backbones:
+        raise ValueError(f"backbone takes one of {', '.join(backbones)}, got {backbone!r}")
+    if neck not in NECKS:
+        raise ValueError(f"neck takes one of {', '.join(NECKS)}, got {neck!r}")
+    body = SmallBackbone() if backbone == "small" else ResNetBackbone(backbone)
+    scales = len(body.strides)
+    is_pairs = isinstance(anchors, (list, tuple)) and all(
+        isinstance(a, (list, tuple)) and len(a) == 2 and all(type(n) is int and n > 0 for n in a) for a in anchors
+    )
+    if not is_pairs or not anchors or len(anchors) % scales:
+        raise ValueError(
+            f"anchors takes [width, height] pairs of whole pixels, as many for each of the {scales} scales of the "
+            f"backbone {backbone!r}, got {anchors!r}"
+        )
+    return YOLO(body, NECKS[neck](body.out_channels, coord_conv, coords), anchors, num_classes, neck == "ppyolo")
