@@ -102,7 +102,8 @@ def test_a_state_dict_of_the_articles_code_loads_unchanged():
 @pytest.mark.parametrize("name", pcc.models.list_models())
 def test_every_model_takes_its_input_and_learns(name):
     network = pcc.models.create(name)
-    network(paddle.randn([2, *network.input_shape])).sum().backward()
+    outputs = network(paddle.randn([2, *network.input_shape]))
+    sum(output.sum() for output in (outputs if isinstance(outputs, list) else [outputs])).backward()
     assert all(p.grad is not None for p in network.parameters() if not p.stop_gradient)
 
 

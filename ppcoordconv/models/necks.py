@@ -125,7 +125,7 @@ class PPYOLOFPN(nn.Layer):
             route, tip = block(x)
             tips.append(tip)
             if level < len(maps) - 1:
-                route = F.interpolate(self.yolo_transition[level](route), scale_factor=2)
+                route = _doubled(self.yolo_transition[level](route))
                 x = paddle.concat([route, maps[level + 1]], axis=1)
         return [_channels_last(tip) if last else tip for tip in tips]
 
@@ -185,7 +185,7 @@ class FPN(nn.Layer):
         _check_maps(self, blocks, self._in_channels, "NCHW")
         merged = [self.lateral[-1](blocks[-1])]
         for level in range(len(blocks) - 2, -1, -1):
-            coarser = F.interpolate(merged[-1], scale_factor=2)
+            coarser = _doubled(merged[-1])
             merged.append(self.lateral[level](blocks[level]) + coarser)
         return [output(x) for output, x in zip(self.output, merged[::-1])]
 
@@ -257,6 +257,16 @@ class _CoordConvNorm(CoordConv):
 
     def forward(self, x: Tensor, output_size: Any = None) -> Tensor:
         return self.batch_norm(CoordConv.forward(self, x))  # Paddle 2.6 can't trace super()
+
+
+def _doubled(x: Tensor) -> Tensor:
+    """Each pixel twice in a row and each row twice."""
+    if paddle.in_dynamic_mode():
+        return F.interpolate(x, scale_factor=2)
+    # In graphs of Paddle 3.3, oneDNN and Paddle2ONNX stumble over interpolate's scale.
+    channels, lengths = x.shape[1], paddle.shape(x)[2:]
+    x = paddle.stack([x, x], axis=4)
+    return paddle.concat([x, x], axis=3).reshape([-1, channels, 2 * lengths[0], 2 * lengths[1]])
 
 
 def _looking(n_in: int, n_out: int, size: int, freeze_norm: bool, coords: Union[str, Coords]) -> nn.Layer:

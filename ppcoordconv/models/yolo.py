@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import paddle
 from paddle import Tensor, nn
@@ -14,20 +14,20 @@ from ..coords import Coords
 from . import MODELS
 from .necks import FPN, PPYOLOFPN
 
-# COCO's, for pictures of 608x608 (Redmon & Farhadi 2018, arXiv:1804.02767): three for each scale, from fine to coarse.
-COCO_ANCHORS = ((10, 13), (16, 30), (33, 23), (30, 61), (62, 45), (59, 119), (116, 90), (156, 198), (373, 326))
 # How far over the edges of its cell a middle may lie (Bochkovskiy et al. 2020, arXiv:2004.10934, section 3.4).
 SCALE_X_Y = 1.05
 
 
 class SmallBackbone(nn.Layer):
-    """Five convolutions for small pictures, with maps at an eighth and a quarter of their size.
+    """Five convolutions for small pictures, with maps at a quarter and an eighth of their size.
 
     Attributes:
         strides, out_channels: of the maps, from fine to coarse.
+        anchors: those of a field of digits.
     """
 
     strides = (4, 8)
+    anchors = ((7, 16), (10, 15), (12, 17), (11, 20), (14, 19), (16, 21))
 
     def __init__(self, width: int = 32) -> None:
         super().__init__()
@@ -50,9 +50,15 @@ class SmallBackbone(nn.Layer):
 
 
 class ResNetBackbone(nn.Layer):
-    """The last three stages of a ResNet of ``paddle.vision``, at an eighth, a 16th and a 32nd."""
+    """The last three stages of a ResNet of ``paddle.vision``, at an eighth, a 16th and a 32nd.
+
+    Attributes:
+        strides, out_channels: of the maps, from fine to coarse.
+        anchors: COCO's, for pictures of 608x608 (Redmon & Farhadi 2018, arXiv:1804.02767).
+    """
 
     strides = (8, 16, 32)
+    anchors = ((10, 13), (16, 30), (33, 23), (30, 61), (62, 45), (59, 119), (116, 90), (156, 198), (373, 326))
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -95,10 +101,13 @@ class YOLO(nn.Layer):
           there is an object, and its classes.
 
     Attributes:
+        input_shape: of an input that it takes, without the batch.
         strides: of the maps, in their order.
         anchors: for each map, ``[[width, height], ...]`` in pixels.
         num_classes: of the data.
     """
+
+    input_shape = (3, 64, 64)
 
     def __init__(
         self, backbone: nn.Layer, neck: nn.Layer, anchors: Sequence[Sequence[int]], num_classes: int, reverse: bool
@@ -159,7 +168,7 @@ def yolo(
     num_classes: int = 80,
     backbone: str = "small",
     neck: str = "fpn",
-    anchors: Sequence[Sequence[int]] = COCO_ANCHORS,
+    anchors: Optional[Sequence[Sequence[int]]] = None,
     coord_conv: bool = True,
     coords: Union[str, Coords] = "paddle",
 ) -> nn.Layer:
@@ -168,7 +177,8 @@ def yolo(
     Parameters:
         backbone: "small", or a ResNet of ``paddle.vision``: "resnet18", "resnet34", "resnet50", ...
         neck: "fpn" or "ppyolo".
-        anchors: widths and heights in pixels, from small to large, as many for each scale of the backbone.
+        anchors: widths and heights in pixels, from small to large, as many for each scale of the backbone; None: the
+            backbone's.
         coord_conv: whether the neck has CoordConv.
     """
     backbones: Tuple[str, ...] = ("small", *RESNETS)
@@ -178,6 +188,7 @@ def yolo(
         raise ValueError(f"neck takes one of {', '.join(NECKS)}, got {neck!r}")
     body = SmallBackbone() if backbone == "small" else ResNetBackbone(backbone)
     scales = len(body.strides)
+    anchors = body.anchors if anchors is None else anchors
     is_pairs = isinstance(anchors, (list, tuple)) and all(
         isinstance(a, (list, tuple)) and len(a) == 2 and all(type(n) is int and n > 0 for n in a) for a in anchors
     )

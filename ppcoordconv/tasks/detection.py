@@ -148,6 +148,12 @@ class DetectionTask:
             pictures.append(boxed(image.pixels(), self._letterboxes[0].on(image.size, result)["objects"], side=192))
         return contact_sheet(pictures, columns=6)
 
+    def box_sizes(self) -> np.ndarray:
+        """``[n, 2]``, widths and heights of the training boxes, in pixels of the network's input."""
+        scaled = [self._letterboxes[0].scale(image.size) * image.boxes[~image.crowd] for image in self._data.train]
+        boxes = np.concatenate(scaled)
+        return boxes[:, 2:] - boxes[:, :2]
+
     def input_shape(self) -> List[int]:
         return self._letterboxes[0].input_shape()
 

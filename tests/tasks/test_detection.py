@@ -1,0 +1,217 @@
+"""The detection task: targets, loss, COCO's measure, pictures, and what it refuses."""
+
+import json
+
+import numpy as np
+import paddle
+import pytest
+from conftest import ROOT
+from PIL import Image
+
+from ppcoordconv.average_precision import average_precision
+from ppcoordconv.config import NamedConfig, load_config
+from ppcoordconv.data import DATASETS
+from ppcoordconv.data.fields import write_fields
+from ppcoordconv.decoding import DECODERS
+from ppcoordconv.errors import UserError
+from ppcoordconv.tasks import TASKS, build_task
+
+ANCHORS = [[6, 14], [9, 16], [11, 14], [10, 19], [13, 18], [14, 21]]
+
+
+@pytest.fixture(scope="module")
+def fields(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("f") / "fields"
+    write_fields(folder, DATASETS.build("digits"), (12, 6))
+    return folder
+
+
+def build(path, data=None, model=None, **options):
+    model = model or NamedConfig(name="yolo", anchors=ANCHORS)
+    data = data or NamedConfig(name="coco", path=str(path))
+    return TASKS.build("detection", model=model, data=data, **{"image_size": [64, 64], **options})
+
+
+def batch(samples, indices):
+    return [np.stack(field) for field in zip(*(samples[i] for i in indices))]
+
+
+def perfect(targets):
+    """Detections that are the truth."""
+    boxes, classes, *_ = targets
+    rows = np.zeros([*boxes.shape[:2], 6], np.float32)
+    rows[..., 0], rows[..., 1], rows[..., 2:] = classes, np.where(classes >= 0, 0.9, 0), boxes
+    return rows
+
+
+def test_targets_are_in_pixels_of_the_input(fields):
+    task = build(fields, image_size=[128, 96])
+    x, boxes, classes, crowd, scale = task.test_samples()[0]
+    assert x.shape == (3, 128, 96)
+    assert scale == 1.5
+    np.testing.assert_allclose(boxes[:5], 1.5 * task._data.test[0].boxes)
+    assert classes.tolist() == task._data.test[0].classes.tolist()
+    assert not crowd.any()
+
+
+def test_the_truth_is_perfect_and_less_is_less(fields):
+    task = build(fields)
+    _, *targets = batch(task.test_samples(), range(6))
+    best = task.measure(perfect(targets), targets)
+    assert best["ap"] == best["ap50"] == best["mean_iou"] == 1
+    shifted = perfect(targets)
+    shifted[..., 2:] += 3
+    worse = task.measure(shifted, targets)
+    assert worse["ap"] < 0.4
+    assert 0.4 < worse["mean_iou"] < 0.8
+    others = perfect(targets)
+    others[..., 0] = (others[..., 0] + 1) % 10
+    assert task.measure(others, targets)["ap"] < 0.3
+    nothing = np.zeros([6, 4, 6], np.float32)
+    nothing[..., 0] = -1
+    assert task.measure(nothing, targets) == {"ap": 0, "ap50": 0, "ap75": 0, "mean_iou": 0}
+
+
+def test_a_crowd_is_not_missed_nor_found_wrongly():
+    boxes = np.float32([[[0, 0, 10, 10], [20, 20, 60, 60]]])
+    truth = [boxes, np.array([[0, 0]]), np.array([[False, True]]), np.ones([1], np.float32)]
+    found = np.float32([[[0, 0.9, 0, 0, 10, 10], [0, 0.95, 25, 25, 35, 35]]])
+    assert average_precision(found, truth, ["a"])["ap"] == pytest.approx(1)
+    truth[2] = np.array([[False, False]])
+    assert average_precision(found, truth, ["a"])["ap"] < 0.6
+
+
+def test_sizes_are_those_of_the_picture():
+    """Of 20 pixels in the network's input, of 40 in the picture, which is medium."""
+    truth = [np.float32([[[0, 0, 20, 20]]]), np.array([[0]]), np.array([[False]]), np.float32([0.5])]
+    found = np.float32([[[0, 0.9, 0, 0, 20, 20]]])
+    measured = average_precision(found, truth, ["a"])
+    assert measured["ap_medium"] == pytest.approx(1)
+    assert "ap_small" not in measured
+
+
+def test_the_loss_falls_and_crowds_and_padding_count_for_nothing(fields):
+    paddle.seed(0)
+    task = build(fields)
+    x, *targets = (paddle.to_tensor(field) for field in batch(task.test_samples(), range(4)))
+    optimizer = paddle.optimizer.Adam(3e-3, parameters=task.network.parameters())
+    losses = []
+    for _ in range(12):
+        loss = task.loss(task.network(x), targets)
+        loss.backward()
+        optimizer.step()
+        optimizer.clear_grad()
+        losses.append(loss.item())
+    assert losses[-1] < 0.6 * losses[0]
+    maps = task.network(x)
+    boxes, classes, crowd, scale = targets
+    junk = paddle.full([4, 3, 4], 30.0)
+    junk[:, :, :2] = 10.0
+    more = paddle.concat([boxes, junk], axis=1)
+    before = task.loss(maps, targets).item()
+    padded = [more, paddle.concat([classes, paddle.full([4, 3], -1, "int64")], 1), paddle.zeros([4, 8], "bool"), scale]
+    assert task.loss(maps, padded).item() == pytest.approx(before, rel=1e-5)
+    as_crowd = [more, paddle.concat([classes, paddle.zeros([4, 3], "int64")], 1), paddle.zeros([4, 8], "bool"), scale]
+    assert abs(task.loss(maps, as_crowd).item() - before) > 1
+    as_crowd[2] = paddle.concat([paddle.zeros([4, 5], "bool"), paddle.ones([4, 3], "bool")], 1)
+    assert task.loss(maps, as_crowd).item() == pytest.approx(before, rel=1e-5)
+
+
+def test_pictures_without_boxes_are_trained_on_too(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        Image.new("RGB", (64, 48)).save(tmp_path / split / "a.png")
+        tree = {"images": [{"id": 1, "file_name": "a.png", "width": 64, "height": 48}], "annotations": []}
+        (tmp_path / f"{split}.json").write_text(json.dumps({**tree, "categories": [{"id": 1, "name": "cat"}]}))
+    task = build(tmp_path)
+    x, *targets = (paddle.to_tensor(field) for field in batch(task.test_samples(), [0]))
+    maps = task.network(x)
+    assert np.isfinite(task.loss(maps, targets).item())
+    assert task.measure(task.head(maps).numpy(), [t.numpy() for t in targets])["ap"] == 0
+
+
+def test_an_epoch_has_one_of_the_sizes(fields):
+    task = build(fields, sizes=[[32, 32], [96, 64]])
+    shapes = {task.train_samples(seed)[0][0].shape for seed in range(9)}
+    assert shapes == {(3, 64, 64), (3, 32, 32), (3, 96, 64)}
+    assert task.test_samples()[0][0].shape == (3, 64, 64)
+
+
+def test_training_samples_follow_the_seed(fields):
+    task = build(fields, flip=True, crop=0.3, colour=0.2)
+    samples = [task.train_samples(seed)[3] for seed in (1, 1, 2)]
+    assert all((a == b).all() for a, b in zip(samples[0], samples[1]))
+    assert (samples[0][0] != samples[2][0]).any()
+
+
+def test_with_nms_and_without_it_is_the_same(fields):
+    with_nms, without = build(fields), build(fields, nms=False)
+    without.network.set_state_dict(with_nms.network.state_dict())
+    x, *targets = batch(with_nms.test_samples(), range(3))
+    outputs = []
+    for task in (with_nms, without):
+        task.network.eval()
+        outputs.append(task.head(task.network(paddle.to_tensor(x))).numpy())
+    assert outputs[0].shape == (3, 100, 6)
+    assert outputs[1].shape == (3, 3 * (256 + 64), 14)
+    measured = [task.measure(rows, targets) for task, rows in zip((with_nms, without), outputs)]
+    assert measured[0] == measured[1]
+    decoded = [DECODERS[t.serving()["task"]](rows, list("0123456789")) for t, rows in zip((with_nms, without), outputs)]
+    assert decoded[0] == decoded[1]
+
+
+def test_the_picture_shows_the_boxes(fields):
+    task = build(fields)
+    _, *targets = batch(task.test_samples(), range(6))
+    rows = perfect(targets)
+    shown = task.draw(rows)
+    rows[..., 1] = 0.1  # too little to be shown
+    assert (shown != task.draw(rows)).any(axis=2).sum() > 1000
+
+
+def as_coco(fields, folder):
+    """A field in the places where COCO's files are."""
+    (folder / "annotations").mkdir()
+    for split, name in (("train", "train2017"), ("test", "val2017")):
+        (folder / name).symlink_to(fields / split)
+        (folder / "annotations" / f"instances_{name}.json").symlink_to(fields / f"{split}.json")
+    return folder
+
+
+CONFIGS = sorted(path for path in (ROOT / "configs" / "detection").glob("*.yml") if not path.name.startswith("_"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_the_configs_build_and_learn(fields, tmp_path, path):
+    data = as_coco(fields, tmp_path) if path.stem.startswith("coco") else fields
+    task = build_task(load_config(path, [f"data.path={data}"]))
+    samples = next(s for s in map(task.train_samples, range(9)) if max(s[0][0].shape) <= 320)
+    x, *targets = (paddle.to_tensor(field) for field in batch(samples, range(2)))
+    task.network.train()
+    loss = task.loss(task.network(x), targets)
+    loss.backward()
+    assert np.isfinite(loss.item())
+    gradients = [p.grad is not None for p in task.network.parameters() if not p.stop_gradient]
+    assert all(gradients)
+    task.network.eval()
+    with paddle.no_grad():
+        assert tuple(task.head(task.network(x)).shape) == (2, 100, 6)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"image_size": [60, 64]}, "multiples of 8 pixels, got \\[60, 64\\]"),
+        ({"image_size": 64}, "takes a height and a width"),
+        ({"sizes": [[64, 64], [33, 64]]}, "multiples of 8 pixels, got \\[33, 64\\]"),
+        ({"flip": "yes"}, "task.flip takes true or false, got 'yes'"),
+        ({"nms": 1}, "export.nms takes true or false, got 1"),
+        ({"mosaic": True}, "task 'detection' has no option 'mosaic'"),
+        ({"data": NamedConfig(name="digits")}, "takes a dataset of boxes, as coco, got 'digits'"),
+        ({"model": NamedConfig(name="aistudio_conv")}, "takes the model yolo, got 'aistudio_conv'"),
+        ({"model": NamedConfig(name="yolo", num_classes=3)}, "num_classes follows from the data, 10 here"),
+    ],
+)
+def test_what_is_refused(fields, options, words):
+    with pytest.raises(UserError, match=words):
+        build(fields, **options)
