@@ -188,10 +188,28 @@ def test_drop_block(size):
     assert layer(x) is x
 
 
-@pytest.mark.parametrize("shape", [[2, 8, 1, 1], [2, 8, 2, 5]])
+@pytest.mark.parametrize("shape", [[2, 64, 1, 1], [2, 64, 2, 5]])
 def test_drop_block_on_maps_smaller_than_a_block(shape):
-    for keep_prob in (1, 0.5, 1e-9):
-        assert np.isfinite(DropBlock(3, keep_prob)(paddle.ones(shape)).numpy()).all()
+    paddle.seed(0)
+    kept = (DropBlock(3, 0.9)(paddle.ones(shape)) > 0).astype("float32").mean()
+    assert 0.5 < float(kept) < 1
+
+
+def test_drop_block_that_drops_everything():
+    assert (DropBlock(1, 1e-9)(paddle.ones([2, 3, 4, 5])) == 0).all()
+
+
+def test_where_it_drops_and_pools():
+    def names(**options):
+        return [list(block.conv_module._sub_layers) for block in PPYOLOFPN([4, 8], **options).yolo_block]
+
+    convolutions = ["conv0", "conv1", "conv2", "conv3", "route"]
+    assert names() == [convolutions, convolutions]
+    assert names(drop_block=True, spp=True) == [
+        ["conv0", "conv1", "conv2", "spp", "conv3", "dropblock", "route"],
+        ["conv0", "conv1", "dropblock", "conv2", "conv3", "route"],
+    ]
+    assert names(drop_block=True, spp=True, conv_block_num=0) == [["spp", "dropblock", "route"], ["dropblock", "route"]]
 
 
 @pytest.mark.parametrize("name", ["everything", "other blocks"])
