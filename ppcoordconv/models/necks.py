@@ -256,7 +256,7 @@ class _CoordConvNorm(CoordConv):
         self.batch_norm = _norm(n_out, freeze_norm)
 
     def forward(self, x: Tensor, output_size: Any = None) -> Tensor:
-        return self.batch_norm(CoordConv.forward(self, x))  # Paddle 2.6 can't trace super()
+        return self.batch_norm(CoordConv.forward(self, x, output_size))  # Paddle 2.6 can't trace super()
 
 
 def _doubled(x: Tensor) -> Tensor:

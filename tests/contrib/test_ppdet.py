@@ -2,10 +2,15 @@
 
 import copy
 import doctest
+import os
+import re
+import subprocess
+import sys
 
 import numpy as np
 import paddle
 import pytest
+from conftest import ROOT
 from paddle.static import InputSpec
 
 import ppcoordconv as pcc
@@ -26,6 +31,9 @@ CONFIG = f"""
 architecture: YOLOv3
 num_classes: 2
 norm_type: bn
+metric: COCO
+use_gpu: false
+worker_num: 0
 YOLOv3:
   backbone: MobileNet
   neck: NECK
@@ -38,6 +46,8 @@ YOLOv3Loss: {{ignore_thresh: 0.7, downsample: [32, 16, 8]}}
 BBoxPostProcess:
   decode: {{name: YOLOBox, conf_thresh: 0.005, downsample_ratio: 32, clip_bbox: true}}
   nms: {{name: MultiClassNMS, keep_top_k: 10, score_threshold: 0.01, nms_threshold: 0.45, nms_top_k: 100}}
+TestDataset: !ImageFolder {{dataset_dir: pictures}}
+TestReader: {{inputs_def: {{image_shape: [3, 64, 96]}}, sample_transforms: []}}
 """
 NECKS = {
     "CoordConvFPN": "{out_channels: 16}",
@@ -99,19 +109,35 @@ def test_a_detector_from_yaml_trains_and_is_exported(config, tmp_path, neck):
     assert np.isfinite(losses).all()
     assert losses[-1] < 0.8 * losses[0]
     model.eval()
-    expected = model({key: inputs[key][:1] for key in ("image", "im_shape", "scale_factor")})
+    one = {key: inputs[key][:1] for key in ("image", "im_shape", "scale_factor")}
+    expected = model(one)
     assert len(expected["bbox"]) > 0
-    export(model, tmp_path)
-    got = served(tmp_path, {key: inputs[key][:1].numpy() for key in ("image", "im_shape", "scale_factor")})
+    got = served(exported(model, tmp_path), {key: value.numpy() for key, value in one.items()})
     np.testing.assert_allclose(got, expected["bbox"].numpy(), rtol=1e-3, atol=1e-3)
 
 
-def export(model, folder):
-    """As PaddleDetection's Trainer.export does it on Paddle 2; its NMS is for that version's graphs."""
-    shapes = {"image": [None, 3, 64, 96], "im_shape": [None, 2], "scale_factor": [None, 2]}
-    spec = {name: InputSpec(shape, "float32", name) for name, shape in shapes.items()}
-    with paddle.pir_utils.OldIrGuard():
-        paddle.jit.save(paddle.jit.to_static(model, input_spec=[spec], full_graph=True), str(folder / "model"))
+def exported(model, folder):
+    """By PaddleDetection's own way, in a process that does what docs/paddledetection.md says for Paddle 3."""
+    paddle.save(model.state_dict(), str(folder / "weights.pdparams"))
+    page = (ROOT / "docs" / "paddledetection.md").read_text()
+    variables = dict(word.split("=") for word in re.search(r"`(FLAGS_\S+ \S+)`", page).group(1).split())
+    run = subprocess.run(
+        [sys.executable, "-c", EXPORT], cwd=folder, env={**os.environ, **variables, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    return folder / "exported" / "tiny"
+
+
+EXPORT = """
+import ppcoordconv.contrib.ppdet
+from ppdet.core.workspace import load_config
+from ppdet.engine import Trainer
+
+trainer = Trainer(load_config("tiny.yml"), mode="test")
+trainer.load_weights("weights.pdparams")
+trainer.export("exported")
+"""
 
 
 def served(folder, inputs):
