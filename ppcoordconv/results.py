@@ -21,11 +21,18 @@ from .tasks import build_task
 
 @dataclass(frozen=True)
 class Experiment:
-    """A row of a table: a config, and how many seeds it was trained with."""
+    """A row of a table: a config, and how many seeds it was trained with.
+
+    Attributes:
+        folder: of configs/, in which the config is.
+        splits: those that are measured.
+    """
 
     config: str
     seeds: int
     title: str
+    folder: str = "not_so_clevr"
+    splits: Tuple[str, ...] = ("test", "train")
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,21 @@ TABLES: Dict[str, Table] = {
         ],
     ),
 }
-EXPERIMENTS = {experiment.config: experiment for table in TABLES.values() for experiment in table.rows}
+DETECTION = [
+    Experiment(config, seeds, title, "detection", ("test",))
+    for config, seeds, title in (
+        ("digits_coordconv_short", 5, "CoordConv, digits"),
+        ("digits_conv_short", 5, "convolution, digits"),
+        ("digits_coordconv", 1, "CoordConv, digits, longer"),
+        ("position_coordconv", 5, "CoordConv, left or right"),
+        ("position_conv", 5, "convolution, left or right"),
+    )
+]
+EXPERIMENTS = {
+    experiment.config: experiment
+    for rows in (*(table.rows for table in TABLES.values()), DETECTION)
+    for experiment in rows
+}
 
 
 def record_of(run: Path, exported: Dict[str, Dict[str, float]]) -> Dict[str, Any]:
@@ -144,7 +165,7 @@ def read_records(path: Path) -> Dict[str, Dict[str, Any]]:
 def page(text: str, records: Dict[str, Dict[str, Dict[str, Any]]]) -> str:
     """A Markdown page with the tables between ``<!-- NAME -->`` and ``<!-- end -->`` made anew from the records."""
     made = {name: table_of(experiments, records) for name, experiments in TABLES.items()}
-    for name, made_anew in {**made, "Cost": cost_table(records)}.items():
+    for name, made_anew in {**made, "Cost": cost_table(records), "Detection": detection_table(records)}.items():
         begin, end = f"<!-- {name} -->\n", "<!-- end -->"
         before, found, rest = text.partition(begin)
         _, closed, after = rest.partition(end)
@@ -180,6 +201,31 @@ def table_of(table: Table, records: Dict[str, Dict[str, Dict[str, Any]]]) -> str
             f"| {max(run['epochs'] for run in runs)} | {minutes:.1f} | `{experiment.config}` |"
         )
     return "\n".join(rows) + _versions([run for row in table.rows for run in records.get(row.config, {}).values()])
+
+
+def detection_table(records: Dict[str, Dict[str, Dict[str, Any]]]) -> str:
+    """A Markdown table of the detectors that have records: what the exported model measures on the test pictures."""
+    rows = [
+        "| neck, data | parameters | seeds | AP, mean ± std (worst) | AP50 | mean IoU | epochs | minutes a run "
+        "| config |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    made = []
+    for experiment in DETECTION:
+        runs = list(records.get(experiment.config, {}).values())
+        if not runs:
+            continue
+        made += runs
+        test = [run["exported"]["test"] for run in runs]
+        ap, ap50, iou = ([metrics[key] for metrics in test] for key in ("ap", "ap50", "mean_iou"))
+        spread = statistics.stdev(ap) if len(ap) > 1 else 0.0
+        minutes = statistics.fmean(run["seconds"] for run in runs) / 60
+        rows.append(
+            f"| {experiment.title} | {runs[0]['parameters']:,} | {len(runs)} "
+            f"| {statistics.fmean(ap):.4f} ± {spread:.4f} ({min(ap):.4f}) | {statistics.fmean(ap50):.4f} "
+            f"| {statistics.fmean(iou):.4f} | {runs[0]['epochs']} | {minutes:.1f} | `{experiment.config}` |"
+        )
+    return "\n".join(rows) + _versions(made)
 
 
 def _versions(runs: List[Dict[str, Any]]) -> str:

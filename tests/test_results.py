@@ -16,6 +16,7 @@ from ppcoordconv.results import (
     Experiment,
     Table,
     cost_table,
+    detection_table,
     page,
     read_records,
     record_of,
@@ -24,7 +25,7 @@ from ppcoordconv.results import (
 
 ROWS = [Experiment("a", 2, "CoordConv"), Experiment("b", 1, "convolution"), Experiment("c", 1, "not run")]
 
-NAMES = [*TABLES, "Cost"]
+NAMES = [*TABLES, "Cost", "Detection"]
 
 
 def record(test, train=1.0, **others):
@@ -87,6 +88,17 @@ def test_what_the_best_accuracy_costs():
     ]
 
 
+def test_a_table_of_detectors():
+    def run(ap):
+        return record(0, exported={"test": {"ap": ap, "ap50": 0.9, "mean_iou": 0.8}}, epochs=4)
+
+    lines = detection_table({"digits_conv_short": {"0": run(0.7), "1": run(0.6)}}).splitlines()
+    assert lines[2].startswith(
+        "| convolution, digits | 7,553 | 2 | 0.6500 ± 0.0707 (0.6000) | 0.9000 | 0.8000 | 4 | 1.5"
+    )
+    assert len(lines) == 5
+
+
 def test_what_is_recorded_of_a_run(tmp_path):
     last = {"epoch": 2, "accuracy": 0.5}
     history = [{"epoch": 1, "accuracy": 0.25}, {"epoch": 2, "accuracy": 0.5}]
@@ -110,6 +122,6 @@ def test_records_that_are_none(tmp_path):
 
 
 def test_every_experiment_is_a_config():
-    for name in EXPERIMENTS:
-        config = load_config(ROOT / "configs" / "not_so_clevr" / f"{name}.yml", [])
+    for name, experiment in EXPERIMENTS.items():
+        config = load_config(ROOT / "configs" / experiment.folder / f"{name}.yml", [])
         assert config.epochs <= 30 or config.model.name.endswith("_coordconv") is False

@@ -11,9 +11,9 @@ from typing import Any, Dict, Tuple
 
 from _tool import ROOT, Parser, positive, run
 
-CONFIGS = ROOT / "configs" / "not_so_clevr"
+CONFIGS = ROOT / "configs"
 RECORDS = ROOT / "docs" / "results"
-OUTPUT = Path("output") / "not_so_clevr"
+OUTPUT = Path("output")
 NETWORKS = {"coordconv": "CoordConv", "conv": "convolution"}
 # By picture: what both networks were trained on, and its metric.
 CURVES = {"curves.png": ("classification_{}_quadrant", "accuracy"), "corner.png": ("corner_{}_uniform", "mean_error")}
@@ -36,35 +36,33 @@ def run_experiments(arguments: argparse.Namespace) -> int:
     chosen = [EXPERIMENTS[name] for name in arguments.configs or EXPERIMENTS]
     records = {e.config: read_records(RECORDS / f"{e.config}.json") for e in chosen}
     todo = [
-        (e.config, seed)
-        for e in chosen
-        for seed in range(arguments.seeds or e.seeds)
-        if str(seed) not in records[e.config]
+        (e, seed) for e in chosen for seed in range(arguments.seeds or e.seeds) if str(seed) not in records[e.config]
     ]
     with bar(len(todo), unit="run") as progress, ThreadPoolExecutor(arguments.jobs) as pool:
-        for (config, seed), record in zip(todo, pool.map(_train_export_measure, todo)):
-            records[config][str(seed)] = record
-            in_order = dict(sorted(records[config].items(), key=lambda item: int(item[0])))
-            write_text(RECORDS / f"{config}.json", json.dumps(in_order, indent=1) + "\n")
+        for (e, seed), record in zip(todo, pool.map(_train_export_measure, todo)):
+            records[e.config][str(seed)] = record
+            in_order = dict(sorted(records[e.config].items(), key=lambda item: int(item[0])))
+            write_text(RECORDS / f"{e.config}.json", json.dumps(in_order, indent=1) + "\n")
             progress.update()
     return 0
 
 
-def _train_export_measure(which: Tuple[str, int]) -> Dict[str, Any]:
+def _train_export_measure(which: Tuple[Any, int]) -> Dict[str, Any]:
     from ppcoordconv.progress import say
     from ppcoordconv.results import record_of
 
-    config, seed = f"{CONFIGS / which[0]}.yml", which[1]
-    output = OUTPUT / which[0] / f"seed_{seed}"
+    experiment, seed = which
+    config = CONFIGS / experiment.folder / f"{experiment.config}.yml"
+    output = OUTPUT / experiment.folder / experiment.config / f"seed_{seed}"
     _tool("train", "-c", config, "-o", f"seed={seed}", f"output_dir={output}", "--resume", "auto")
     weights, inference = output / "last.pdparams", output / "inference"
     _tool("export", "-c", config, "-w", weights, "--output_dir", inference)
     exported = {
         split: json.loads(_tool("eval", "-c", config, "--model_dir", inference, "--split", split))
-        for split in ("test", "train")
+        for split in experiment.splits
     }
     record = record_of(output, exported)
-    say(f"{which[0]}, seed {seed}: {exported}, {record['seconds']:.0f} s")
+    say(f"{experiment.config}, seed {seed}: {exported}, {record['seconds']:.0f} s")
     return record
 
 
@@ -133,7 +131,8 @@ def draw_results(arguments: argparse.Namespace) -> int:
 def _outputs(config: str, part: str) -> Tuple[Any, Any, Any]:
     from ppcoordconv.results import errors_by_place
 
-    return errors_by_place(CONFIGS / f"{config}.yml", OUTPUT / config / "seed_0" / "inference", part)
+    folder = "not_so_clevr"
+    return errors_by_place(CONFIGS / folder / f"{config}.yml", OUTPUT / folder / config / "seed_0" / "inference", part)
 
 
 if __name__ == "__main__":
