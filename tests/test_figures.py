@@ -62,6 +62,14 @@ def test_the_tool_draws_usage(trained, tmp_path, name, status):
     assert status == 0 or "has no CoordConv" in result.stderr
 
 
+def test_the_tool_draws_predictions(trained, tmp_path):
+    run = trained["conv"]
+    arguments = ["-c", run.config, "-w", run.weights, "--output", tmp_path / "a.png"]
+    result = run_tool("draw", "predictions", *arguments, cwd=ROOT)
+    assert result.status == 0, result.stderr
+    assert pixels(tmp_path / "a.png").shape[1] > 500
+
+
 def assert_data_shows(draw, one, other, folder):
     for name, value in (("a", one), ("b", one), ("c", other)):
         draw(value, folder / f"{name}.png")

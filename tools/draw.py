@@ -1,4 +1,4 @@
-"""Draws every convention's grid, how much of some weights lies on the coordinates, the coordinate tasks' data."""
+"""Draws conventions' grids, the coordinate tasks' data, what weights predict, how much of them is on coordinates."""
 
 import argparse
 from pathlib import Path
@@ -7,7 +7,7 @@ from _tool import Parser, run
 
 
 def main(arguments: argparse.Namespace) -> int:
-    {"conventions": draw_conventions, "usage": draw_usage, "splits": draw_splits}[arguments.what](arguments)
+    DRAWERS[arguments.what](arguments)
     print(arguments.output)
     return 0
 
@@ -37,6 +37,25 @@ def draw_usage(arguments: argparse.Namespace) -> None:
     coordinate_shares(total, per_channel, arguments.output)
 
 
+def draw_predictions(arguments: argparse.Namespace) -> None:
+    import paddle
+    from PIL import Image
+
+    from ppcoordconv.config import load_config
+    from ppcoordconv.engine.checkpoints import load_weights
+    from ppcoordconv.engine.trainer import evaluate
+    from ppcoordconv.files import replacing
+    from ppcoordconv.tasks import build_task
+
+    paddle.set_device("cpu")
+    config = load_config(arguments.config, [])
+    task = build_task(config)
+    load_weights(task.network, arguments.weights)
+    _, outputs = evaluate(task, task.test_samples(), config.batch_size)
+    with replacing(arguments.output) as path:
+        Image.fromarray(task.draw(outputs)).save(path, format="PNG")
+
+
 def draw_splits(arguments: argparse.Namespace) -> None:
     from ppcoordconv.data.not_so_clevr import not_so_clevr, one_hot, square
     from ppcoordconv.figures import data_and_splits
@@ -51,13 +70,20 @@ def draw_splits(arguments: argparse.Namespace) -> None:
     data_and_splits(inputs, {title: {"train": d.train, "test": d.test} for title, d in data.items()}, arguments.output)
 
 
+DRAWERS = {
+    "conventions": draw_conventions,
+    "usage": draw_usage,
+    "predictions": draw_predictions,
+    "splits": draw_splits,
+}
+
 if __name__ == "__main__":
     parser = Parser(description=__doc__)
     commands = parser.add_subparsers(dest="what", required=True)
-    for name in ("conventions", "usage", "splits"):
+    for name in DRAWERS:
         command = commands.add_parser(name)
         command.add_argument("--output", required=True, type=Path, help="the PNG file to write")
-        if name == "usage":
+        if name in ("usage", "predictions"):
             command.add_argument("-c", "--config", required=True, type=Path, help="a config file")
             command.add_argument("-w", "--weights", required=True, type=Path, help="a .pdparams file")
     run(main, parser.parse_args())
