@@ -46,7 +46,7 @@ def write_fields(
         canvas: their side, in pixels.
         number: of digits on each.
         by_position: the class of a digit is not what it is but the half of the canvas that its middle lies in, "left"
-            or "right", and all lie far from the edges: of one digit alone, a convolution can't tell in which half it is.
+            or "right", and all lie far from the edges: of one digit alone, a convolution can't tell the half.
 
     Raises:
         UserError: the folder is there and not empty.

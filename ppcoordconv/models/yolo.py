@@ -14,6 +14,8 @@ from ..coords import Coords
 from . import MODELS
 from .necks import FPN, PPYOLOFPN
 
+# How much the predicted overlap counts in a score, where it is predicted (Long et al. 2020, arXiv:2007.12099).
+IOU_AWARE_FACTOR = 0.4
 # How far over the edges of its cell a middle may lie (Bochkovskiy et al. 2020, arXiv:2004.10934, section 3.4).
 SCALE_X_Y = 1.05
 
@@ -98,19 +100,27 @@ class YOLO(nn.Layer):
         - input: ``[N, 3, H, W]``, floating; H and W multiples of the coarsest stride.
         - output: a list of maps ``[N, A * (5 + num_classes), H / stride, W / stride]``, as ``paddle.vision.ops``'s
           ``yolo_loss`` and ``yolo_box`` take them: for each of the A anchors of a scale x, y, width, height, whether
-          there is an object, and its classes.
+          there is an object, and its classes. Where it is IoU aware, A channels come before them, of the overlap of
+          each box with its object.
 
     Attributes:
         input_shape: of an input that it takes, without the batch.
         strides: of the maps, in their order.
         anchors: for each map, ``[[width, height], ...]`` in pixels.
         num_classes: of the data.
+        iou_aware: whether it predicts how well its boxes fit.
     """
 
     input_shape = (3, 64, 64)
 
     def __init__(
-        self, backbone: nn.Layer, neck: nn.Layer, anchors: Sequence[Sequence[int]], num_classes: int, reverse: bool
+        self,
+        backbone: nn.Layer,
+        neck: nn.Layer,
+        anchors: Sequence[Sequence[int]],
+        num_classes: int,
+        iou_aware: bool,
+        reverse: bool,
     ) -> None:
         super().__init__()
         scales = len(backbone.strides)
@@ -123,9 +133,11 @@ class YOLO(nn.Layer):
             by_scale.reverse()
         self.anchors = by_scale
         self.num_classes = num_classes
+        self.iou_aware = iou_aware
         self.backbone = backbone
         self.neck = neck
-        self.heads = nn.LayerList([Conv2D(channels, each * (5 + num_classes), 1) for channels in neck.out_channels])
+        outputs = each * (5 + num_classes + iou_aware)
+        self.heads = nn.LayerList([Conv2D(channels, outputs, 1) for channels in neck.out_channels])
 
     def forward(self, x: Tensor) -> List[Tensor]:
         return [head(y) for head, y in zip(self.heads, self.neck(self.backbone(x)))]
@@ -135,7 +147,7 @@ class Decoded(nn.Layer):
     """From a detector's maps to boxes in pixels of its input.
 
     Parameters:
-        network: gives the strides, the anchors and the number of classes.
+        network: gives the strides, the anchors, the number of classes, and whether it is IoU aware.
         least_score: what scores less is nothing.
 
     Shape:
@@ -148,6 +160,7 @@ class Decoded(nn.Layer):
         super().__init__()
         self._scales = list(zip(network.strides, network.anchors))
         self._num_classes = network.num_classes
+        self._iou_aware = network.iou_aware
         self._least_score = least_score
 
     def forward(self, maps: List[Tensor]) -> Tensor:
@@ -157,7 +170,15 @@ class Decoded(nn.Layer):
             size = paddle.tile((shape[2:4] * stride).unsqueeze(0), [shape[0], 1]).astype("int32")
             flat = [side for anchor in anchors for side in anchor]
             boxes, scores = ops.yolo_box(
-                y.astype("float32"), size, flat, self._num_classes, self._least_score, stride, scale_x_y=SCALE_X_Y
+                y.astype("float32"),
+                size,
+                flat,
+                self._num_classes,
+                self._least_score,
+                stride,
+                scale_x_y=SCALE_X_Y,
+                iou_aware=self._iou_aware,
+                iou_aware_factor=IOU_AWARE_FACTOR,
             )
             parts.append(paddle.concat([boxes, scores], axis=2))
         return paddle.concat(parts, axis=1)
@@ -171,6 +192,7 @@ def yolo(
     anchors: Optional[Sequence[Sequence[int]]] = None,
     coord_conv: bool = True,
     coords: Union[str, Coords] = "paddle",
+    iou_aware: bool = False,
 ) -> nn.Layer:
     """A detector.
 
@@ -180,6 +202,7 @@ def yolo(
         anchors: widths and heights in pixels, from small to large, as many for each scale of the backbone; None: the
             backbone's.
         coord_conv: whether the neck has CoordConv.
+        iou_aware: whether it predicts how well its boxes fit, and scores them by that too, as PP-YOLO does.
     """
     backbones: Tuple[str, ...] = ("small", *RESNETS)
     if backbone not in backbones:
@@ -197,4 +220,7 @@ def yolo(
             f"anchors takes [width, height] pairs of whole pixels, as many for each of the {scales} scales of the "
             f"backbone {backbone!r}, got {anchors!r}"
         )
-    return YOLO(body, NECKS[neck](body.out_channels, coord_conv, coords), anchors, num_classes, neck == "ppyolo")
+    if not isinstance(iou_aware, bool):
+        raise TypeError(f"iou_aware takes True or False, got {iou_aware!r}")
+    built = NECKS[neck](body.out_channels, coord_conv, coords)
+    return YOLO(body, built, anchors, num_classes, iou_aware, reverse=neck == "ppyolo")

@@ -6,6 +6,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import paddle
+import paddle.nn.functional as F
 from paddle import Tensor, nn
 from paddle.vision import ops
 
@@ -71,6 +72,7 @@ class DetectionTask:
         image_size: height and width of the network's input, into which pictures are fitted, in pixels.
         sizes: other sizes to train on; each epoch takes one, drawn with its seed.
         flip, crop, colour: what training pictures undergo; ``Augmentation`` tells.
+        iou_loss: the weight of a further loss, ``1 - iou^2`` of an object and the box that is to find it; PP-YOLO: 2.5.
         nms: whether what is exported leaves one box of those around an object, or leaves that to who serves it.
     """
 
@@ -86,8 +88,12 @@ class DetectionTask:
         flip: bool = False,
         crop: float = 0.0,
         colour: float = 0.0,
+        iou_loss: float = 0.0,
         nms: bool = True,
     ) -> None:
+        if type(iou_loss) not in (int, float) or not 0 <= iou_loss <= 100:
+            raise UserError(f"task.iou_loss takes a number from 0 to 100, got {iou_loss!r}")
+        self._iou_loss = iou_loss
         if not isinstance(nms, bool):
             raise UserError(f"export.nms takes true or false, got {nms!r}")
         self._data: DetectionData = DATASETS.build(data.name, **data.options())
@@ -122,19 +128,24 @@ class DetectionTask:
         labels = paddle.clip(classes, min=0).astype("int32")
         every = [anchor for anchors in self.network.anchors for anchor in anchors]
         flat = [side for anchor in every for side in anchor]
-        total = 0.0
+        total, first = 0.0, 0
         for y, stride, anchors in zip(outputs, self.network.strides, self.network.anchors):
+            mine = list(range(first, first + len(anchors)))
+            first += len(anchors)
+            y = y.astype("float32")
+            overlaps = y[:, : len(mine)]
+            if self.network.iou_aware:
+                y = y[:, len(mine) :]
             total += ops.yolo_loss(
-                y.astype("float32"),
-                relative,
-                labels,
-                flat,
-                [every.index(anchor) for anchor in anchors],
-                self.network.num_classes,
-                IGNORE,
-                stride,
-                scale_x_y=SCALE_X_Y,
+                y, relative, labels, flat, mine, self.network.num_classes, IGNORE, stride, scale_x_y=SCALE_X_Y
             ).mean()
+            if self._iou_loss or self.network.iou_aware:
+                places, weights, ious = ious_at_objects(y, relative, every, mine, stride)
+                total += self._iou_loss * ((1 - ious**2) * weights).sum() / len(y)
+                if self.network.iou_aware:
+                    predicted = paddle.gather_nd(overlaps, places)
+                    wrong = F.binary_cross_entropy_with_logits(predicted, ious.detach(), reduction="none")
+                    total += (wrong * (weights > 0).astype("float32")).sum() / len(y)
         return total
 
     def measure(self, outputs: np.ndarray, targets: Sequence[np.ndarray]) -> Dict[str, float]:
@@ -159,6 +170,57 @@ class DetectionTask:
 
     def serving(self) -> Dict[str, Any]:
         return {"task": self._form, "preprocess": self._letterboxes[0].to_dict(), "labels": self._data.labels}
+
+
+def ious_at_objects(
+    y: Tensor, relative: Tensor, every: List[List[int]], mine: List[int], stride: int
+) -> Tuple[Tensor, Tensor, Tensor]:
+    """How well the boxes fit that are to find the objects: those of the cell an object's middle lies in, and of its
+    anchor, the one of all scales that overlaps it most where both have one corner in common (as ``yolo_loss`` chooses).
+
+    Parameters:
+        y: a map of a scale, ``[N, A * (5 + num_classes), h, w]``.
+        relative: the objects, ``[N, M, 4]``: x and y of the middle, width, height, as parts of the input; 0: none.
+        every: all anchors, ``[[width, height], ...]``. mine: the indices of those of this scale.
+
+    Returns:
+        The places on the map, ``[N, M, 4]`` (sample, anchor, row, column); the weights ``[N, M]``, ``2 - w h`` as
+        ``yolo_loss`` weighs widths, 0 where an object is another scale's or none; and the IoUs ``[N, M]``.
+    """
+    height, width = y.shape[2:]
+    sides = paddle.to_tensor([width * stride, height * stride], dtype="float32")
+    sizes = relative[:, :, 2:] * sides
+    anchors = paddle.to_tensor(every, dtype="float32")
+    both = _area(paddle.minimum(sizes.unsqueeze(2), anchors))
+    best = (both / (_area(sizes).unsqueeze(2) + _area(anchors) - both)).argmax(axis=2) - mine[0]
+    is_mine = paddle.logical_and(best >= 0, best < len(mine))
+    is_mine = paddle.logical_and(is_mine, _area(sizes) > 0)
+    anchor = best.clip(0, len(mine) - 1)
+    column = (relative[:, :, 0] * width).floor().clip(0, width - 1)
+    row = (relative[:, :, 1] * height).floor().clip(0, height - 1)
+    sample = paddle.arange(len(y)).unsqueeze(1).expand_as(anchor)
+    places = paddle.stack([sample, anchor, row.astype("int64"), column.astype("int64")], axis=2)
+    boxes = y.reshape([len(y), len(mine), -1, height, width])[:, :, :4].transpose([0, 1, 3, 4, 2])
+    t = paddle.gather_nd(boxes, places)
+    cells = paddle.stack([column, row], axis=2)
+    middles = (cells + F.sigmoid(t[:, :, :2]) * SCALE_X_Y - (SCALE_X_Y - 1) / 2) * stride
+    found = t[:, :, 2:].exp() * paddle.gather(anchors[mine[0] : mine[-1] + 1], anchor.flatten()).reshape(
+        [len(y), -1, 2]
+    )
+    wanted = relative[:, :, :2] * sides
+    corners = [
+        paddle.maximum(middles - found / 2, wanted - sizes / 2),
+        paddle.minimum(middles + found / 2, wanted + sizes / 2),
+    ]
+    inside = _area((corners[1] - corners[0]).clip(min=0))
+    ious = inside / (_area(found) + _area(sizes) - inside).clip(min=1e-9)
+    weights = (2 - _area(relative[:, :, 2:])) * is_mine.astype("float32")
+    return places, weights, ious
+
+
+def _area(sides: Tensor) -> Tensor:
+    """``[..., 2]`` -> ``[...]``; Paddle's ``prod`` has no gradient at 0."""
+    return sides[..., 0] * sides[..., 1]
 
 
 def _size(network: YOLO, size: Any) -> Tuple[int, int]:

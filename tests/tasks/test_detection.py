@@ -11,10 +11,13 @@ from PIL import Image
 from ppcoordconv.average_precision import average_precision
 from ppcoordconv.config import NamedConfig, load_config
 from ppcoordconv.data import DATASETS
+from ppcoordconv.data.boxes import ious as overlaps
 from ppcoordconv.data.fields import write_fields
 from ppcoordconv.decoding import DECODERS
 from ppcoordconv.errors import UserError
+from ppcoordconv.models.yolo import SCALE_X_Y, Decoded
 from ppcoordconv.tasks import TASKS, build_task
+from ppcoordconv.tasks.detection import ious_at_objects
 
 ANCHORS = [[6, 14], [9, 16], [11, 14], [10, 19], [13, 18], [14, 21]]
 
@@ -169,6 +172,59 @@ def test_the_picture_shows_the_boxes(fields):
     assert (shown != task.draw(rows)).any(axis=2).sum() > 1000
 
 
+def test_the_box_that_is_to_find_an_object():
+    """By hand: anchors, cells and overlaps of three objects on the coarser of two scales."""
+    every, mine, stride = [[10, 10], [20, 20], [40, 10]], [1, 2], 8
+    middles, sizes = (
+        np.float32([[20, 12], [60, 31.5], [5, 5], [0, 0]]),
+        np.float32([[22, 18], [36, 12], [9, 8], [0, 0]]),
+    )
+    relative = np.concatenate([middles, sizes], axis=1) / np.float32([64, 32, 64, 32])
+    y = np.random.default_rng(0).standard_normal([1, 2 * 8, 4, 8]).astype("float32")
+    tensor = paddle.to_tensor(y, stop_gradient=False)
+    places, weights, ious = ious_at_objects(tensor, paddle.to_tensor(relative[None]), every, mine, stride)
+    assert places.numpy()[0, :2].tolist() == [[0, 0, 1, 2], [0, 1, 3, 7]]
+    assert weights.numpy()[0, 2:].tolist() == [0, 0]  # the finer scale's, and none
+    np.testing.assert_allclose(weights.numpy()[0, :2], 2 - sizes[:2].prod(axis=1) / (64 * 32), rtol=1e-6)
+    for number, (anchor, row, column) in enumerate([(0, 1, 2), (1, 3, 7)]):
+        tx, ty, tw, th = y.reshape(2, 8, 4, 8)[anchor, :4, row, column]
+        at = [(c + SCALE_X_Y / (1 + np.exp(-t)) - (SCALE_X_Y - 1) / 2) * stride for c, t in ((column, tx), (row, ty))]
+        side = np.exp([tw, th]) * every[mine[anchor]]
+        boxes = [
+            np.concatenate([m - s / 2, m + s / 2])[None] for m, s in ((at, side), (middles[number], sizes[number]))
+        ]
+        assert ious[0, number].item() == pytest.approx(overlaps(*boxes).item(), rel=1e-4)
+    ((1 - ious**2) * weights).sum().backward()
+    assert np.isfinite(tensor.grad.numpy()).all()
+    assert tensor.grad.abs().sum().item() > 0
+
+
+def test_pp_yolos_losses_teach_how_boxes_fit(fields):
+    paddle.seed(0)
+    model = NamedConfig(name="yolo", anchors=ANCHORS, iou_aware=True)
+    task, plain = build(fields, model=model, iou_loss=2.5), build(fields, model=model)
+    x, *targets = (paddle.to_tensor(field) for field in batch(task.test_samples(), range(4)))
+    maps = task.network(x)
+    assert maps[0].shape[1] == 3 * (6 + 10)
+    more = task.loss(maps, targets).item() - plain.loss(maps, targets).item()
+    assert 0 < more < 2.5 * 2 * 5
+    optimizer = paddle.optimizer.Adam(3e-3, parameters=task.network.parameters())
+    losses = []
+    for _ in range(15):
+        loss = task.loss(task.network(x), targets)
+        loss.backward()
+        optimizer.step()
+        optimizer.clear_grad()
+        losses.append(loss.item())
+    assert losses[-1] < 0.6 * losses[0]
+    # The score is obj^0.6 iou^0.4 class: less overlap, less score.
+    decoded = Decoded(task.network, 0.0)(maps).numpy()
+    low = [paddle.concat([y[:, :3] - 5, y[:, 3:]], axis=1) for y in maps]
+    lower = Decoded(task.network, 0.0)(low).numpy()
+    assert (lower[:, :, 4:] <= decoded[:, :, 4:]).all()
+    np.testing.assert_allclose(lower[:, :, :4], decoded[:, :, :4])
+
+
 def as_coco(fields, folder):
     """A field in the places where COCO's files are."""
     (folder / "annotations").mkdir()
@@ -205,6 +261,8 @@ def test_the_configs_build_and_learn(fields, tmp_path, path):
         ({"image_size": 64}, "takes a height and a width"),
         ({"sizes": [[64, 64], [33, 64]]}, "multiples of 8 pixels, got \\[33, 64\\]"),
         ({"flip": "yes"}, "task.flip takes true or false, got 'yes'"),
+        ({"iou_loss": -1}, "task.iou_loss takes a number from 0 to 100, got -1"),
+        ({"model": NamedConfig(name="yolo", iou_aware=1)}, "iou_aware takes True or False, got 1"),
         ({"nms": 1}, "export.nms takes true or false, got 1"),
         ({"mosaic": True}, "task 'detection' has no option 'mosaic'"),
         ({"data": NamedConfig(name="digits")}, "takes a dataset of boxes, as coco, got 'digits'"),
