@@ -47,6 +47,19 @@ def perfect(targets):
     return rows
 
 
+def losses_of(task, x, targets, steps=15):
+    """What the loss is before each of some steps on one batch."""
+    optimizer = paddle.optimizer.Adam(3e-3, parameters=task.network.parameters())
+    losses = []
+    for _ in range(steps):
+        loss = task.loss(task.network(x), targets)
+        loss.backward()
+        optimizer.step()
+        optimizer.clear_grad()
+        losses.append(loss.item())
+    return losses
+
+
 def test_targets_are_in_pixels_of_the_input(fields):
     task = build(fields, image_size=[128, 96])
     x, boxes, classes, crowd, scale = task.test_samples()[0]
@@ -97,14 +110,7 @@ def test_the_loss_falls_and_crowds_and_padding_count_for_nothing(fields):
     paddle.seed(0)
     task = build(fields)
     x, *targets = (paddle.to_tensor(field) for field in batch(task.test_samples(), range(4)))
-    optimizer = paddle.optimizer.Adam(3e-3, parameters=task.network.parameters())
-    losses = []
-    for _ in range(12):
-        loss = task.loss(task.network(x), targets)
-        loss.backward()
-        optimizer.step()
-        optimizer.clear_grad()
-        losses.append(loss.item())
+    losses = losses_of(task, x, targets)
     assert losses[-1] < 0.6 * losses[0]
     maps = task.network(x)
     boxes, classes, crowd, scale = targets
@@ -208,14 +214,7 @@ def test_pp_yolos_losses_teach_how_boxes_fit(fields):
     assert maps[0].shape[1] == 3 * (6 + 10)
     more = task.loss(maps, targets).item() - plain.loss(maps, targets).item()
     assert 0 < more < 2.5 * 2 * 5
-    optimizer = paddle.optimizer.Adam(3e-3, parameters=task.network.parameters())
-    losses = []
-    for _ in range(15):
-        loss = task.loss(task.network(x), targets)
-        loss.backward()
-        optimizer.step()
-        optimizer.clear_grad()
-        losses.append(loss.item())
+    losses = losses_of(task, x, targets)
     assert losses[-1] < 0.6 * losses[0]
     # The score is obj^0.6 iou^0.4 class: less overlap, less score.
     decoded = Decoded(task.network, 0.0)(maps).numpy()
