@@ -192,13 +192,11 @@ def table_of(table: Table, records: Dict[str, Dict[str, Dict[str, Any]]]) -> str
         if not runs:
             continue
         test, train = ([run["exported"][split][table.metric] for run in runs] for split in ("test", "train"))
-        spread = statistics.stdev(test) if len(test) > 1 else 0.0
-        minutes = statistics.fmean(run["seconds"] for run in runs) / 60
         rows.append(
             f"| {experiment.title} | {runs[0]['parameters']:,} | {len(runs)} "
-            f"| {statistics.fmean(test):.4f} ± {spread:.4f} ({table.worst(test):.4f}) "
+            f"| {_mean_and_spread(test)} ({table.worst(test):.4f}) "
             f"| {statistics.fmean(train):.4f} ({table.worst(train):.4f}) "
-            f"| {max(run['epochs'] for run in runs)} | {minutes:.1f} | `{experiment.config}` |"
+            f"| {max(run['epochs'] for run in runs)} | {_minutes(runs):.1f} | `{experiment.config}` |"
         )
     return "\n".join(rows) + _versions([run for row in table.rows for run in records.get(row.config, {}).values()])
 
@@ -218,14 +216,22 @@ def detection_table(records: Dict[str, Dict[str, Dict[str, Any]]]) -> str:
         made += runs
         test = [run["exported"]["test"] for run in runs]
         ap, ap50, iou = ([metrics[key] for metrics in test] for key in ("ap", "ap50", "mean_iou"))
-        spread = statistics.stdev(ap) if len(ap) > 1 else 0.0
-        minutes = statistics.fmean(run["seconds"] for run in runs) / 60
         rows.append(
             f"| {experiment.title} | {runs[0]['parameters']:,} | {len(runs)} "
-            f"| {statistics.fmean(ap):.4f} ± {spread:.4f} ({min(ap):.4f}) | {statistics.fmean(ap50):.4f} "
-            f"| {statistics.fmean(iou):.4f} | {runs[0]['epochs']} | {minutes:.1f} | `{experiment.config}` |"
+            f"| {_mean_and_spread(ap)} ({min(ap):.4f}) | {statistics.fmean(ap50):.4f} "
+            f"| {statistics.fmean(iou):.4f} | {max(run['epochs'] for run in runs)} | {_minutes(runs):.1f} "
+            f"| `{experiment.config}` |"
         )
     return "\n".join(rows) + _versions(made)
+
+
+def _mean_and_spread(values: List[float]) -> str:
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.fmean(values):.4f} ± {spread:.4f}"
+
+
+def _minutes(runs: List[Dict[str, Any]]) -> float:
+    return statistics.fmean(run["seconds"] for run in runs) / 60
 
 
 def _versions(runs: List[Dict[str, Any]]) -> str:
