@@ -11,8 +11,21 @@ import numpy as np
 from .data.boxes import areas, ious
 from .decoding import LEAST_SCORE
 
-# The rows of pycocotools's table.
-NAMES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+# The rows of COCO's table: precision or recall, over which IoUs, of objects of which size, with how many detections.
+ROWS = {
+    "ap": ("Precision", "0.50:0.95", "all", 100),
+    "ap50": ("Precision", "0.50", "all", 100),
+    "ap75": ("Precision", "0.75", "all", 100),
+    "ap_small": ("Precision", "0.50:0.95", "small", 100),
+    "ap_medium": ("Precision", "0.50:0.95", "medium", 100),
+    "ap_large": ("Precision", "0.50:0.95", "large", 100),
+    "ar1": ("Recall", "0.50:0.95", "all", 1),
+    "ar10": ("Recall", "0.50:0.95", "all", 10),
+    "ar100": ("Recall", "0.50:0.95", "all", 100),
+    "ar_small": ("Recall", "0.50:0.95", "small", 100),
+    "ar_medium": ("Recall", "0.50:0.95", "medium", 100),
+    "ar_large": ("Recall", "0.50:0.95", "large", 100),
+}
 
 
 def average_precision(detections: np.ndarray, truth: Sequence[np.ndarray], labels: List[str]) -> Dict[str, float]:
@@ -26,7 +39,8 @@ def average_precision(detections: np.ndarray, truth: Sequence[np.ndarray], label
 
     Returns:
         "ap", the mean over the classes and over the IoUs 0.5, 0.55, ..., 0.95 of the average precision; "ap50", "ap75";
-        "ap_small", "ap_medium", "ap_large", where there are such objects; all 0..1. "mean_iou": of each object with the
+        "ap_small", "ap_medium", "ap_large", where there are such objects; "ar1", "ar10", "ar100", the same mean of the
+        recall with so many detections a picture, and "ar_small", ...; all 0..1. "mean_iou": of each object with the
         best of the detections of its class that score at least 0.3, 0 where there is none.
     """
     from pycocotools.coco import COCO
@@ -53,9 +67,9 @@ def average_precision(detections: np.ndarray, truth: Sequence[np.ndarray], label
         }
         for picture, place in np.argwhere(detections[:, :, 0] >= 0)
     ]
-    nothing = {"ap": 0.0, "ap50": 0.0, "ap75": 0.0, "mean_iou": 0.0}
+    nothing = {name: 0.0 for name, (_, _, area, _) in ROWS.items() if area == "all"}
     if not results or not annotations:
-        return nothing
+        return {**nothing, "mean_iou": 0.0}
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
         coco.dataset = {
@@ -69,8 +83,17 @@ def average_precision(detections: np.ndarray, truth: Sequence[np.ndarray], label
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    stats = {name: float(value) for name, value in zip(NAMES, evaluation.stats) if value >= 0}
+    stats = {name: float(value) for name, value in zip(ROWS, evaluation.stats) if value >= 0}
     return {**nothing, **stats, "mean_iou": _mean_iou(detections, boxes, classes, crowd)}
+
+
+def coco_table(metrics: Dict[str, float]) -> str:
+    """What ``average_precision`` found, in the lines of COCO's own tools; -1 where there are no such objects."""
+    return "\n".join(
+        f" {f'Average {what}':<18} ({'AP' if what == 'Precision' else 'AR'}) "
+        f"@[ IoU={ious:<9} | area={area:>6} | maxDets={most:>3} ] = {metrics.get(name, -1):.3f}"
+        for name, (what, ious, area, most) in ROWS.items()
+    )
 
 
 def _mean_iou(detections: np.ndarray, boxes: np.ndarray, classes: np.ndarray, crowd: np.ndarray) -> float:

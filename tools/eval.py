@@ -27,6 +27,11 @@ def main(arguments: argparse.Namespace) -> int:
 
         load_weights(task.network, arguments.weights)
         metrics, _ = evaluate(task, samples, config.batch_size)
+    if config.task.name == "detection":
+        from ppcoordconv.average_precision import coco_table
+        from ppcoordconv.progress import say
+
+        say(coco_table(metrics))
     print(json.dumps(metrics))
     return 0
 

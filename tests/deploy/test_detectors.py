@@ -8,6 +8,7 @@ import pytest
 from conftest import ROOT, run_tool
 from PIL import Image
 
+from ppcoordconv.average_precision import coco_table
 from ppcoordconv.config import load_config
 from ppcoordconv.deploy import Predictor
 from ppcoordconv.deploy.evaluate import evaluate_exported
@@ -67,7 +68,9 @@ def test_the_tools_in_turn(run):
     exported = run_tool("export", "-c", config, "-w", weights, "--output_dir", "model", cwd=run)
     assert exported.status == 0, exported.stderr
     evaluated = run_tool("eval", "-c", config, "--model_dir", "model", cwd=run)
-    assert json.loads(evaluated.stdout)["ap"] == pytest.approx(run_metrics(run)["ap"], abs=1e-3)
+    metrics = json.loads(evaluated.stdout)
+    assert metrics["ap"] == pytest.approx(run_metrics(run)["ap"], abs=1e-3)
+    assert coco_table(metrics) in evaluated.stderr
     served = run_tool("infer", "--model_dir", "model", "--input", run / "fields" / "test", cwd=run)
     assert len(served.stdout.splitlines()) == 24
 

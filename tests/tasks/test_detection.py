@@ -1,5 +1,6 @@
 """The detection task: targets, loss, COCO's measure, pictures, and what it refuses."""
 
+import contextlib
 import json
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from ppcoordconv.average_precision import average_precision
+from ppcoordconv.average_precision import average_precision, coco_table
 from ppcoordconv.config import NamedConfig, load_config
 from ppcoordconv.data import DATASETS
 from ppcoordconv.data.boxes import ious as overlaps
@@ -85,7 +86,19 @@ def test_the_truth_is_perfect_and_less_is_less(fields):
     assert task.measure(others, targets)["ap"] < 0.3
     nothing = np.zeros([6, 4, 6], np.float32)
     nothing[..., 0] = -1
-    assert task.measure(nothing, targets) == {"ap": 0, "ap50": 0, "ap75": 0, "mean_iou": 0}
+    names = ["ap", "ap50", "ap75", "ar1", "ar10", "ar100", "mean_iou"]
+    assert task.measure(nothing, targets) == dict.fromkeys(names, 0)
+
+
+def test_the_table_is_that_of_pycocotools(fields, capsys, monkeypatch):
+    monkeypatch.setattr("ppcoordconv.average_precision.contextlib.redirect_stdout", contextlib.nullcontext)
+    task = build(fields)
+    _, *targets = batch(task.test_samples(), range(6))
+    found = perfect(targets)
+    found[..., 2:] += 2
+    measured = task.measure(found, targets)
+    assert capsys.readouterr().out.splitlines()[-12:] == coco_table(measured).splitlines()
+    assert 0 < measured["ar1"] < measured["ar10"] == measured["ar100"] < 1
 
 
 def test_a_crowd_is_not_missed_nor_found_wrongly():
