@@ -10,6 +10,7 @@ import importlib.util
 import math
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
@@ -22,10 +23,32 @@ from .. import models
 from ..deploy.engines import ENGINES, INPUT, Settings
 from ..deploy.export import FORMATS, deploy_form
 from ..layers import CoordConv
+from ..models.coordinate_tasks import SIZE, WIDTHS, CoordinateClassifier, Pointwise
+from ..models.yolo import YOLO, Decoded
 from ..progress import bar
 from .layer import SHAPES, ConcatenatingCoordConv
 
-NETWORKS = ("aistudio_coordconv", "coordinate_regression_coordconv", "coordinate_corner")
+
+class _Detector(nn.Sequential):
+    """From a picture to boxes; who serves it chooses among them."""
+
+    input_shape = YOLO.input_shape
+
+    def __init__(self, neck: str) -> None:
+        network = models.create("yolo", neck=neck, num_classes=10)
+        super().__init__(network, Decoded(network))
+
+
+# The models that have CoordConv; the detector with each neck.
+NETWORKS: Dict[str, Callable[[], nn.Layer]] = {
+    "aistudio_coordconv": partial(models.create, "aistudio_coordconv"),
+    "coordinate_classification_coordconv": partial(models.create, "coordinate_classification_coordconv"),
+    "coordinate_rendering_coordconv": partial(models.create, "coordinate_rendering_coordconv"),
+    "coordinate_regression_coordconv": partial(models.create, "coordinate_regression_coordconv"),
+    "coordinate_corner": partial(models.create, "coordinate_corner"),
+    "yolo, fpn": partial(_Detector, "fpn"),
+    "yolo, ppyolo": partial(_Detector, "ppyolo"),
+}
 BATCHES, LAYER_BATCHES = (1, 8, 32), (1, 8)
 THREADS = (1, 2)
 # What CoordConv is compared with.
@@ -99,8 +122,8 @@ def as_table(result: Dict[str, Any]) -> str:
 
 def _subjects() -> Dict[str, Tuple[nn.Layer, List[int], Sequence[int]]]:
     subjects: Dict[str, Tuple[nn.Layer, List[int], Sequence[int]]] = {}
-    for name in NETWORKS:
-        network = models.create(name)
+    for name, create in NETWORKS.items():
+        network = create()
         subjects[name] = (network, list(network.input_shape), BATCHES)
     for (_, c, height, width), out, k in SHAPES[4:]:
         layer = nn.Sequential(CoordConv(c, out, k, padding=k // 2))
@@ -108,28 +131,69 @@ def _subjects() -> Dict[str, Tuple[nn.Layer, List[int], Sequence[int]]]:
     return subjects
 
 
+class _PlainClassifier(nn.Layer):
+    """Coordinate classification's network without coordinate channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolutions = Pointwise(2, *WIDTHS)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        points = paddle.tile(x.unsqueeze(1), [1, SIZE * SIZE, 1])
+        return self.convolutions(points.reshape([-1, 2])).reshape([-1, SIZE * SIZE])
+
+
+class _ConcatenatingClassifier(nn.Layer):
+    """Coordinate classification's network as it is published: on maps, the coordinate channels concatenated."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: List[nn.Layer] = [ConcatenatingCoordConv(2, WIDTHS[0], 1, 0)]
+        for n_in, n_out in zip(WIDTHS, WIDTHS[1:]):
+            layers += [nn.ReLU(), nn.Conv2D(n_in, n_out, 1)]
+        self.convolutions = nn.Sequential(*layers)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return self.convolutions(paddle.tile(x.reshape([-1, 2, 1, 1]), [1, 1, SIZE, SIZE])).flatten(1)
+
+
+def _plain(layer: CoordConv) -> nn.Layer:
+    conv = layer.conv
+    bias = False if conv.bias is None else None
+    options = {"stride": conv._stride, "padding": conv._padding, "bias_attr": bias}
+    return nn.Conv2D(layer._in_channels, conv._out_channels, conv._kernel_size, **options)
+
+
+def _concatenating(layer: CoordConv) -> nn.Layer:
+    conv = layer.conv
+    return ConcatenatingCoordConv(
+        layer._in_channels, conv._out_channels, conv._kernel_size, conv._padding, conv._stride
+    )
+
+
+# By what CoordConv is compared with: what stands in its place, and in that of the network that has it in its rows.
+REPLACEMENTS: Dict[str, Tuple[Callable[[CoordConv], nn.Layer], Callable[[], nn.Layer]]] = {
+    "plain": (_plain, _PlainClassifier),
+    "concat": (_concatenating, _ConcatenatingClassifier),
+}
+
+
 def _variants(network: nn.Layer) -> Dict[str, nn.Layer]:
-    def plain(layer: Any) -> nn.Layer:
-        conv = layer.conv
-        options = {"stride": conv._stride, "padding": conv._padding}
-        return nn.Conv2D(layer._in_channels, conv._out_channels, conv._kernel_size, **options)
-
-    def concatenating(layer: Any) -> nn.Layer:
-        conv = layer.conv
-        return ConcatenatingCoordConv(
-            layer._in_channels, conv._out_channels, conv._kernel_size, conv._padding, conv._stride
-        )
-
-    return {"coordconv": network, "plain": _with(network, plain), "concat": _with(network, concatenating)}
+    return {"coordconv": network, **{base: _with(network, *REPLACEMENTS[base]) for base in BASES}}
 
 
-def _with(network: nn.Layer, replacement: Callable[[nn.Layer], nn.Layer]) -> nn.Layer:
+def _with(
+    network: nn.Layer, replacement: Callable[[CoordConv], nn.Layer], classifier: Callable[[], nn.Layer]
+) -> nn.Layer:
     """A copy, with something else in the place of each CoordConv."""
-    network = copy.deepcopy(network)
+    network = nn.Sequential(copy.deepcopy(network))
     for parent in network.sublayers(include_self=True):
         for name, child in list(parent._sub_layers.items()):
             if isinstance(child, CoordConv):
-                parent.add_sublayer(name, replacement(child))
+                norm = [child.batch_norm] if hasattr(child, "batch_norm") else []
+                parent.add_sublayer(name, nn.Sequential(replacement(child), *norm))
+            elif isinstance(child, CoordinateClassifier):
+                parent.add_sublayer(name, classifier())
     return network
 
 

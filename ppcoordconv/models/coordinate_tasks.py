@@ -16,6 +16,8 @@ from . import MODELS
 
 SIZE = 64
 SQUARE = 9 * 9
+# The classifier's channels after each convolution.
+WIDTHS = (32, 32, 64, 64, 1)
 
 
 class Pointwise(nn.Layer):
@@ -68,7 +70,7 @@ class CoordinateClassifier(nn.Layer):
     def __init__(self, coords: str, start: str) -> None:
         super().__init__()
         self._coords = find_coords(coords)
-        self.convolutions = Pointwise(4, 32, 32, 64, 64, 1)
+        self.convolutions = Pointwise(4, *WIDTHS)
         if start == "differences":
             weight = next(self.convolutions.children()).weight
             weight.set_value(paddle.concat([-weight[:, 2:], weight[:, 2:]], axis=1))
