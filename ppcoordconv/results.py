@@ -14,9 +14,9 @@ import yaml
 from .config import load_config
 from .deploy import Predictor
 from .deploy.evaluate import outputs_of
-from .engine.checkpoints import load_state
 from .errors import UserError
 from .tasks import build_task
+from .weights import load_state
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ BELOW = {
     "progress": set(),
     "registry": {"errors"},
     "files": {"errors"},
+    "weights": {"errors"},
     "device": {"errors"},
     "nms": set(),
     "decoding": {"nms"},
@@ -41,8 +42,9 @@ BELOW = {
         "progress",
         "tasks",
         "tuning",
+        "weights",
     },
-    "models": {"conv", "coords", "layers", "registry"},
+    "models": {"conv", "coords", "errors", "layers", "registry", "weights"},
     "data": {"errors", "files", "progress", "registry"},
     "tasks": {
         "average_precision",
@@ -55,8 +57,8 @@ BELOW = {
         "pictures",
         "registry",
     },
-    "engine": {"__version__", "config", "errors", "files", "progress", "usage"},
-    "results": {"config", "deploy", "engine", "errors", "tasks"},
+    "engine": {"__version__", "config", "errors", "files", "progress", "usage", "weights"},
+    "results": {"config", "deploy", "errors", "tasks", "weights"},
     "deploy": {"convert", "data", "decoding", "device", "errors", "files", "pictures", "progress", "tuning"},
 }
 

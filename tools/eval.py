@@ -22,8 +22,8 @@ def main(arguments: argparse.Namespace) -> int:
 
         metrics = evaluate_exported(task, Predictor(str(arguments.model_dir), device), samples, config.batch_size)
     else:
-        from ppcoordconv.engine.checkpoints import load_weights
         from ppcoordconv.engine.trainer import evaluate
+        from ppcoordconv.weights import load_weights
 
         load_weights(task.network, arguments.weights)
         metrics, _ = evaluate(task, samples, config.batch_size)

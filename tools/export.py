@@ -11,8 +11,8 @@ def main(arguments: argparse.Namespace) -> int:
     from ppcoordconv.config import load_config
     from ppcoordconv.deploy.export import export
     from ppcoordconv.device import select_device
-    from ppcoordconv.engine.checkpoints import load_weights
     from ppcoordconv.tasks import build_task
+    from ppcoordconv.weights import load_weights
 
     config = load_config(arguments.config, arguments.override)
     # CPU builds of Paddle refuse to trace convolutions in half precision.

@@ -119,7 +119,7 @@ def _scaling() -> Dict[str, Dict[str, float]]:
 
 
 def _epoch_seconds(state: Path) -> float:
-    from ..engine.checkpoints import load_state
+    from ..weights import load_state
 
     history = load_state(state)["history"]
     return (history[-1]["seconds"] - history[0]["seconds"]) / (len(history) - 1)
