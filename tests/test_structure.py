@@ -59,6 +59,20 @@ BELOW = {
     },
     "engine": {"__version__", "config", "errors", "files", "progress", "usage", "weights"},
     "results": {"config", "deploy", "errors", "tasks", "weights"},
+    "commands": {
+        "__version__",
+        "benchmarks",
+        "config",
+        "deploy",
+        "device",
+        "engine",
+        "errors",
+        "progress",
+        "tasks",
+        "tuning",
+        "weights",
+    },
+    "__main__": {"commands"},
     "deploy": {"convert", "data", "decoding", "device", "errors", "files", "pictures", "progress", "tuning"},
 }
 
