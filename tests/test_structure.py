@@ -58,7 +58,7 @@ BELOW = {
         "registry",
     },
     "engine": {"__version__", "config", "errors", "files", "progress", "usage", "weights"},
-    "results": {"config", "deploy", "errors", "tasks", "weights"},
+    "results": {"config", "deploy", "errors", "files", "models", "tasks", "weights"},
     "commands": {
         "__version__",
         "benchmarks",
