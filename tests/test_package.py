@@ -104,7 +104,8 @@ def test_the_sdist_makes_the_same_wheel(source, wheel, tmp_path):
     code = "from setuptools import build_meta; build_meta.build_sdist('.')"
     run(sys.executable, "-c", code, cwd=source)
     (sdist,) = source.glob("*.tar.gz")
-    names = [name.partition("/")[2] for name in tarfile.open(sdist).getnames()]
+    with tarfile.open(sdist) as archive:
+        names = [name.partition("/")[2] for name in archive.getnames()]
     assert not [name for name in names if name.startswith(("tests", "docs", "tools"))]
     run(*PIP, "wheel", *OFFLINE, "--wheel-dir", tmp_path, sdist, cwd=tmp_path)
     assert zipfile.ZipFile(tmp_path / wheel.name).namelist() == zipfile.ZipFile(wheel).namelist()
