@@ -196,8 +196,8 @@ def test_a_config_that_is_nowhere(tmp_path, monkeypatch):
     )
     with pytest.raises(UserError, match=f"there is no config file configs/digits/cov.yml: {words}"):
         load_config(Path("configs/digits/cov.yml"), [])
-    with pytest.raises(UserError, match="there is no config file config.py"):
-        load_config(Path("config.py"), [])
+    with pytest.raises(UserError, match="there is no config file pyproject.toml"):
+        load_config(Path("pyproject.toml"), [])  # beside configs/, and no config
 
 
 def test_files_that_are_none(tmp_path):
