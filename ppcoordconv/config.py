@@ -12,6 +12,10 @@ from typing_extensions import Annotated
 from .errors import UserError
 from .registry import did_you_mean
 
+# The configs that come with the package: inside it where it is installed, beside it in a checkout.
+_HERE = Path(__file__).resolve().parent
+CONFIGS = _HERE / "configs" if (_HERE / "configs").exists() else _HERE.parent / "configs"
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
@@ -161,6 +165,8 @@ class Config(_Section):
 def load_config(path: Path, overrides: List[str]) -> Config:
     """The config in a file, with ``key.sub=value`` overrides on top.
 
+    Where there is no file ``configs/...``, it is looked up among those that come with the package.
+
     Raises:
         UserError: a file that is missing or no YAML, an unknown key, a value of the wrong type or out of range.
     """
@@ -184,7 +190,13 @@ def _read_with_bases(path: Path, below: Tuple[Path, ...]) -> Dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"there is no config file {path}") from None
+        own = CONFIGS.parent / path
+        if not below and own != path and own.is_relative_to(CONFIGS) and own.exists():
+            return _read_with_bases(own, ())
+        names = sorted(str(file.relative_to(CONFIGS.parent)) for file in CONFIGS.glob("*/[!_]*.yml"))
+        raise UserError(
+            f"there is no config file {path}{did_you_mean(str(path), names)} With the package come {', '.join(names)}"
+        ) from None
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

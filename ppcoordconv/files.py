@@ -46,6 +46,16 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def with_section(text: str, name: str, made: str) -> str:
+    """A Markdown page with what is between ``<!-- NAME -->`` and ``<!-- end -->`` made anew."""
+    begin, end = f"<!-- {name} -->\n", "<!-- end -->"
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise UserError(f"the page lacks '<!-- {name} -->' and '<!-- end -->', between which a table goes")
+    return before + begin + made + "\n" + end + after
+
+
 def remove_abandoned(directory: Path, names: Iterable[str]) -> None:
     """Removes what ``replacing`` had begun to write under these names in a process that was killed."""
     for name in names:

@@ -1,7 +1,8 @@
-"""The tables of ``docs/results.md``, from what runs left behind: no figure in them is typed in."""
+"""The tables of ``docs/results.md`` and ``docs/model_zoo.md``, from what runs left behind: no figure is typed in."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import statistics
 from dataclasses import dataclass
@@ -11,12 +12,14 @@ from typing import Any, Callable, Dict, List, Tuple
 import numpy as np
 import yaml
 
-from .config import load_config
+from .config import CONFIGS, load_config
 from .deploy import Predictor
 from .deploy.evaluate import outputs_of
-from .engine.checkpoints import load_state
 from .errors import UserError
+from .files import with_section
+from .models import MODELS, zoo
 from .tasks import build_task
+from .weights import load_state
 
 
 @dataclass(frozen=True)
@@ -166,12 +169,7 @@ def page(text: str, records: Dict[str, Dict[str, Dict[str, Any]]]) -> str:
     """A Markdown page with the tables between ``<!-- NAME -->`` and ``<!-- end -->`` made anew from the records."""
     made = {name: table_of(experiments, records) for name, experiments in TABLES.items()}
     for name, made_anew in {**made, "Cost": cost_table(records), "Detection": detection_table(records)}.items():
-        begin, end = f"<!-- {name} -->\n", "<!-- end -->"
-        before, found, rest = text.partition(begin)
-        _, closed, after = rest.partition(end)
-        if not (found and closed):
-            raise UserError(f"the page lacks '<!-- {name} -->' and '<!-- end -->', between which a table goes")
-        text = before + begin + made_anew + "\n" + end + after
+        text = with_section(text, name, made_anew)
     return text
 
 
@@ -274,3 +272,31 @@ def first_best(history: List[Dict[str, float]], metric: str) -> Tuple[float, flo
     """The best value of a metric, and the seconds until a run had it first."""
     best = max(history, key=lambda entry: entry[metric])
     return best[metric], best["seconds"]
+
+
+def zoo_row(config: str, record: Dict[str, Any]) -> Tuple[str, Dict[str, Any]]:
+    """The model's name and its row in the table of weights, from the record of a run of a config of the package."""
+    loaded = load_config(CONFIGS.parent / config, [])
+    task = build_task(loaded)
+    options = loaded.model.options()
+    if "num_classes" in inspect.signature(MODELS.find(loaded.model.name)).parameters:
+        options["num_classes"] = len(task.serving()["labels"])
+    run = {key: value for key, value in record.items() if key != "exported"}
+    return loaded.model.name, {"config": config, "options": options, "metric": task.metric, **run}
+
+
+def zoo_table() -> str:
+    """A Markdown table of the weights that come with the package, as measured at the end of their training."""
+    lines = [
+        "| model | parameters | file | trained by | seed | on what was held out | epochs | minutes | versions |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in zoo.rows().items():
+        made = row["made_with"]
+        lines.append(
+            f"| `{name}` | {row['parameters']:,} | {zoo.weights_path(name).stat().st_size / 1000:,.0f} kB "
+            f"| `ppcoordconv train -c {row['config']}` | {row['seed']} "
+            f"| {row['metric']} {row['last'][row['metric']]:.4f} | {row['epochs']} | {row['seconds'] / 60:.1f} "
+            f"| Paddle {made['paddle']}, numpy {made['numpy']}, Python {made['python']}, commit {made['git'][:7]} |"
+        )
+    return "\n".join(lines)

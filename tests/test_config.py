@@ -179,6 +179,27 @@ def test_any_unknown_key_is_named(tmp_path_factory, section, key):
     assert "\n" not in str(caught.value)
 
 
+def test_configs_of_the_package_are_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = Path("configs/digits/coordconv.yml")
+    assert load_config(path, []).model.name == "aistudio_coordconv"
+    # A file that is there comes first.
+    path.parent.mkdir(parents=True)
+    path.write_text(GOOD + "epochs: 77")
+    assert load_config(path, []).epochs == 77
+
+
+def test_a_config_that_is_nowhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = (
+        "did you mean 'configs/digits/conv.yml'. With the package come configs/detection/.*, configs/digits/conv.yml"
+    )
+    with pytest.raises(UserError, match=f"there is no config file configs/digits/cov.yml: {words}"):
+        load_config(Path("configs/digits/cov.yml"), [])
+    with pytest.raises(UserError, match="there is no config file pyproject.toml"):
+        load_config(Path("pyproject.toml"), [])  # beside configs/, and no config
+
+
 def test_files_that_are_none(tmp_path):
     with pytest.raises(UserError, match="there is no config file"):
         load_config(tmp_path / "nowhere.yml", [])

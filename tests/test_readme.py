@@ -69,7 +69,7 @@ def test_pages_of_serving(page, tmp_path):
 def run_page(page, is_wanted, tmp_path):
     """First a page's commands, then its programs."""
     commands, programs = of_page(page)
-    for name in ("configs", "docs"):
+    for name in ("configs", "docs", "ppcoordconv"):
         (tmp_path / name).symlink_to(ROOT / name)
     for command in filter(is_wanted, commands):
         words = command.split()

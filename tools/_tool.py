@@ -1,79 +1,20 @@
-"""What the command lines share: the package on the path, a quiet Paddle, a mistake in one line and exit status 2."""
+"""What the tools of a checkout share: the package on the path, and several at once."""
 
 from __future__ import annotations
 
-import argparse
-import logging
 import os
 import subprocess
 import sys
 import threading
-import warnings
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NoReturn
+from typing import Dict, List
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-# Paddle reports its own start at length; only errors are news to somebody who runs a tool.
-os.environ.setdefault("GLOG_minloglevel", "2")
-warnings.filterwarnings("ignore", module=r"paddle\.")
 
+from ppcoordconv.commands import Parser, add_config_options, positive, run, run_alone  # noqa: E402
 
-class Parser(argparse.ArgumentParser):
-    """argparse, with an error in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (--help tells more)\n")
-
-
-def run(main: Callable[[Any], int], arguments: argparse.Namespace) -> NoReturn:
-    """Tunes the CPU, calls ``main`` and exits with what it returns."""
-    from ppcoordconv import tune_cpu
-    from ppcoordconv.errors import Stopped, UserError
-    from ppcoordconv.progress import say_later, say_what_is_left
-
-    class Said(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            say_later(record.getMessage())
-
-    logger = logging.getLogger("ppcoordconv")
-    logger.addHandler(Said())
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    tune_cpu()
-    try:
-        status = main(arguments)
-        say_what_is_left()
-        sys.exit(status)
-    except UserError as error:
-        sys.exit(_fail(str(error), 2))
-    except Stopped as stopped:
-        sys.exit(_fail(str(stopped), stopped.status))
-    except BrokenPipeError:
-        # Whoever read the results has read enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except KeyboardInterrupt:
-        sys.exit(_fail("interrupted", 130))
-
-
-def add_config_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-c", "--config", required=True, type=Path, help="a config file, as configs/digits/conv.yml")
-    help_text = "values that replace the config's: epochs=5 optimizer.learning_rate=1e-3"
-    parser.add_argument("-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=help_text)
-
-
-def add_device_option(parser: argparse.ArgumentParser) -> None:
-    help_text = "default: auto, a GPU where there is one"
-    parser.add_argument("--device", choices=["auto", "cpu", "gpu"], default="auto", help=help_text)
-
-
-def positive(text: str) -> int:
-    """An argument's type."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"takes a whole number of at least 1, got {text}")
-    return number
+__all__ = ["ROOT", "Parser", "add_config_options", "positive", "run", "run_alone", "tools_side_by_side"]
 
 
 def tools_side_by_side(commands: Dict[str, List[str]]) -> Dict[str, str]:
@@ -102,8 +43,3 @@ def tools_side_by_side(commands: Dict[str, List[str]]) -> Dict[str, str]:
 def _pass_on(lines: List[str], name: str) -> None:
     for line in lines:
         print(f"{name:>9} | {line}", end="", file=sys.stderr)
-
-
-def _fail(message: str, status: int) -> int:
-    print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
-    return status

@@ -23,10 +23,10 @@ def draw_conventions(arguments: argparse.Namespace) -> None:
 def draw_usage(arguments: argparse.Namespace) -> None:
     import ppcoordconv as pcc
     from ppcoordconv.config import load_config
-    from ppcoordconv.engine.checkpoints import load_weights
     from ppcoordconv.errors import UserError
     from ppcoordconv.figures import coordinate_shares
     from ppcoordconv.tasks import build_task
+    from ppcoordconv.weights import load_weights
 
     task = build_task(load_config(arguments.config, []))
     load_weights(task.network, arguments.weights)
@@ -42,10 +42,10 @@ def draw_predictions(arguments: argparse.Namespace) -> None:
     from PIL import Image
 
     from ppcoordconv.config import load_config
-    from ppcoordconv.engine.checkpoints import load_weights
     from ppcoordconv.engine.trainer import evaluate
     from ppcoordconv.files import replacing
     from ppcoordconv.tasks import build_task
+    from ppcoordconv.weights import load_weights
 
     paddle.set_device("cpu")
     config = load_config(arguments.config, [])

@@ -1,47 +1,6 @@
-"""Measures weights, or an exported model, on the samples of a config and prints the metrics as JSON."""
+"""`ppcoordconv eval`, for a checkout that is not installed."""
 
-import argparse
-import json
-from pathlib import Path
-
-from _tool import Parser, add_config_options, add_device_option, run
-
-
-def main(arguments: argparse.Namespace) -> int:
-    from ppcoordconv.config import load_config
-    from ppcoordconv.device import select_device
-    from ppcoordconv.tasks import build_task
-
-    config = load_config(arguments.config, arguments.override)
-    device = select_device(arguments.device)
-    task = build_task(config)
-    samples = task.test_samples() if arguments.split == "test" else task.train_samples(seed=0)
-    if arguments.model_dir:
-        from ppcoordconv.deploy import Predictor
-        from ppcoordconv.deploy.evaluate import evaluate_exported
-
-        metrics = evaluate_exported(task, Predictor(str(arguments.model_dir), device), samples, config.batch_size)
-    else:
-        from ppcoordconv.engine.checkpoints import load_weights
-        from ppcoordconv.engine.trainer import evaluate
-
-        load_weights(task.network, arguments.weights)
-        metrics, _ = evaluate(task, samples, config.batch_size)
-    if config.task.name == "detection":
-        from ppcoordconv.average_precision import coco_table
-        from ppcoordconv.progress import say
-
-        say(coco_table(metrics))
-    print(json.dumps(metrics))
-    return 0
-
+from _tool import run_alone
 
 if __name__ == "__main__":
-    parser = Parser(description=__doc__)
-    add_config_options(parser)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("-w", "--weights", type=Path, help="a .pdparams file")
-    what.add_argument("--model_dir", type=Path, help="a folder that tools/export.py wrote")
-    parser.add_argument("--split", choices=["test", "train"], default="test", help="default: test, what was held out")
-    add_device_option(parser)
-    run(main, parser.parse_args())
+    run_alone("eval")

@@ -49,8 +49,8 @@ def _report(output: Path, results: Dict[str, List[dict]]) -> None:
     from ppcoordconv.data.preprocessing import preprocess_of
     from ppcoordconv.deploy import Predictor
     from ppcoordconv.deploy.latency import latencies
-    from ppcoordconv.engine.checkpoints import load_state
     from ppcoordconv.figures import predictions_and_coordinate_weights
+    from ppcoordconv.weights import load_state
 
     def is_right(result: dict) -> bool:
         return Path(result["input"]).stem.endswith(f"_{result['label']}")

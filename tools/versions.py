@@ -13,15 +13,14 @@ from typing import List
 from _tool import ROOT, Parser, run
 
 CONFIG = "configs/not_so_clevr/regression_coordconv_quadrant.yml"
-WEIGHTS = "docs/trained/regression/weights.pdparams"
+WEIGHTS = "ppcoordconv/models/weights/coordinate_regression_coordconv.pdparams"
 CANVAS, PIXEL = "docs/trained/pixel_40_17.png", (40, 17)
 PAGE = ROOT / "docs" / "deployment.md"
-BEGIN, END = "<!-- versions -->\n", "<!-- end -->"
 FORMATS = ("paddle", "legacy", "onnx")
 
 
 def main(arguments: argparse.Namespace) -> int:
-    from ppcoordconv.files import write_text
+    from ppcoordconv.files import with_section, write_text
     from ppcoordconv.progress import bar
 
     pythons = {_version(python): python for python in arguments.python}
@@ -53,8 +52,7 @@ def main(arguments: argparse.Namespace) -> int:
             for exported in exports
         ),
     ]
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    write_text(PAGE, before + BEGIN + "\n".join(lines) + "\n" + END + rest.partition(END)[2])
+    write_text(PAGE, with_section(PAGE.read_text(encoding="utf-8"), "versions", "\n".join(lines)))
     print("\n".join(lines))
     return 0
 

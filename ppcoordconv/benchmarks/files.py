@@ -11,7 +11,7 @@ from typing import Any, Dict, List
 import numpy as np
 from PIL import Image
 
-from ..config import load_config
+from ..config import CONFIGS, load_config
 from ..data.preprocessing import preprocess_of
 from ..deploy import Predictor
 from ..deploy.export import export
@@ -19,7 +19,7 @@ from ..deploy.infer import BATCH_SIZE, infer
 from ..progress import bar, say
 from ..tasks import build_task
 
-CONFIG = Path(__file__).resolve().parents[2] / "configs" / "digits" / "coordconv.yml"
+CONFIG = CONFIGS / "digits" / "coordconv.yml"
 SIDE = 160
 
 

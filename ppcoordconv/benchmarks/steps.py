@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Dict, List, Mapping, Sequence
+from typing import Any, Dict, List, Mapping, Sequence
 
 from ..errors import UserError
 from ..progress import bar
@@ -67,7 +67,7 @@ def take_steps(name: str) -> None:
     from .. import models
 
     paddle.set_device("cpu")
-    options = {"num_classes": NETWORKS[name]} if name.startswith("aistudio") else {}
+    options: Dict[str, Any] = {"num_classes": NETWORKS[name]} if name.startswith("aistudio") else {}
     network = models.create(name, **options)
     optimizer = paddle.optimizer.Adam(1e-3, parameters=network.parameters())
     inputs, targets = paddle.rand([BATCH, *network.input_shape]), paddle.randint(0, NETWORKS[name], [BATCH])

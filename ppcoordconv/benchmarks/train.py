@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, Dict, List
 from unittest import mock
 
+from ..config import CONFIGS
 from ..device import select_device
 from ..errors import UserError
 from ..progress import say
 from .steps import BATCH, NETWORKS, STEPS, interleaved, paddle_command
 
 TORCH = "torch==2.13.0"
-ROOT = Path(__file__).resolve().parents[2]
-CONFIG = ROOT / "configs" / "digits" / "coordconv.yml"
+CONFIG = CONFIGS / "digits" / "coordconv.yml"
 
 
 def measure(repeats: int, folder: Path) -> Dict[str, Any]:
@@ -104,8 +104,10 @@ def _scaling() -> Dict[str, Dict[str, float]]:
     for count in (1, 2):
         with tempfile.TemporaryDirectory() as folder:
             launch = ["-m", "paddle.distributed.launch", "--nproc_per_node", str(count), "--log_dir", f"{folder}/log"]
-            tool = [str(ROOT / "tools" / "train.py"), "-c", str(CONFIG), "-o", "epochs=3", f"output_dir={folder}/run"]
-            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+            script = Path(folder) / "train.py"
+            script.write_text("from ppcoordconv.commands import run_alone\nrun_alone('train')\n")
+            tool = [str(script), "-c", str(CONFIG), "-o", "epochs=3", f"output_dir={folder}/run"]
+            environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
             done = subprocess.run([sys.executable, *launch, *tool], env=environment, capture_output=True, text=True)
             if done.returncode:
                 raise UserError(f"{count} processes could not train: {done.stderr.strip().splitlines()[-1]}")
@@ -119,7 +121,7 @@ def _scaling() -> Dict[str, Dict[str, float]]:
 
 
 def _epoch_seconds(state: Path) -> float:
-    from ..engine.checkpoints import load_state
+    from ..weights import load_state
 
     history = load_state(state)["history"]
     return (history[-1]["seconds"] - history[0]["seconds"]) / (len(history) - 1)

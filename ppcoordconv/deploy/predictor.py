@@ -21,7 +21,7 @@ class Predictor:
     """An exported model, ready to run, from any number of threads.
 
     Parameters:
-        model_dir: a folder that ``tools/export.py`` wrote.
+        model_dir: a folder that the command ``export`` wrote.
         device: "cpu" or "gpu".
         precision: "fp32"; on GPUs also "fp16" and "bf16"; "bf16" on CPUs that have instructions for it, with oneDNN.
         cpu_threads: how many threads; None: the engine's own choice.
@@ -118,13 +118,13 @@ class _Description(BaseModel):
 def _read_description(folder: Path) -> Dict[str, Any]:
     """``inference.yml``, after a look at the files it names."""
     if not folder.is_dir():
-        raise UserError(f"there is no folder {folder}; --model_dir takes one that tools/export.py wrote")
+        raise UserError(f"there is no folder {folder}; --model_dir takes one that export wrote")
     path = folder / DESCRIPTION
     try:
         description = yaml.safe_load(path.read_text(encoding="utf-8"))
         _Description.model_validate(description)
     except FileNotFoundError:
-        raise UserError(f"{folder} lacks {DESCRIPTION}; it is no folder that tools/export.py wrote") from None
+        raise UserError(f"{folder} lacks {DESCRIPTION}; it is no folder that export wrote") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UserError(f"{path} is damaged, export again: {error}") from error
     for name, checksum in description["files"].items():

@@ -11,6 +11,7 @@ import paddle
 
 from ..config import Config
 from ..errors import UserError
+from ..weights import fit_weights, load_state
 from . import checkpoints, processes
 from .optimization import MovingAverage, build_optimizer, build_schedule
 
@@ -72,12 +73,12 @@ class Run:
     _PLAIN = ("history", "epoch", "position", "step", "loss_total", "seconds", "rate")
 
     def restore(self, path: Path) -> None:
-        state = checkpoints.load_state(path)
+        state = load_state(path)
         missing = {"network", "average", "optimizer", "scaler", *self._PLAIN} - set(state)
         if missing:
             lacks = ", ".join(sorted(missing))
             raise UserError(f"{path} is no state to resume from: it lacks {lacks}; take a last.pdopt")
-        checkpoints.fit_weights(self.task.network, state["network"], str(path))
+        fit_weights(self.task.network, state["network"], str(path))
         checkpoints.set_optimizer_state(self.optimizer, self.task.network, state["optimizer"])
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])

@@ -10,8 +10,11 @@ from typing import Any, List
 
 from paddle import nn
 
+from ..errors import UserError
 from ..registry import Registry
+from ..weights import load_weights
 from . import necks as necks
+from . import zoo
 
 MODELS = Registry("model", __name__)
 
@@ -21,20 +24,28 @@ def list_models() -> List[str]:
     return MODELS.names()
 
 
-def create(name: str, **options: Any) -> nn.Layer:
+def create(name: str, pretrained: bool = False, **options: Any) -> nn.Layer:
     """The network of that name.
 
     Parameters:
         name: one of ``list_models()``.
+        pretrained: with the weights that come with the package (``docs/model_zoo.md``), and the options they are for.
         options: what that model takes.
 
     Raises:
-        UserError: there is no such model, or it has no such option.
+        UserError: there is no such model, it has no such option, or there are no weights of it with these options.
 
     Examples:
         >>> import ppcoordconv as pcc
         >>> net = pcc.models.create("aistudio_coordconv", num_classes=10)
         >>> sum(p.size for p in net.parameters())
         160650
+        >>> net = pcc.models.create("aistudio_coordconv", pretrained=True).eval()  # reads handwritten digits
     """
-    return MODELS.build(name, **options)
+    if not isinstance(pretrained, bool):
+        raise UserError(f"pretrained takes True or False, got {pretrained!r}")
+    if not pretrained:
+        return MODELS.build(name, **options)
+    network = MODELS.build(name, **zoo.pretrained_options(name, MODELS.find(name), options))
+    load_weights(network, zoo.weights_path(name))
+    return network

@@ -4,17 +4,17 @@ import importlib
 import inspect
 import json
 import math
-import runpy
 import sys
 from types import SimpleNamespace
 
 import numpy as np
 import paddle
 import pytest
-from conftest import ROOT, run_tool
+from conftest import run_tool
 
 from ppcoordconv.benchmarks import files, inference, steps, train, tuning
 from ppcoordconv.benchmarks import layer as benchmark
+from ppcoordconv.commands.benchmark import PARAMETERS
 from ppcoordconv.errors import UserError
 from ppcoordconv.tuning import START
 
@@ -52,12 +52,10 @@ def test_peak_memory_is_that_of_the_step():
 
 
 @pytest.mark.parametrize("what", ["layer", "tuning", "train", "inference", "necks", "files"])
-def test_the_tool_has_what_each_measurement_takes(what, monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    tool = runpy.run_path(str(ROOT / "tools" / "benchmark.py"))
+def test_the_command_has_what_each_measurement_takes(what):
     arguments = SimpleNamespace(device="cpu", amp=None, repeats=3, count=5)
     measure = importlib.import_module(f"ppcoordconv.benchmarks.{what}").measure
-    inspect.signature(measure).bind(*tool["PARAMETERS"][what](arguments))
+    inspect.signature(measure).bind(*PARAMETERS[what](arguments))
 
 
 def test_processes_are_timed_in_turn(tmp_path):

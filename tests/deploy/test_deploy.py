@@ -14,9 +14,9 @@ from ppcoordconv.deploy import Predictor
 from ppcoordconv.deploy import export as export_module
 from ppcoordconv.deploy.infer import infer
 from ppcoordconv.deploy.latency import latencies
-from ppcoordconv.engine.checkpoints import load_weights
 from ppcoordconv.errors import UserError
 from ppcoordconv.tasks import build_task
+from ppcoordconv.weights import load_weights
 
 
 @pytest.fixture(scope="module")

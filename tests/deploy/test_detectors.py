@@ -13,10 +13,10 @@ from ppcoordconv.config import load_config
 from ppcoordconv.deploy import Predictor
 from ppcoordconv.deploy.evaluate import evaluate_exported
 from ppcoordconv.deploy.export import export
-from ppcoordconv.engine.checkpoints import load_weights
 from ppcoordconv.engine.trainer import evaluate
 from ppcoordconv.errors import UserError
 from ppcoordconv.tasks import build_task
+from ppcoordconv.weights import load_weights
 
 CONFIG = ROOT / "configs" / "detection" / "digits_coordconv.yml"
 

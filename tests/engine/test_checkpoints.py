@@ -9,8 +9,9 @@ import paddle
 import pytest
 from paddle import nn
 
-from ppcoordconv.engine.checkpoints import load_state, load_weights, save_state
+from ppcoordconv.engine.checkpoints import save_state
 from ppcoordconv.errors import UserError
+from ppcoordconv.weights import load_state, load_weights
 
 
 @pytest.fixture

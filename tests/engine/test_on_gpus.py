@@ -6,9 +6,9 @@ from test_processes import assert_close, finish, start
 from test_resume import SignalledTask
 from tiny import TinyTask, assert_same_weights, config, weights
 
-from ppcoordconv.engine.checkpoints import load_state
 from ppcoordconv.engine.trainer import find_resume, train
 from ppcoordconv.errors import Stopped
+from ppcoordconv.weights import load_state
 
 GPUS = paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
 

@@ -13,7 +13,7 @@ import pytest
 from conftest import ENVIRONMENT, ROOT
 from tiny import CONFIG, weights
 
-from ppcoordconv.engine.checkpoints import load_state
+from ppcoordconv.weights import load_state
 
 # 40 held-out samples and batches of 7: remainders everywhere; one sample is left for the last batch of 13.
 SCRIPT = f"""

@@ -15,9 +15,10 @@ import pytest
 from conftest import ENVIRONMENT, ROOT, run_tool, start_tool
 from tiny import CONFIG, TinyTask, assert_same_weights, config, weights
 
-from ppcoordconv.engine.checkpoints import kept_path, load_state
+from ppcoordconv.engine.checkpoints import kept_path
 from ppcoordconv.engine.trainer import find_resume, train
 from ppcoordconv.errors import Stopped, UserError
+from ppcoordconv.weights import load_state
 
 STEP = "{name: step, milestones: [2, 4], factor: 0.5}"
 OPTIONS = {

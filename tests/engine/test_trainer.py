@@ -19,9 +19,9 @@ from paddle import nn
 from tiny import TinyTask, assert_same_weights, config, weights
 
 import ppcoordconv as pcc
-from ppcoordconv.engine.checkpoints import load_state
 from ppcoordconv.engine.trainer import PRODUCTS, evaluate, find_resume, train
 from ppcoordconv.errors import UserError
+from ppcoordconv.weights import load_state
 
 
 def test_a_run_learns_and_writes_what_it_promises(tmp_path):

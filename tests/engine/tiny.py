@@ -7,7 +7,7 @@ import paddle
 from paddle import nn
 
 from ppcoordconv.config import load_config
-from ppcoordconv.engine.checkpoints import load_state
+from ppcoordconv.weights import load_state
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "digits" / "conv.yml"
 

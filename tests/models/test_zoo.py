@@ -1,0 +1,112 @@
+"""The weights that come with the package are what their table says, and no others are taken for them."""
+
+import json
+import os
+import pickle
+
+import numpy as np
+import pytest
+from conftest import ROOT, run_tool
+
+import ppcoordconv as pcc
+from ppcoordconv.commands import Parser
+from ppcoordconv.commands import eval as eval_command
+from ppcoordconv.config import load_config
+from ppcoordconv.errors import UserError
+from ppcoordconv.files import with_section
+from ppcoordconv.models import zoo
+from ppcoordconv.results import zoo_table
+from ppcoordconv.tasks import build_task
+from ppcoordconv.weights import load_state
+
+ROWS = zoo.rows()
+# Its data take half a minute to make, and half a minute to measure.
+SLOW = {"yolo": pytest.mark.any_paddle}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW.get(name, ())) for name in ROWS])
+def test_the_weights_measure_what_the_table_says(name, tmp_path, monkeypatch, capsys):
+    row = ROWS[name]
+    if name == "yolo":
+        assert run_tool("fields", "--output", tmp_path / "output" / "fields", cwd=tmp_path).status == 0
+    monkeypatch.chdir(tmp_path)
+    parser = Parser()
+    eval_command.add_arguments(parser)
+    assert eval_command.main(parser.parse_args(["-c", row["config"], "-w", str(zoo.weights_path(name))])) == 0
+    metrics = json.loads(capsys.readouterr().out)
+    # Detectors rank boxes whose scores are equal but for rounding.
+    assert metrics == {key: pytest.approx(row["last"][key], rel=1e-3, abs=1e-5) for key in metrics}
+    assert row["metric"] in metrics
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_pretrained_models_have_these_weights(name):
+    network = pcc.models.create(name, pretrained=True)
+    assert sum(p.size for p in network.parameters() if not p.stop_gradient) == ROWS[name]["parameters"]
+    for key, value in load_state(zoo.weights_path(name)).items():
+        np.testing.assert_array_equal(network.state_dict()[key].numpy(), value)
+    assert pcc.models.create(name, pretrained=True, **ROWS[name]["options"])
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_options_are_those_of_the_config(name):
+    config = load_config(ROOT / ROWS[name]["config"], [])
+    assert config.model.name == name
+    assert config.seed == ROWS[name]["seed"]
+    assert {**ROWS[name]["options"], **config.model.options()} == ROWS[name]["options"]
+    assert len(ROWS[name]["history"]) == ROWS[name]["epochs"]
+
+
+def test_the_page_shows_the_table():
+    page = (ROOT / "docs" / "model_zoo.md").read_text(encoding="utf-8")
+    assert with_section(page, "Models", zoo_table()) == page
+
+
+def test_every_file_has_a_row_and_all_are_small():
+    files = list(zoo.weights_path("any").parent.iterdir())
+    assert {path.stem for path in files} == set(ROWS)
+    assert sum(path.stat().st_size for path in files) < 4_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("coordinate_corner", {}, "there are no weights of the model 'coordinate_corner'; there are those of aistudio"),
+        (
+            "aistudio_conv",
+            {"num_classes": 5},
+            "the weights of .*'aistudio_conv' are for num_classes=10, got .*=5; leave",
+        ),
+        ("aistudio_coordconv", {"coords": "uber"}, "are for coords='paddle', got coords='uber'"),
+        ("aistudio_coordconv", {"with_r": True}, "are for with_r=False, got with_r=True"),
+        ("yolo", {"anchors": [[1, 2], [3, 4]]}, "are for anchors="),
+        ("aistudio_conv", {"num_clases": 5}, "has no option 'num_clases': did you mean 'num_classes'"),
+        ("aistudio_con", {}, "there is no model 'aistudio_con'"),
+    ],
+)
+def test_weights_for_something_else(name, options, words):
+    with pytest.raises(UserError, match=words):
+        pcc.models.create(name, pretrained=True, **options)
+
+
+def test_pretrained_is_true_or_false():
+    with pytest.raises(UserError, match="pretrained takes True or False, got 'yes'"):
+        pcc.models.create("aistudio_conv", pretrained="yes")
+
+
+def test_loading_runs_no_code_of_the_file(tmp_path, monkeypatch):
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "done"),)
+
+    (tmp_path / "a.pdparams").write_bytes(pickle.dumps({"conv1.weight": Evil()}))
+    monkeypatch.setattr(zoo, "weights_path", lambda name: tmp_path / "a.pdparams")
+    with pytest.raises(UserError, match="is no file of weights"):
+        pcc.models.create("aistudio_conv", pretrained=True)
+    assert not (tmp_path / "done").exists()
+
+
+def test_a_config_begins_from_them():
+    task = build_task(load_config(ROOT / "configs" / "digits" / "coordconv.yml", ["model.pretrained=true"]))
+    weights = load_state(zoo.weights_path("aistudio_coordconv"))
+    np.testing.assert_array_equal(task.network.linear2.weight.numpy(), weights["linear2.weight"])
