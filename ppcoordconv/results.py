@@ -106,6 +106,38 @@ DETECTION = [
         ("position_conv", 5, "convolution, left or right"),
     )
 ]
+# What the READMEs show of them: the metric, the configs of CoordConv and of the convolution, the title by language.
+HEADLINES: List[Tuple[str, Tuple[str, str], Dict[str, str]]] = [
+    (
+        "accuracy",
+        ("classification_coordconv_quadrant", "classification_conv_quadrant"),
+        {"en": "which pixel is (x, y)? unseen quadrant, accuracy", "cn": "(x, y) 是哪个像素？未见过的象限，准确率"},
+    ),
+    (
+        "accuracy",
+        ("regression_coordconv_quadrant", "regression_conv_quadrant"),
+        {"en": "where is the lit pixel? unseen quadrant, accuracy", "cn": "亮点在哪里？未见过的象限，准确率"},
+    ),
+    (
+        "iou",
+        ("rendering_coordconv_quadrant", "rendering_conv_quadrant"),
+        {"en": "draw the square at (x, y), unseen quadrant, IoU", "cn": "画出 (x, y) 处的方块，未见过的象限，IoU"},
+    ),
+    (
+        "ap50",
+        ("position_coordconv", "position_conv"),
+        {"en": "is the digit on the left or on the right? AP50", "cn": "数字在左半边还是右半边？AP50"},
+    ),
+    (
+        "ap",
+        ("digits_coordconv_short", "digits_conv_short"),
+        {"en": "which digits are there, wherever they are? AP", "cn": "有哪些数字，不论在哪里？AP"},
+    ),
+]
+HEADS = {
+    "en": "| what | CoordConv | convolution | seeds | configs |",
+    "cn": "| 任务 | CoordConv | 普通卷积 | 种子数 | 配置 |",
+}
 EXPERIMENTS = {
     experiment.config: experiment
     for rows in (*(table.rows for table in TABLES.values()), DETECTION)
@@ -171,6 +203,19 @@ def page(text: str, records: Dict[str, Dict[str, Dict[str, Any]]]) -> str:
     for name, made_anew in {**made, "Cost": cost_table(records), "Detection": detection_table(records)}.items():
         text = with_section(text, name, made_anew)
     return text
+
+
+def headline_table(records: Dict[str, Dict[str, Dict[str, Any]]], language: str) -> str:
+    """A Markdown table of CoordConv beside the convolution on held-out data, means over the seeds; "en" or "cn"."""
+    rows = [HEADS[language], "|---|---|---|---|---|"]
+    for metric, configs, titles in HEADLINES:
+        runs = [list(records.get(config, {}).values()) for config in configs]
+        if all(runs):
+            means = [statistics.fmean(run["exported"]["test"][metric] for run in of) for of in runs]
+            links = ", ".join(f"[`{c}`](configs/{EXPERIMENTS[c].folder}/{c}.yml)" for c in configs)
+            figures = " | ".join([*(f"{mean:.3f}" for mean in means), ", ".join(str(len(of)) for of in runs)])
+            rows.append(f"| {titles[language]} | {figures} | {links} |")
+    return "\n".join(rows)
 
 
 def table_of(table: Table, records: Dict[str, Dict[str, Dict[str, Any]]]) -> str:

@@ -10,6 +10,7 @@ from conftest import ROOT
 from ppcoordconv.config import load_config
 from ppcoordconv.engine.checkpoints import save_state
 from ppcoordconv.errors import UserError
+from ppcoordconv.files import with_section
 from ppcoordconv.results import (
     EXPERIMENTS,
     TABLES,
@@ -17,6 +18,7 @@ from ppcoordconv.results import (
     Table,
     cost_table,
     detection_table,
+    headline_table,
     page,
     read_records,
     record_of,
@@ -60,6 +62,19 @@ def test_the_page_of_the_documentation_is_what_the_records_say():
     text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     records = {name: read_records(ROOT / "docs" / "results" / f"{name}.json") for name in EXPERIMENTS}
     assert page(text, records) == text
+    for readme, language in (("README.md", "en"), ("README_cn.md", "cn")):
+        text = (ROOT / readme).read_text(encoding="utf-8")
+        assert with_section(text, "Results", headline_table(records, language)) == text
+
+
+def test_the_table_of_the_readmes():
+    runs = {"classification_coordconv_quadrant": {"0": record(1.0), "1": record(0.5)}}
+    assert len(headline_table(runs, "en").splitlines()) == 2
+    runs["classification_conv_quadrant"] = {"0": record(0.25)}
+    row = headline_table(runs, "en").splitlines()[2]
+    assert "| 0.750 | 0.250 | 2, 1 |" in row
+    assert "(configs/not_so_clevr/classification_conv_quadrant.yml)" in row
+    assert "是哪个像素" in headline_table(runs, "cn")
 
 
 def test_the_worst_of_errors_is_the_largest():

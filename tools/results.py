@@ -13,6 +13,7 @@ from _tool import ROOT, Parser, positive, run
 
 CONFIGS = ROOT / "configs"
 RECORDS = ROOT / "docs" / "results"
+READMES = {"README.md": "en", "README_cn.md": "cn"}
 OUTPUT = Path("output")
 NETWORKS = {"coordconv": "CoordConv", "conv": "convolution"}
 # By picture: what both networks were trained on, and its metric.
@@ -78,13 +79,17 @@ def _tool(name: str, *arguments: object) -> str:
 
 
 def write_tables(arguments: argparse.Namespace) -> int:
-    from ppcoordconv.files import write_text
-    from ppcoordconv.results import EXPERIMENTS, page, read_records
+    from ppcoordconv.files import with_section, write_text
+    from ppcoordconv.results import EXPERIMENTS, headline_table, page, read_records
 
     records = {name: read_records(RECORDS / f"{name}.json") for name in EXPERIMENTS}
     path = ROOT / "docs" / "results.md"
     write_text(path, page(path.read_text(encoding="utf-8"), records))
     print(path)
+    for name, language in READMES.items():
+        text = (ROOT / name).read_text(encoding="utf-8")
+        write_text(ROOT / name, with_section(text, "Results", headline_table(records, language)))
+        print(ROOT / name)
     return 0
 
 
@@ -143,5 +148,5 @@ if __name__ == "__main__":
     command.add_argument("--seeds", type=positive, help="how many; default: those of the tables")
     command.add_argument("--jobs", type=positive, default=os.cpu_count(), help="runs at once; default: the cores")
     commands.add_parser("draw", help="draw the pictures of docs/results, from runs below output/")
-    commands.add_parser("table", help="write the tables of docs/results.md anew")
+    commands.add_parser("table", help="write the tables of docs/results.md and the READMEs anew")
     run(main, parser.parse_args())
