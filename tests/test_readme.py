@@ -96,6 +96,7 @@ def run_page(page, is_wanted, tmp_path):
         test_python_blocks_run(page.name, program, tmp_path)
 
 
+@pytest.mark.any_paddle
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
 def test_commands_of_guides(page, tmp_path):
     put_repository(tmp_path)
