@@ -233,6 +233,11 @@ def paddledet_legacy_to_paddle(layer: Any) -> nn.Layer:
     Raises:
         TypeError: it is no CoordConv.
         ValueError: it has other coords, a radius channel, no bias, or is padded with zeros.
+
+    Examples:
+        >>> import ppcoordconv as pcc
+        >>> pcc.paddledet_legacy_to_paddle(pcc.CoordConv(8, 4, 1, coords="paddledet_legacy")).extra_repr()
+        "coords='paddle', with_r=False, data_format='NCHW'"
     """
     if not isinstance(layer, _CoordConv):
         raise TypeError(f"paddledet_legacy_to_paddle takes a CoordConv, got {type(layer).__name__}")

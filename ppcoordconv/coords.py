@@ -148,7 +148,13 @@ CONVENTIONS: Dict[str, Coords] = {
 
 
 def list_coords() -> List[str]:
-    """The names of the conventions."""
+    """The names of the conventions, any of which ``coords=`` takes.
+
+    Examples:
+        >>> import ppcoordconv as pcc
+        >>> pcc.list_coords()[:3]
+        ['paddle', 'paddledet_legacy', 'half_open']
+    """
     return list(CONVENTIONS)
 
 

@@ -46,27 +46,24 @@ def predictions_and_coordinate_weights(
     _write(figure, path)
 
 
-def convention_grids(grids: Dict[str, np.ndarray], path: Path) -> None:
+def convention_grids(grids: Dict[str, Dict[str, np.ndarray]], path: Path) -> None:
     """Draws each convention's channels, with every number written in.
 
     Parameters:
-        grids: by the convention's name, ``[d, H, W]``: the coordinate channels and the radius.
-        path: the PNG file to write.
+        grids: by the convention's name and by the channel's, ``[H, W]``.
+        path: the PNG file to write. Its text "Description" names the conventions.
     """
-    count = len(next(iter(grids.values())))
-    columns = 2
-    rows = -(-len(grids) // columns)
-    figure = Figure(figsize=(5.6 * columns, 1.25 * rows), layout="constrained")
-    blocks = figure.subfigures(rows, columns, squeeze=False)
-    for block, (name, channels) in zip(blocks.flat, grids.items()):
-        block.suptitle(name, fontsize=10, fontweight="bold", x=0.02, ha="left")
-        for axes, channel in zip(np.ravel(block.subplots(1, count)), channels):
+    figure = Figure(figsize=(7, 1.1 * len(grids)), dpi=150, layout="constrained")
+    for block, (name, channels) in zip(figure.subfigures(len(grids), 1, squeeze=False).flat, grids.items()):
+        block.suptitle(name, fontsize=10, fontweight="bold", x=0.01, ha="left")
+        for axes, (title, channel) in zip(np.ravel(block.subplots(1, len(channels))), channels.items()):
             limit = max(float(np.abs(channel).max()), 1e-6)
             axes.imshow(channel, cmap="RdBu_r", vmin=-1.6 * limit, vmax=1.6 * limit, aspect="auto")
+            axes.set_title(title, fontsize=9, pad=3)
             for (row, col), value in np.ndenumerate(channel):
-                axes.text(col, row, f"{value:.3g}", ha="center", va="center", fontsize=6)
+                axes.text(col, row, f"{value:.3g}", ha="center", va="center", fontsize=7)
             axes.axis("off")
-    _write(figure, path)
+    _write(figure, path, description=", ".join(grids))
 
 
 def coordinate_shares(total: Dict[str, float], per_channel: Dict[str, np.ndarray], path: Path) -> None:
@@ -169,9 +166,9 @@ def curves(panels: Dict[str, Dict[str, List[Tuple[float, float]]]], path: Path) 
     _write(figure, path)
 
 
-def _write(figure: Figure, path: Path) -> None:
+def _write(figure: Figure, path: Path, description: str = "") -> None:
     with replacing(path) as file:
-        FigureCanvasAgg(figure).print_png(str(file))
+        FigureCanvasAgg(figure).print_png(str(file), metadata={"Description": description})
 
 
 def _tiled(kernels: np.ndarray) -> np.ndarray:

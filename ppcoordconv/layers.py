@@ -396,6 +396,15 @@ class CoordConv1D(_CoordConv):
         - input: ``[N, in_channels, L]`` (``[N, L, in_channels]`` for "NLC"), floating.
         - output: ``nn.Conv1D``'s.
         - ``conv.weight``: ``[out_channels, in_channels / groups + d, kernel_size]``, d being 1, or 2 with the radius.
+
+    Raises:
+        TypeError, ValueError: as ``CoordConv``.
+
+    Examples:
+        >>> import paddle, ppcoordconv as pcc
+        >>> layer = pcc.CoordConv1D(16, 32, 3, padding=1)
+        >>> tuple(layer(paddle.zeros([8, 16, 40])).shape)
+        (8, 32, 40)
     """
 
     _convolution = Conv1D
@@ -427,6 +436,15 @@ class CoordConv3D(_CoordConv):
         - input: ``[N, in_channels, D, H, W]`` (``[N, D, H, W, in_channels]`` for "NDHWC"), floating.
         - output: ``nn.Conv3D``'s.
         - ``conv.weight``: ``[out_channels, in_channels / groups + d, *kernel_size]``, d being 3, or 4 with the radius.
+
+    Raises:
+        TypeError, ValueError: as ``CoordConv``.
+
+    Examples:
+        >>> import paddle, ppcoordconv as pcc
+        >>> layer = pcc.CoordConv3D(4, 8, 3, padding=1, with_r=True)
+        >>> tuple(layer(paddle.zeros([2, 4, 3, 5, 7])).shape)
+        (2, 8, 3, 5, 7)
     """
 
     _convolution = Conv3D
@@ -457,7 +475,17 @@ class CoordConv1DTranspose(_CoordConv):
     Shape:
         - input: ``[N, in_channels, L]`` (``[N, L, in_channels]`` for "NLC"), floating; ``output_size`` as Paddle's.
         - output: ``nn.Conv1DTranspose``'s.
-        - ``conv.weight``: ``[in_channels + groups * d, out_channels / groups, kernel_size]``.
+        - ``conv.weight``: ``[in_channels + groups * d, out_channels / groups, kernel_size]``, d being 1, or 2 with the
+          radius.
+
+    Raises:
+        TypeError, ValueError: as ``CoordConv``.
+
+    Examples:
+        >>> import paddle, ppcoordconv as pcc
+        >>> layer = pcc.CoordConv1DTranspose(16, 8, 2, stride=2)
+        >>> tuple(layer(paddle.zeros([4, 16, 5])).shape)
+        (4, 8, 10)
     """
 
     _convolution = Conv1DTranspose
@@ -493,6 +521,9 @@ class CoordConv2DTranspose(_CoordConv):
         - output: ``nn.Conv2DTranspose``'s.
         - ``conv.weight``: ``[in_channels + groups * d, out_channels / groups, *kernel_size]``, d being 2, or 3 with the
           radius.
+
+    Raises:
+        TypeError, ValueError: as ``CoordConv``.
 
     Examples:
         >>> import paddle, ppcoordconv as pcc
@@ -530,7 +561,17 @@ class CoordConv3DTranspose(_CoordConv):
         - input: ``[N, in_channels, D, H, W]`` (``[N, D, H, W, in_channels]`` for "NDHWC"), floating; ``output_size`` as
           Paddle's.
         - output: ``nn.Conv3DTranspose``'s.
-        - ``conv.weight``: ``[in_channels + groups * d, out_channels / groups, *kernel_size]``.
+        - ``conv.weight``: ``[in_channels + groups * d, out_channels / groups, *kernel_size]``, d being 3, or 4 with the
+          radius.
+
+    Raises:
+        TypeError, ValueError: as ``CoordConv``.
+
+    Examples:
+        >>> import paddle, ppcoordconv as pcc
+        >>> layer = pcc.CoordConv3DTranspose(4, 2, 2, stride=2)
+        >>> tuple(layer(paddle.zeros([1, 4, 3, 5, 7])).shape)
+        (1, 2, 6, 10, 14)
     """
 
     _convolution = Conv3DTranspose
@@ -568,6 +609,9 @@ class CoordConvNormActivation(nn.Sequential):
 
     Shape:
         - input: ``[N, in_channels, H, W]``, floating. Output: ``CoordConv``'s.
+
+    Raises:
+        TypeError, ValueError: as ``CoordConv``.
 
     Examples:
         >>> import paddle, ppcoordconv as pcc

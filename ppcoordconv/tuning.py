@@ -37,7 +37,7 @@ def tune_cpu() -> Dict[str, Union[int, str]]:
     Paddle is imported to have it all. What it does is logged in one line, at level INFO by the logger "ppcoordconv".
 
     Returns:
-        What was done: the names of the variables with their values, and the number of "threads".
+        The names of the variables that were set, with their values, and the number of "threads".
 
     Examples:
         >>> import ppcoordconv as pcc

@@ -1,10 +1,14 @@
 """The figures are drawn, whole, with what they are told to show."""
 
+import runpy
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from conftest import ROOT, run_tool
 from PIL import Image
 
+import ppcoordconv as pcc
 from ppcoordconv.figures import (
     convention_grids,
     coordinate_shares,
@@ -33,9 +37,11 @@ def test_predictions_and_coordinate_weights(tmp_path):
 
 
 def test_convention_grids_show_the_numbers(tmp_path):
-    grid = np.linspace(-1, 1, 12).reshape(2, 2, 3)
-    convention_grids({"one": grid, "two": grid, "three": grid}, tmp_path / "a.png")
-    convention_grids({"one": grid, "two": -grid, "three": grid}, tmp_path / "b.png")
+    def grid(sign):
+        return dict(zip(("x", "y"), sign * np.linspace(-1, 1, 12).reshape(2, 2, 3)))
+
+    convention_grids({"one": grid(1), "two": grid(1), "three": grid(1)}, tmp_path / "a.png")
+    convention_grids({"one": grid(1), "two": grid(-1), "three": grid(1)}, tmp_path / "b.png")
     assert np.abs(pixels(tmp_path / "a.png") - pixels(tmp_path / "b.png")).max() > 100
 
 
@@ -50,6 +56,21 @@ def test_the_tool_draws_conventions(tmp_path):
     result = run_tool("draw", "conventions", "--output", tmp_path / "a.png", cwd=tmp_path)
     assert result.status == 0, result.stderr
     assert (pixels(tmp_path / "a.png") < 250).mean() > 0.3
+    for path in (tmp_path / "a.png", ROOT / "docs" / "conventions.png"):
+        assert Image.open(path).text["Description"].split(", ") == pcc.list_coords()
+
+
+def test_each_grid_is_drawn_under_its_own_names(monkeypatch, tmp_path):
+    drawn = {}
+    monkeypatch.setattr("ppcoordconv.figures.convention_grids", lambda grids, path: drawn.update(grids))
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    runpy.run_path(str(ROOT / "tools" / "draw.py"))["draw_conventions"](SimpleNamespace(output=tmp_path))
+    assert list(drawn) == pcc.list_coords()
+    for name, channels in drawn.items():
+        assert set(channels) == {"x", "y", "radius"}
+        assert (channels["x"] == channels["x"][:1]).all(), name
+        assert (channels["y"] == channels["y"][:, :1]).all(), name
+        assert (np.stack(list(channels.values())) == pcc.coord_grid([3, 5], name, with_r=True)[0].numpy()).all()
 
 
 @pytest.mark.parametrize(("name", "status"), [("coordconv", 0), ("conv", 2)])

@@ -1,16 +1,34 @@
 """What the README and the documentation show, works: Python blocks run, commands and links lead somewhere."""
 
+import io
+import pickle
 import re
+import socket
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = {path.name: path for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]}
+PAGES = {str(path.relative_to(ROOT)): path for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]}
 SERVING = sorted((ROOT / "docs" / "serving").glob("*.md"))
+# Pages whose commands are run here, one after the other, with what they ask for beside them.
+GUIDES = [
+    ROOT / "docs" / f"{name}.md"
+    for name in ("aistudio", "benchmarks", "conventions", "converting", "several_gpus", "training")
+]
+# Those whose commands take too long for that, and what runs them, with less.
+RUN_ELSEWHERE = {
+    "README.md": "test_commands_run_one_after_the_other",
+    "docs/detection.md": "tests/deploy/test_detectors.py",
+    "docs/results.md": "tests/tools/test_results_tool.py",
+    "docs/trained/README.md": "tests/deploy/test_trained.py",
+}
 PYTHON = [
     (name, block)
     for name, path in PAGES.items()
@@ -69,26 +87,91 @@ def test_pages_of_serving(page, tmp_path):
 def run_page(page, is_wanted, tmp_path):
     """First a page's commands, then its programs."""
     commands, programs = of_page(page)
-    for name in ("configs", "docs", "ppcoordconv"):
-        (tmp_path / name).symlink_to(ROOT / name)
+    put_repository(tmp_path)
     for command in filter(is_wanted, commands):
-        words = command.split()
-        run = subprocess.run(
-            [sys.executable, str(ROOT / words[1]), *words[2:]], cwd=tmp_path, capture_output=True, text=True
-        )
-        assert run.returncode == 0, f"{command}\n{run.stderr}"
+        finish(command, start(command, tmp_path))
     for program in programs:
         if "import fastdeploy" in program:
             pytest.importorskip("fastdeploy")
         test_python_blocks_run(page.name, program, tmp_path)
 
 
+@pytest.mark.any_paddle
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_commands_of_guides(page, tmp_path):
+    put_repository(tmp_path)
+    put_data(tmp_path)
+    commands, _ = of_page(page)
+    for command in commands:
+        if command == "pip install .":
+            continue  # tests/test_package.py does
+        if "--nnodes 2" in command:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                command = re.sub(r"(?<=127.0.0.1:)\d+", str(free.getsockname()[1]), command)
+            other = start(shortened(command), tmp_path)
+            finish(command, start(shortened(command), tmp_path))
+            finish(command, other)
+        else:
+            finish(command, start(shortened(command), tmp_path))
+
+
+@pytest.mark.any_paddle
+def test_every_page_with_commands_is_run():
+    with_commands = {name for name, page in PAGES.items() if page not in SERVING and of_page(page)[0]}
+    guides = {str(page.relative_to(ROOT)) for page in GUIDES}
+    assert with_commands == guides | set(RUN_ELSEWHERE)
+    for where in RUN_ELSEWHERE.values():
+        assert where in globals() or (ROOT / where).exists()
+
+
+def put_repository(folder):
+    for name in ("configs", "docs", "ppcoordconv", "tools"):
+        (folder / name).symlink_to(ROOT / name)
+
+
+def put_data(folder):
+    """What the commands of guides name: a folder of pictures of two classes, and an archive like CIFAR-10's."""
+    rng = np.random.default_rng(0)
+    for label in ("high", "low"):
+        (folder / "FOLDER" / label).mkdir(parents=True)
+        for i in range(5):
+            Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(folder / "FOLDER" / label / f"{i}.png")
+    with tarfile.open(folder / "cifar-10-python.tar.gz", "w:gz") as archive:
+        for name in ("data_batch_1", "test_batch"):
+            planes = rng.integers(0, 256, (4, 3072), np.uint8)
+            content = pickle.dumps({b"data": planes, b"labels": [0, 1, 2, 3]})
+            info = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+
+
+def shortened(command):
+    """A command of a guide, with less to do; tests/benchmarks lets the benchmarks measure."""
+    if "tools/train.py" in command:
+        return f"{command} -o epochs=1"
+    return f"{command} --help" if "tools/benchmark.py" in command else command
+
+
+def start(command, folder):
+    python, *arguments = command.split()
+    assert python == "python", command
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, *arguments], cwd=folder, **pipes)
+
+
+def finish(command, process):
+    _, said = process.communicate()
+    assert process.returncode == 0, f"{command}\n{said}"
+
+
 def of_page(page):
-    """The ``python tools/...`` commands and the Python blocks."""
+    """The commands, but for those that only show the form, as ``[-o KEY=VALUE]``, and the Python blocks."""
     text = page.read_text(encoding="utf-8")
-    blocks = re.findall(r"```(\w*)\n(.*?)```", text, re.DOTALL)
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     shown = "".join(block for language, block in blocks if not language).replace("\\\n", "")
-    return shown.splitlines(), [block for language, block in blocks if language == "python"]
+    commands = [line for line in shown.splitlines() if " [" not in line]
+    return commands, [block for language, block in blocks if language == "python"]
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -100,5 +183,5 @@ def test_links_lead_somewhere(name):
 def test_the_table_of_conventions_is_complete():
     import ppcoordconv as pcc
 
-    page = PAGES["conventions.md"].read_text(encoding="utf-8")
+    page = PAGES["docs/conventions.md"].read_text(encoding="utf-8")
     assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == pcc.list_coords()

@@ -14,9 +14,13 @@ def main(arguments: argparse.Namespace) -> int:
 
 def draw_conventions(arguments: argparse.Namespace) -> None:
     import ppcoordconv as pcc
+    from ppcoordconv.coords import CONVENTIONS
     from ppcoordconv.figures import convention_grids
 
-    grids = {name: pcc.coord_grid([3, 5], name, with_r=True)[0].numpy() for name in pcc.list_coords()}
+    grids = {}
+    for name in pcc.list_coords():
+        channels = ("x", "y", "radius") if CONVENTIONS[name].x_first else ("y", "x", "radius")
+        grids[name] = dict(zip(channels, pcc.coord_grid([3, 5], name, with_r=True)[0].numpy()))
     convention_grids(grids, arguments.output)
 
 

@@ -52,6 +52,19 @@ class CoordConvPPYOLOFPN(_Neck, PPYOLOFPN):
         coords: the name of a convention (``pcc.list_coords()``); "paddledet_legacy" for weights that PaddleDetection
             2.2 or later has trained.
         others: PPYOLOFPN's.
+
+    Shape:
+        - input, output: ``pcc.models.necks.PPYOLOFPN``'s.
+
+    Raises:
+        TypeError, ValueError: when built, a wrong argument; when called, maps that do not fit.
+
+    Examples:
+        >>> import paddle
+        >>> from ppcoordconv.contrib.ppdet import CoordConvPPYOLOFPN
+        >>> neck = CoordConvPPYOLOFPN([8, 16])
+        >>> [tuple(y.shape) for y in neck([paddle.zeros([1, 8, 6, 10]), paddle.zeros([1, 16, 3, 5])])]
+        [(1, 512, 3, 5), (1, 256, 6, 10)]
     """
 
     __shared__ = ["norm_type", "data_format"]
@@ -95,6 +108,20 @@ class CoordConvFPN(_Neck, FPN):
         out_channels: of every map.
         coord_conv: False: plain convolutions.
         coords: the name of a convention (``pcc.list_coords()``).
+
+    Shape:
+        - input: a list of maps ``[N, C, H, W]``, from fine to coarse.
+        - output: a list of as many, from coarse to fine, with ``out_channels`` channels.
+
+    Raises:
+        TypeError, ValueError: when built, a wrong argument; when called, maps that do not fit.
+
+    Examples:
+        >>> import paddle
+        >>> from ppcoordconv.contrib.ppdet import CoordConvFPN
+        >>> neck = CoordConvFPN([8, 16], 4)
+        >>> [tuple(y.shape) for y in neck([paddle.zeros([1, 8, 6, 10]), paddle.zeros([1, 16, 3, 5])])]
+        [(1, 4, 3, 5), (1, 4, 6, 10)]
     """
 
     def __init__(

@@ -24,9 +24,9 @@ class Predictor:
         model_dir: a folder that the command ``export`` wrote.
         device: "cpu" or "gpu".
         precision: "fp32"; on GPUs also "fp16" and "bf16"; "bf16" on CPUs that have instructions for it, with oneDNN.
-        cpu_threads: how many threads; None: the engine's own choice.
+        cpu_threads: how many threads, at least 1; None: the engine's own choice.
         trt: on GPUs, "fp32" or "fp16": TensorRT runs what it can of the model; for batches of up to 32.
-        gpu_memory_mb: what Paddle takes of the GPU's memory at first.
+        gpu_memory_mb: what Paddle takes of the GPU's memory at first, in MiB.
         onednn: on the CPU, whether oneDNN's kernels are used; None: if the export found them right in this version.
 
     Attributes:
@@ -37,10 +37,11 @@ class Predictor:
             a GPU or an engine, is not there.
 
     Examples:
+        >>> import numpy as np
         >>> from ppcoordconv.deploy import Predictor
-        >>> predictor = Predictor("output/coordconv/inference")  # doctest: +SKIP
-        >>> predictor(np.zeros([8, 3, 32, 32], "float32")).shape  # doctest: +SKIP
-        (8, 10)
+        >>> predictor = Predictor("docs/trained/classification")
+        >>> predictor(np.array([[0.25, -0.5]], np.float32)).shape
+        (1, 4096)
     """
 
     def __init__(

@@ -20,7 +20,13 @@ MODELS = Registry("model", __name__)
 
 
 def list_models() -> List[str]:
-    """The names of the models."""
+    """The names of the models, any of which ``create`` takes.
+
+    Examples:
+        >>> import ppcoordconv as pcc
+        >>> pcc.models.list_models()[:2]
+        ['aistudio_conv', 'aistudio_coordconv']
+    """
     return MODELS.names()
 
 

@@ -199,6 +199,15 @@ class DropBlock(nn.Layer):
 
     Shape:
         - input: ``[N, C, H, W]``, floating. Output: the same.
+
+    Raises:
+        TypeError, ValueError: an argument is of the wrong type or out of range.
+
+    Examples:
+        >>> import paddle, ppcoordconv as pcc
+        >>> drop = pcc.models.necks.DropBlock(block_size=3, keep_prob=0.9)
+        >>> tuple(drop(paddle.ones([2, 8, 10, 14])).shape)
+        (2, 8, 10, 14)
     """
 
     def __init__(self, block_size: int, keep_prob: float) -> None:
