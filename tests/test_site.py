@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 SITE = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
-# Of contract and API pages: what is public beside pcc.__all__.
+# What is public beside pcc.__all__.
 OTHERS = {
     "models.create",
     "models.list_models",
