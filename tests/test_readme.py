@@ -14,13 +14,14 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README, README_CN = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README_cn.md"))
 PAGES = {str(path.relative_to(ROOT)): path for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]}
+AT_THE_TOP = [ROOT / name for name in ("README.md", "README_cn.md", "CHANGELOG.md", "CONTRIBUTING.md")]
 SERVING = sorted((ROOT / "docs" / "serving").glob("*.md"))
 # Pages whose commands are run here, one after the other, with what they ask for beside them.
 GUIDES = [
     ROOT / "docs" / f"{name}.md"
-    for name in ("aistudio", "benchmarks", "conventions", "converting", "several_gpus", "training")
+    for name in ("aistudio", "benchmarks", "conventions", "converting", "model_zoo", "several_gpus", "training")
 ]
 # Those whose commands take too long for that, and what runs them, with less.
 RUN_ELSEWHERE = {
@@ -36,7 +37,6 @@ PYTHON = [
     for block in re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
 ]
 FOR_GPUS = re.compile("--device gpu|--precision fp16")
-COMMANDS = re.findall(r"^python (tools/\w+\.py .*)$", README.replace("\\\n", ""), re.MULTILINE)
 
 
 @pytest.mark.parametrize(("name", "block"), PYTHON)
@@ -55,20 +55,29 @@ def test_python_blocks_run(name, block, tmp_path):
 
 
 def test_commands_run_one_after_the_other(tmp_path, trained):
-    assert {command.split()[0] for command in COMMANDS} == {
-        f"tools/{t}.py" for t in ("train", "eval", "export", "infer")
-    }
-    (tmp_path / "configs").symlink_to(ROOT / "configs")
-    (tmp_path / "docs").symlink_to(ROOT / "docs")
-    for command in COMMANDS:
-        words = command.split()
-        if "data.path=FOLDER" in words:
-            continue  # tests/tools/test_tools.py trains on a folder
-        short = ["-o", "epochs=1"] if words[0] == "tools/train.py" else []
-        run = subprocess.run(
-            [sys.executable, str(ROOT / words[0]), *words[1:], *short], cwd=tmp_path, capture_output=True, text=True
-        )
-        assert run.returncode == 0, f"{command}\n{run.stderr}"
+    put_repository(tmp_path)
+    put_data(tmp_path)
+    shown, _ = of_page(ROOT / "README.md")
+    commands = [re.sub("^ppcoordconv", "python -m ppcoordconv", line) for line in shown if not line.startswith("make")]
+    for tool in ("train", "eval", "export", "infer"):
+        assert any(command.startswith(f"python tools/{tool}.py") for command in commands)
+    for command in commands:
+        finish(command, start(shortened(command), tmp_path))
+
+
+@pytest.mark.any_paddle
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake (\w+)$", README, re.MULTILINE)) | {"docs"}))
+def test_targets_of_make_are_there(target):
+    run = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.any_paddle
+def test_both_readmes_show_the_same():
+    """So that what is run of one is run of the other."""
+    for pattern in (r"^```.*?^```", r"\]\((?!README)[^)]*\)", r"^#+ ", r"^\|", r"^- "):
+        shown, shown_cn = (re.findall(pattern, text, re.DOTALL | re.MULTILINE) for text in (README, README_CN))
+        assert sorted(shown) == sorted(shown_cn)
 
 
 @pytest.mark.parametrize("page", [page for page in SERVING if FOR_GPUS.search(page.read_text())], ids=lambda p: p.stem)
@@ -148,7 +157,7 @@ def put_data(folder):
 
 def shortened(command):
     """A command of a guide, with less to do; tests/benchmarks lets the benchmarks measure."""
-    if "tools/train.py" in command:
+    if "tools/train.py" in command or "ppcoordconv train" in command:
         return f"{command} -o epochs=1"
     return f"{command} --help" if "tools/benchmark.py" in command else command
 
@@ -174,10 +183,12 @@ def of_page(page):
     return commands, [block for language, block in blocks if language == "python"]
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_links_lead_somewhere(name):
-    for target in re.findall(r"\]\(([^)#]+)\)", PAGES[name].read_text(encoding="utf-8")):
-        assert target.startswith("http") or (PAGES[name].parent / target).exists(), target
+@pytest.mark.any_paddle
+@pytest.mark.parametrize("page", AT_THE_TOP, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page):
+    """Those of docs/ are tests/test_site.py's."""
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert target.startswith("http") or (page.parent / target).exists(), target
 
 
 def test_the_table_of_conventions_is_complete():
