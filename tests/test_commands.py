@@ -67,7 +67,7 @@ def test_the_tool_of_a_checkout_is_the_same_command(name):
 )
 def test_it_loads_what_it_needs(words, unwanted):
     code = "import atexit, json, sys; from ppcoordconv.commands import main\n"
-    code += "atexit.register(lambda: print('\\n' + json.dumps(list(sys.modules)))); main(sys.argv[1:])"
+    code += "atexit.register(lambda: print('\\n' + json.dumps(list(sys.modules)))); main()"
     done = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True)
     loaded = json.loads(done.stdout.splitlines()[-1])
     assert "ppcoordconv.commands.infer" in loaded

@@ -13,7 +13,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Any, Callable, NoReturn, Optional, Sequence
+from typing import Any, Callable, NoReturn
 
 from .. import __version__
 
@@ -28,18 +28,17 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (--help tells more)\n")
 
 
-def main(words: Optional[Sequence[str]] = None) -> NoReturn:
-    """``ppcoordconv`` with the words after it, by default those of the command line."""
-    words = sys.argv[1:] if words is None else words
+def main() -> NoReturn:
+    """``ppcoordconv`` with the words after it."""
     parser = Parser(prog="ppcoordconv", description=PURPOSE)
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name in COMMANDS:
         _set_up(commands.add_parser(name, help=_module(name).__doc__), name)
-    if not words:
+    if not sys.argv[1:]:
         parser.print_help(sys.stderr)
         sys.exit(2)
-    _run(parser.parse_args(words))
+    _run(parser.parse_args())
 
 
 def run_alone(name: str) -> NoReturn:
