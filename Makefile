@@ -1,13 +1,17 @@
-# All targets set up .venv first, where that is not done yet; after that they need no network.
+# All targets set up .venv first (demo: .venv-demo), where that is not done yet; after that they need no network.
 ROOT := $(shell cd "$$(dirname "$(strip $(MAKEFILE_LIST))")" && pwd)
 
-.PHONY: quickstart quadrant test setup
+.PHONY: quickstart quadrant demo test setup
 
 quickstart: setup
 	cd "$(ROOT)" && .venv/bin/python tools/quickstart.py
 
 quadrant: setup
 	cd "$(ROOT)" && .venv/bin/python tools/quadrant.py
+
+demo:
+	@sh "$(ROOT)/tools/setup.sh" .venv-demo demo/requirements.txt 10
+	cd "$(ROOT)" && .venv-demo/bin/python demo/app.py
 
 test: setup
 	cd "$(ROOT)" && .venv/bin/python -m pytest
