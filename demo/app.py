@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Tuple
+from typing import Any, Dict, Sequence
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -39,6 +39,10 @@ MODELS = {
 START = (46, 44)
 
 
+def read(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
+
+
 def build() -> gr.Blocks:
     """The page.
 
@@ -50,34 +54,25 @@ def build() -> gr.Blocks:
         rendering.Network("CoordConv", "8,074 parameters, 3 epochs", models["coordconv"]),
         rendering.Network("Convolution", "103,585 parameters, 60 epochs", models["convolution"]),
     ]
+    print("Asking both networks for the square at each of 3,136 places ...", file=sys.stderr)
     maps = {network.title: rendering.ious_everywhere(network.predictor) for network in networks}
 
-    def point(event: gr.EventData) -> str:
-        return rendering.page(networks, maps, event.x, event.y)
+    # Gradio hands over one argument.
+    def point(place: Sequence[float]) -> str:
+        return rendering.page(networks, maps, *place)
 
-    def draw(event: gr.EventData) -> Tuple[str, str]:
-        return drawing.answer(models["detector"], event.strokes)
+    def draw(strokes: Any) -> Dict[str, str]:
+        return drawing.answer(models["detector"], strokes)
 
     with gr.Blocks(title="CoordConv: who knows where?", analytics_enabled=False) as blocks:
-        gr.HTML((HERE / "header.html").read_text(encoding="utf-8"))
+        gr.HTML(read("header.html"))
         with gr.Tab("Who knows where?"):
-            squares = gr.HTML(
-                rendering.page(networks, maps, *START),
-                js_on_load=(HERE / "point.js").read_text(encoding="utf-8"),
-                elem_id="point",
-            )
-            # While one answer is on its way, of all that the pointer does only the last counts.
-            squares.point(point, None, squares, trigger_mode="always_last", show_progress="hidden")
-        with gr.Tab("Draw digits"), gr.Row(elem_id="drawing"):
-            boxes, found = drawing.answer(models["detector"], drawing.EXAMPLES[0])
-            paper = gr.HTML(
-                boxes,
-                html_template=drawing.paper(),
-                js_on_load=(HERE / "draw.js").read_text(encoding="utf-8"),
-                elem_id="draw",
-            )
-            verdict = gr.HTML(found, elem_id="found")
-            paper.draw(draw, None, [paper, verdict], trigger_mode="always_last", show_progress="hidden")
+            gr.HTML(point(START), js_on_load=read("point.js"), server_functions=[point], elem_id="point")
+        with gr.Tab("Draw digits"):
+            greeting = draw(drawing.EXAMPLES[0])
+            paper = drawing.paper()
+            js = read("draw.js")
+            gr.HTML(greeting, html_template=paper, js_on_load=js, server_functions=[draw], elem_id="draw")
     return blocks
 
 

@@ -8,7 +8,17 @@ const paint = () => {
   const lines = strokes.map((s) => `<polyline points="${(s.length > 1 ? s : [...s, ...s]).map((p) => p.join(",")).join(" ")}"/>`);
   ink().innerHTML = lines.join("");
 };
-const tell = () => trigger("draw", { strokes });
+const show = (answer) => {
+  element.querySelector(".found").innerHTML = answer.boxes;
+  element.querySelector(".said").innerHTML = answer.said;
+};
+let asked = 0;
+const tell = async () => {
+  const question = ++asked;
+  const answer = await server.draw(strokes);
+  // An answer to strokes to which others were added since says nothing any more.
+  if (question === asked) show(answer);
+};
 const replace = (others) => {
   greeting = false;
   strokes = others;
@@ -29,6 +39,7 @@ element.addEventListener("pointerdown", (event) => {
   if (greeting) strokes = [];
   greeting = false;
   drawing = true;
+  asked++;
   element.querySelector(".found").innerHTML = "";
   strokes.push([point(event)]);
   paint();
@@ -57,5 +68,5 @@ element.addEventListener("click", (event) => {
   if (button.matches(".clear")) replace([]);
 });
 
-watch("value", paint);
+show(props.value);
 paint();

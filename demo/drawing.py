@@ -19,17 +19,19 @@ from ppcoordconv.deploy import Predictor
 from ppcoordconv.errors import UserError
 
 Stroke = List[Tuple[float, float]]
-# What the detector was trained on: a canvas of so many pixels, with digits of 14 to 22 on their longer side.
+# The canvas of the detector, in pixels, and how high digits are brought to be there; it was trained on 14 to 22.
 CANVAS = 64
-SIDE = 18
+SIDE = 16
 # How wide a line is there, and how far it fades, in pixels.
-PEN = 2.4
-FADE = 0.6
+PEN = 2.0
+FADE = 0.5
 # Of two boxes that overlap by more, the better one stays, whatever digit each is.
 MOST_IOU = 0.4
 # The picture is drawn so much larger first, for smooth lines.
 FINE = 8
 MOST_POINTS = 20_000
+# So near to each other, as a part of the larger one, strokes are of one digit.
+NEAR = 0.1
 # A dot is enlarged as if it were so large, as a part of the drawing.
 LEAST_SIDE = 0.02
 # For the classes, to be told apart on a dark canvas.
@@ -66,9 +68,9 @@ def read_strokes(strokes: Any) -> List[Stroke]:
 
 def place(strokes: Sequence[Stroke]) -> Placement:
     """Brings digits to the size that the detector was trained on, as far as all fit on its canvas."""
-    sides = [max(right - left, bottom - top) for left, top, right, bottom in figures(strokes)]
+    heights = [bottom - top for _, top, _, bottom in figures(strokes)]
     low, high = _bounds([point for stroke in strokes for point in stroke])
-    scale = min(SIDE / max(np.median(sides), LEAST_SIDE), (CANVAS - 2 * PEN) / max((high - low).max(), LEAST_SIDE))
+    scale = min(SIDE / max(np.median(heights), LEAST_SIDE), (CANVAS - 2 * PEN) / max((high - low).max(), LEAST_SIDE))
     middle = (low + high) / 2
     reach = scale * (high - low) / 2 + PEN
     left, top = np.clip(CANVAS * middle, reach, CANVAS - reach) - scale * middle
@@ -76,16 +78,16 @@ def place(strokes: Sequence[Stroke]) -> Placement:
 
 
 def figures(strokes: Sequence[Stroke]) -> List[Tuple[float, float, float, float]]:
-    """The boxes around strokes that belong together because their boxes, a little enlarged, meet."""
+    """The boxes around strokes that belong together: whose boxes meet, or nearly."""
     boxes: List[Tuple[float, float, float, float]] = []
     for stroke in strokes:
         (left, top), (right, bottom) = _bounds(stroke)
-        near = 0.02
-        met = [
-            box
-            for box in boxes
-            if box[0] - near <= right and left <= box[2] + near and box[1] - near <= bottom and top <= box[3] + near
-        ]
+        met = []
+        for box in boxes:
+            near = NEAR * max(right - left, bottom - top, box[2] - box[0], box[3] - box[1])
+            across = box[0] - near <= right and left <= box[2] + near
+            if across and box[1] - near <= bottom and top <= box[3] + near:
+                met.append(box)
         boxes = [box for box in boxes if box not in met]
         lefts, tops, rights, bottoms = zip((left, top, right, bottom), *met)
         boxes.append((min(lefts), min(tops), max(rights), max(bottoms)))
@@ -167,30 +169,29 @@ def verdict(pixels: np.ndarray, objects: List[Dict[str, Any]]) -> str:
 that it was trained on, and its boxes back to your drawing.</p></section>"""
 
 
-def answer(detector: Predictor, strokes: Any) -> Tuple[str, str]:
-    """For the strokes of the page: the boxes to lay over them, and what there is to say."""
+def answer(detector: Predictor, strokes: Any) -> Dict[str, str]:
+    """For the strokes of the page: "boxes" to lay over them, and what is to be "said"."""
     try:
         pixels, objects, placement = detect(detector, read_strokes(strokes))
     except UserError as error:
-        return (
-            "",
-            f'<section class="card"><h3>The detector waits</h3><p>{escape(str(error)).capitalize()}.</p></section>',
-        )
-    return overlay(objects, placement), verdict(pixels, objects)
+        words = escape(str(error)).capitalize()
+        return {"boxes": "", "said": f'<section class="card"><h3>The detector waits</h3><p>{words}.</p></section>'}
+    return {"boxes": overlay(objects, placement), "said": verdict(pixels, objects)}
 
 
 def paper() -> str:
-    """The canvas to draw on, its buttons and examples; the boxes come where ``${value}`` is."""
+    """The canvas to draw on, its buttons and examples, and room for the answers."""
     examples = "".join(
         f'<button class="example" type="button" data-strokes="{json.dumps(strokes)}" aria-label="Example {number}">'
         f'<svg viewBox="0 0 1 1">{_lines(strokes)}</svg></button>'
         for number, strokes in enumerate(EXAMPLES, 1)
     )
-    return f"""<section class="card">
+    return f"""<div class="drawing"><section class="card">
 <h3>Draw digits <small>as many as you like, of any size</small></h3>
-<svg class="paper" viewBox="0 0 1 1"><g class="ink"></g><g class="found">${{value}}</g></svg>
+<svg class="paper" viewBox="0 0 1 1"><g class="ink"></g><g class="found"></g></svg>
 <div class="tools"><button class="undo" type="button">Undo</button><button class="clear" type="button">Clear</button>
-{examples}</div></section>"""
+{examples}</div></section>
+<div class="said"></div></div>"""
 
 
 def _lines(strokes: Sequence[Stroke]) -> str:

@@ -1,4 +1,4 @@
-// Tells the page's program where on any of the pictures the pointer is, in pixels of the canvas.
+// Asks the page's program for what is rendered where the pointer is, in pixels of the canvas, on any of the pictures.
 const SIZE = 64;
 let pressed = null;
 let walk = null;
@@ -6,7 +6,23 @@ let walk = null;
 element.tabIndex = 0;
 const clamp = (n) => Math.max(0, Math.min(SIZE - 1, n));
 const pictures = () => [...element.querySelectorAll("svg.place")];
-const tell = (x, y) => trigger("point", { x: clamp(x), y: clamp(y) });
+let next = null;
+let busy = false;
+// One question at a time; of all that the pointer does meanwhile only the last counts.
+const tell = async (x, y) => {
+  next = [clamp(x), clamp(y)];
+  if (busy) return;
+  busy = true;
+  try {
+    while (next) {
+      const at = next;
+      next = null;
+      element.querySelector(".squares").outerHTML = await server.point(at);
+    }
+  } finally {
+    busy = false;
+  }
+};
 const follow = (event) => {
   const box = pictures()[pressed].getBoundingClientRect();
   tell(Math.floor(((event.clientX - box.left) / box.width) * SIZE), Math.floor(((event.clientY - box.top) / box.height) * SIZE));

@@ -68,7 +68,7 @@ def render(predictor: Predictor, x: int, y: int) -> Rendered:
     centre = np.array([[x, y]])
     logits = logits_of(predictor, centre)
     (found,) = coordinate_rendering(logits, [])
-    probabilities = 1 / (1 + np.exp(-logits.reshape(SIZE, SIZE)))
+    probabilities = 0.5 + 0.5 * np.tanh(logits.reshape(SIZE, SIZE) / 2)
     return Rendered(probabilities, found["box"] or [], float(ious_of(logits, centre)[0]))
 
 

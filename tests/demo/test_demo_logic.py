@@ -94,8 +94,8 @@ def test_what_the_detector_gets_looks_like_what_it_was_trained_on():
         lit = np.argwhere(pixels[:, :, 0] > 64)
         # Nothing was cut off.
         assert lit.min() > 0 and lit.max() < 63
-        sides = [max(right - left, bottom - top) for left, top, right, bottom in drawing.figures(strokes)]
-        assert 14 <= placement.scale * np.median(sides) <= 22
+        heights = [bottom - top for _, top, _, bottom in drawing.figures(strokes)]
+        assert 14 <= placement.scale * np.median(heights) <= 22
 
 
 @pytest.mark.parametrize(
@@ -113,13 +113,13 @@ def test_what_the_detector_gets_looks_like_what_it_was_trained_on():
 def test_a_wrong_drawing_is_said_in_a_sentence(detector, strokes, said):
     with pytest.raises(UserError, match=re.escape(said)):
         drawing.read_strokes(strokes)
-    boxes, words = drawing.answer(detector, strokes)
-    assert boxes == "" and said[1:] in words
+    answer = drawing.answer(detector, strokes)
+    assert answer["boxes"] == "" and said[1:] in answer["said"]
 
 
 def test_a_dot_is_no_digit_and_no_error(detector):
-    boxes, words = drawing.answer(detector, [[[0.5, 0.5]]])
-    assert boxes == "" and "No digit that it knows" in words
+    answer = drawing.answer(detector, [[[0.5, 0.5]]])
+    assert answer["boxes"] == "" and "No digit that it knows" in answer["said"]
 
 
 def run_app(*code):

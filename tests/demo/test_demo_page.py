@@ -16,9 +16,7 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("gradio", reason="Gradio is not installed; the page is tested in .venv-demo")
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="Playwright is not installed: tests/demo/requirements.txt"
-)
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 CHROMIUM = shutil.which("chromium")
 pytestmark = [
     pytest.mark.any_paddle,
@@ -77,13 +75,14 @@ def page(request, address, chromium):
     """The page, open, on a desk's screen and on a phone's; it must not speak to anybody else, nor stumble."""
     width, height = request.param
     context = chromium.new_context(viewport={"width": width, "height": height})
-    context.set_default_timeout(1000 * SECONDS)
+    context.set_default_timeout(20_000)
     page = context.new_page()
     asked, failed = [], []
     page.on("request", lambda asked_for: asked.append(asked_for.url))
     page.on("pageerror", lambda error: failed.append(str(error)))
     page.goto(address)
-    page.wait_for_selector(".squares")
+    # The script that listens to the pointer has begun.
+    page.wait_for_selector("#point [tabindex]")
     yield page
     context.close()
     assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
@@ -117,7 +116,8 @@ def test_coordconv_paints_the_square_where_the_click_was(page, x, y, seen, tmp_p
     lit = brightness(coordconv.locator("svg.place").first) > 200
     assert lit[y - 2 : y + 3, x - 2 : x + 3].all()
     lit[y - 6 : y + 7, x - 6 : x + 7] = False
-    assert not lit.any()
+    # The corners of the canvas are round.
+    assert not lit[2:-2, 2:-2].any()
     photograph(page, tmp_path)
 
 
@@ -160,10 +160,10 @@ def test_digits_drawn_with_the_mouse_are_found(page, tmp_path):
     page.wait_for_selector("#draw .object")
     # The first stroke takes the place of the example that greets.
     draw(page, SEVEN)
-    page.wait_for_function("document.querySelectorAll('#found li').length == 1")
+    page.wait_for_function("document.querySelectorAll('.said li').length == 1")
     assert found(page) == ["7"]
     draw(page, FOUR)
-    page.wait_for_selector('#found li[data-label="4"]')
+    page.wait_for_selector('.said li[data-label="4"]')
     assert sorted(found(page)) == ["4", "7"]
     paper = page.locator("svg.paper").bounding_box()
     box = page.locator('#draw .object[data-label="7"] rect').bounding_box()
@@ -178,7 +178,7 @@ def test_digits_drawn_with_the_mouse_are_found(page, tmp_path):
 def test_examples_are_found_and_strokes_taken_back(page):
     page.get_by_role("tab", name="Draw digits").click()
     page.locator(".example").nth(2).click()
-    page.wait_for_function("document.querySelectorAll('#found li').length == 1")
+    page.wait_for_function("document.querySelectorAll('.said li').length == 1")
     assert found(page) == ["6"]
     page.locator(".undo").click()
     page.get_by_text(re.compile("The canvas is empty")).wait_for()
