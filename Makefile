@@ -1,7 +1,7 @@
-# All targets set up .venv first, where that is not done yet; after that they need no network.
+# All targets set up their environment first, where that is not done yet; after that they need no network.
 ROOT := $(shell cd "$$(dirname "$(strip $(MAKEFILE_LIST))")" && pwd)
 
-.PHONY: quickstart quadrant test docs setup
+.PHONY: quickstart quadrant demo docs test setup
 
 quickstart: setup
 	cd "$(ROOT)" && .venv/bin/python tools/quickstart.py
@@ -9,13 +9,16 @@ quickstart: setup
 quadrant: setup
 	cd "$(ROOT)" && .venv/bin/python tools/quadrant.py
 
+demo:
+	@sh "$(ROOT)/tools/setup.sh" .venv-demo demo/requirements.txt 10
+	cd "$(ROOT)" && .venv-demo/bin/python demo/app.py
+
+docs:
+	@sh "$(ROOT)/tools/setup.sh" .venv-docs docs/requirements.txt 10
+	cd "$(ROOT)" && NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build
+
 test: setup
 	cd "$(ROOT)" && .venv/bin/python -m pytest
-
-docs: setup
-	cd "$(ROOT)" && .venv/bin/python -m venv .venv-docs
-	cd "$(ROOT)" && .venv-docs/bin/python -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt
-	cd "$(ROOT)" && NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build
 
 setup:
 	@sh "$(ROOT)/tools/setup.sh"

@@ -1,25 +1,28 @@
 #!/bin/sh
-# Makes .venv, with the GPU build of Paddle where an NVIDIA driver answers, else with the CPU build. Does nothing where
-# that is done already.
+# Makes an environment: setup.sh [FOLDER REQUIREMENTS OLDEST_PYTHON_3]. By default .venv, with the GPU build of Paddle
+# where an NVIDIA driver answers, else with the CPU build. Does nothing where that is done already.
 set -eu
 cd "$(dirname "$0")/.."
 
 if nvidia-smi -L >/dev/null 2>&1; then requirements=requirements.txt; else requirements=requirements-cpu.txt; fi
-done_with=.venv/installed-requirements.txt
-if cmp -s "$requirements" "$done_with" && .venv/bin/python -c ''; then exit 0; fi
+folder=${1:-.venv}
+requirements=${2:-$requirements}
+oldest=${3:-9}
+done_with=$folder/installed-requirements.txt
+if cmp -s "$requirements" "$done_with" && "$folder/bin/python" -c ''; then exit 0; fi
 
-if ! .venv/bin/python -c '' 2>/dev/null; then
+if ! "$folder/bin/python" -c '' 2>/dev/null; then
     for python in ${PYTHON:-} python3 python3.12 python3.11 python3.10 python3.9 python none; do
         if [ "$python" = none ]; then
-            echo "Python 3.9 to 3.12 with its venv module was not found; install one, or name it: PYTHON=/path make" >&2
+            echo "Python 3.$oldest to 3.12 with its venv module was not found; install one, or name it: PYTHON=/path make" >&2
             exit 2
         fi
-        fits='import sys, venv, ensurepip; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 12))'
+        fits="import sys, venv, ensurepip; sys.exit(not (3, $oldest) <= sys.version_info[:2] <= (3, 12))"
         if "$python" -c "$fits" 2>/dev/null; then break; fi
     done
-    "$python" -m venv --clear .venv
+    "$python" -m venv --clear "$folder"
 fi
-echo "Installing $requirements into .venv: once, a minute or two" >&2
-.venv/bin/python -m pip install --disable-pip-version-check -r "$requirements"
+echo "Installing $requirements into $folder: once, a minute or two" >&2
+"$folder/bin/python" -m pip install --disable-pip-version-check -r "$requirements"
 # Last, so that an interrupted installation is taken up again.
 cp "$requirements" "$done_with"

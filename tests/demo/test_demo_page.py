@@ -1,0 +1,204 @@
+"""The page itself, started as a user starts it and driven in Chromium. `make demo` and chromium make it run."""
+
+import io
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("gradio", reason="Gradio is not installed; the page is tested in .venv-demo")
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+CHROMIUM = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.any_paddle,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium"),
+]
+
+DEMO = Path(__file__).resolve().parents[2] / "demo"
+SECONDS = 120
+# As parts of the canvas: a seven of one stroke, and a four of two.
+SEVEN = [[(0.15, 0.3), (0.38, 0.3), (0.24, 0.68)]]
+FOUR = [[(0.68, 0.28), (0.6, 0.52), (0.86, 0.52)], [(0.78, 0.36), (0.76, 0.7)]]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """Where the page is served, by a process that ends with the tests."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = tmp_path_factory.mktemp("demo") / "log.txt"
+    environment = {**os.environ, "GRADIO_SERVER_PORT": str(port)}
+    with log.open("w") as file:
+        command = [sys.executable, str(DEMO / "app.py")]
+        process = subprocess.Popen(command, cwd=log.parent, env=environment, stdout=file, stderr=file)
+    try:
+        url = f"http://127.0.0.1:{port}/"
+        wait_for(url, process, log)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def wait_for(url, process, log):
+    until = time.monotonic() + SECONDS
+    while time.monotonic() < until:
+        assert process.poll() is None, log.read_text()
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.3)
+    raise AssertionError(f"the page did not start in {SECONDS} s: {log.read_text()}")
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=[(1280, 900), (390, 844)], ids=["wide", "phone"])
+def page(request, address, chromium):
+    """The page, open, on a desk's screen and on a phone's; it must not speak to anybody else, nor stumble."""
+    width, height = request.param
+    context = chromium.new_context(viewport={"width": width, "height": height})
+    context.set_default_timeout(20_000)
+    page = context.new_page()
+    asked, failed = [], []
+    page.on("request", lambda asked_for: asked.append(asked_for.url))
+    page.on("pageerror", lambda error: failed.append(str(error)))
+    page.goto(address)
+    # The script that listens to the pointer has begun.
+    page.wait_for_selector("#point [tabindex]")
+    yield page
+    context.close()
+    assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
+    assert failed == []
+
+
+def click_on_the_canvas(page, x, y):
+    canvas = page.locator(".ask svg.place")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    page.mouse.click(box["x"] + (x + 0.5) / 64 * box["width"], box["y"] + (y + 0.5) / 64 * box["height"])
+    page.wait_for_selector(f'.squares[data-x="{x}"][data-y="{y}"]')
+
+
+def brightness(locator):
+    """What is drawn in the middle of each of the 64x64 pixels of a canvas."""
+    picture = Image.open(io.BytesIO(locator.screenshot())).convert("L")
+    side = (np.arange(64) + 0.5) / 64
+    rows, columns = (side * picture.height).astype(int), (side * picture.width).astype(int)
+    return np.asarray(picture)[np.ix_(rows, columns)]
+
+
+@pytest.mark.parametrize(("x", "y", "seen"), [(20, 24, True), (52, 38, False)])
+def test_coordconv_paints_the_square_where_the_click_was(page, x, y, seen, tmp_path):
+    click_on_the_canvas(page, x, y)
+    coordconv, convolution = (page.locator(f'[data-network="{name}"]') for name in ("CoordConv", "Convolution"))
+    assert coordconv.get_attribute("data-box") == str([x - 4, y - 4, x + 4, y + 4])
+    assert float(coordconv.get_attribute("data-iou")) == 1
+    assert (float(convolution.get_attribute("data-iou")) > 0.7) == seen
+    # And so it is on the screen, but for the dashes around the square.
+    lit = brightness(coordconv.locator("svg.place").first) > 200
+    assert lit[y - 2 : y + 3, x - 2 : x + 3].all()
+    lit[y - 6 : y + 7, x - 6 : x + 7] = False
+    # The corners of the canvas are round.
+    assert not lit[2:-2, 2:-2].any()
+    photograph(page, tmp_path)
+
+
+def test_dragging_and_arrow_keys_move_the_point(page):
+    click_on_the_canvas(page, 40, 50)
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector('.squares[data-x="41"][data-y="50"]')
+    box = page.locator(".ask svg.place").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 4, steps=8)
+    page.mouse.up()
+    page.wait_for_selector('.squares[data-x="16"][data-y="16"]')
+
+
+def test_the_walk_ends_in_the_corner(page):
+    page.locator(".walk").click()
+    page.wait_for_selector('.squares[data-x="56"][data-y="56"]')
+
+
+def draw(page, strokes):
+    paper = page.locator("svg.paper")
+    paper.scroll_into_view_if_needed()
+    box = paper.bounding_box()
+    for stroke in strokes:
+        (first, *others) = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
+        page.mouse.move(*first)
+        page.mouse.down()
+        for point in others:
+            page.mouse.move(*point, steps=12)
+        page.mouse.up()
+
+
+def found(page):
+    return page.locator("#draw .object").evaluate_all("all => all.map(one => one.dataset.label)")
+
+
+def test_digits_drawn_with_the_mouse_are_found(page, tmp_path):
+    page.get_by_role("tab", name="Draw digits").click()
+    page.wait_for_selector("#draw .object")
+    # The first stroke takes the place of the example that greets.
+    draw(page, SEVEN)
+    page.wait_for_function("document.querySelectorAll('.said li').length == 1")
+    assert found(page) == ["7"]
+    draw(page, FOUR)
+    page.wait_for_selector('.said li[data-label="4"]')
+    assert sorted(found(page)) == ["4", "7"]
+    paper = page.locator("svg.paper").bounding_box()
+    box = page.locator('#draw .object[data-label="7"] rect').bounding_box()
+    middle = (box["x"] + box["width"] / 2 - paper["x"]) / paper["width"]
+    assert abs(middle - 0.265) < 0.05
+    photograph(page, tmp_path)
+    page.locator(".clear").click()
+    page.get_by_text(re.compile("The canvas is empty: draw a digit")).wait_for()
+    assert found(page) == []
+
+
+def test_examples_are_found_and_strokes_taken_back(page):
+    page.get_by_role("tab", name="Draw digits").click()
+    page.locator(".example").nth(2).click()
+    page.wait_for_function("document.querySelectorAll('.said li').length == 1")
+    assert found(page) == ["6"]
+    page.locator(".undo").click()
+    page.get_by_text(re.compile("The canvas is empty")).wait_for()
+
+
+def photograph(page, folder):
+    picture = folder / "page.png"
+    page.screenshot(path=picture, full_page=True)
+    pixels = np.asarray(Image.open(picture).convert("RGB"))
+    # Neither blank, nor broader than the screen.
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 100
+    assert pixels.shape[1] == page.viewport_size["width"]
+
+
+def test_a_missing_model_is_said_in_a_sentence(tmp_path):
+    for name in ("demo", "ppcoordconv"):
+        shutil.copytree(DEMO.parent / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(DEMO.parent / "docs" / "trained", tmp_path / "docs" / "trained")
+    shutil.rmtree(tmp_path / "demo" / "models" / "detector")
+    run = subprocess.run([sys.executable, "demo/app.py"], cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS)
+    assert run.returncode == 2
+    (line,) = run.stderr.splitlines()
+    assert line.startswith("app.py: there is no folder") and "detector" in line
