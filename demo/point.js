@@ -39,6 +39,7 @@ element.addEventListener("pointerdown", (event) => {
   stop();
   pressed = pictures().indexOf(picture);
   element.setPointerCapture(event.pointerId);
+  element.focus({ preventScroll: true });
   follow(event);
 });
 element.addEventListener("pointermove", (event) => pressed !== null && follow(event));

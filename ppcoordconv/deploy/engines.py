@@ -87,7 +87,10 @@ def paddle_config(model: Path, settings: Settings, onednn: bool, input_shape: Li
 
 
 class PaddleEngine:
-    """Paddle Inference. Each thread gets a clone, which shares the weights."""
+    """Paddle Inference. Calls at the same time have a clone each, which shares the weights.
+
+    Clones are kept: in Paddle 3, once one was destroyed, as with its thread, those made later fail.
+    """
 
     def __init__(self, folder: Path, description: Dict[str, Any], settings: Settings, onednn: bool) -> None:
         model = folder / description["model_file"]
@@ -104,19 +107,20 @@ class PaddleEngine:
         config = paddle_config(model, settings, onednn, description["input_shape"])
         self._first = inference.create_predictor(config)
         self._lock = threading.Lock()
-        self._of_thread = threading.local()
-        self._of_thread.predictor = self._first
+        self._idle = [self._first]
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
-        if not hasattr(self._of_thread, "predictor"):
+        with self._lock:
+            predictor = self._idle.pop() if self._idle else self._first.clone()
+        try:
+            handle = predictor.get_input_handle(predictor.get_input_names()[0])
+            handle.reshape(batch.shape)
+            handle.copy_from_cpu(batch)
+            predictor.run()
+            return predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
+        finally:
             with self._lock:
-                self._of_thread.predictor = self._first.clone()
-        predictor = self._of_thread.predictor
-        handle = predictor.get_input_handle(predictor.get_input_names()[0])
-        handle.reshape(batch.shape)
-        handle.copy_from_cpu(batch)
-        predictor.run()
-        return predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
+                self._idle.append(predictor)
 
 
 class OnnxEngine:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import paddle
 import pytest
+from conftest import ROOT
 from paddle import inference
 
 from ppcoordconv.config import NamedConfig
@@ -72,6 +73,17 @@ def test_any_number_of_threads_share_a_predictor(any_size):
         for _ in range(3):
             for got, expected in zip(pool.map(predictor, batches), alone):
                 np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_threads_that_come_after_others_have_ended_share_a_predictor():
+    predictor = Predictor(str(ROOT / "docs" / "trained" / "rendering"), cpu_threads=1)
+    points = np.zeros([2, 2], np.float32)
+    alone = predictor(points)
+    for _ in range(3):
+        # A pool ends its threads.
+        with ThreadPoolExecutor(2) as pool:
+            for got in pool.map(predictor, [points] * 4):
+                np.testing.assert_allclose(got, alone, rtol=1e-5, atol=1e-6)
 
 
 def test_the_network_is_left_as_it_was(tmp_path):
