@@ -70,11 +70,12 @@ def place(strokes: Sequence[Stroke]) -> Placement:
     """Brings digits to the size that the detector was trained on, as far as all fit on its canvas."""
     heights = [bottom - top for _, top, _, bottom in figures(strokes)]
     low, high = _bounds([point for stroke in strokes for point in stroke])
-    scale = min(SIDE / max(np.median(heights), LEAST_SIDE), (CANVAS - 2 * PEN) / max((high - low).max(), LEAST_SIDE))
+    height, extent = (max(float(n), LEAST_SIDE) for n in (np.median(heights), (high - low).max()))
+    scale = min(SIDE / height, (CANVAS - 2 * PEN) / extent)
     middle = (low + high) / 2
     reach = scale * (high - low) / 2 + PEN
     left, top = np.clip(CANVAS * middle, reach, CANVAS - reach) - scale * middle
-    return Placement(float(scale), float(left), float(top))
+    return Placement(scale, float(left), float(top))
 
 
 def figures(strokes: Sequence[Stroke]) -> List[Tuple[float, float, float, float]]:
