@@ -12,8 +12,8 @@ import ppcoordconv as pcc
 from ppcoordconv.config import load_config
 from ppcoordconv.data.points import read_point
 from ppcoordconv.deploy import Predictor
-from ppcoordconv.engine.checkpoints import fit_weights, load_state
 from ppcoordconv.tasks import build_task
+from ppcoordconv.weights import fit_weights, load_state
 
 pytestmark = pytest.mark.any_paddle
 
