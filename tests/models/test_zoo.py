@@ -35,7 +35,9 @@ def test_the_weights_measure_what_the_table_says(name, tmp_path, monkeypatch, ca
     assert eval_command.main(parser.parse_args(["-c", row["config"], "-w", str(zoo.weights_path(name))])) == 0
     metrics = json.loads(capsys.readouterr().out)
     # Detectors rank boxes whose scores are equal but for rounding.
-    assert metrics == {key: pytest.approx(row["last"][key], rel=1e-3, abs=1e-5) for key in metrics}
+    of_training = ("epoch", "train_loss")
+    known = {key: pytest.approx(value, 1e-3, 1e-5) for key, value in row["last"].items() if key not in of_training}
+    assert {key: metrics[key] for key in known} == known
     assert row["metric"] in metrics
 
 
