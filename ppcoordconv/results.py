@@ -333,15 +333,15 @@ def zoo_row(config: str, record: Dict[str, Any]) -> Tuple[str, Dict[str, Any]]:
 def zoo_table() -> str:
     """A Markdown table of the weights that come with the package, as measured at the end of their training."""
     lines = [
-        "| model | parameters | file | trained by | seed | on what was held out | epochs | minutes | versions |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| model, its config | parameters, file | on what was held out | seed, epochs, minutes | Paddle, commit |",
+        "|---|---|---|---|---|",
     ]
     for name, row in zoo.rows().items():
         made = row["made_with"]
         lines.append(
-            f"| `{name}` | {row['parameters']:,} | {zoo.weights_path(name).stat().st_size / 1000:,.0f} kB "
-            f"| `ppcoordconv train -c {row['config']}` | {row['seed']} "
-            f"| {row['metric']} {row['last'][row['metric']]:.4f} | {row['epochs']} | {row['seconds'] / 60:.1f} "
-            f"| Paddle {made['paddle']}, numpy {made['numpy']}, Python {made['python']}, commit {made['git'][:7]} |"
+            f"| `{name}`<br>`{row['config']}` "
+            f"| {row['parameters']:,}<br>{zoo.weights_path(name).stat().st_size / 1000:,.0f} kB "
+            f"| {row['metric']} {row['last'][row['metric']]:.4f} "
+            f"| {row['seed']}, {row['epochs']}, {row['seconds'] / 60:.1f} | {made['paddle']}, {made['git'][:7]} |"
         )
     return "\n".join(lines)
