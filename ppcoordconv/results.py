@@ -226,9 +226,9 @@ def table_of(table: Table, records: Dict[str, Dict[str, Dict[str, Any]]]) -> str
     """
     metric = table.metric.replace("_", " ")
     rows = [
-        f"| network, split | parameters | seeds | test {metric}, mean ± std (worst) | train {metric} (worst) "
-        "| epochs | minutes a run | config |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| network, split, config | parameters | seeds | test {metric}, mean ± std (worst) | train {metric} (worst) "
+        "| epochs | minutes a run |",
+        "|---|---|---|---|---|---|---|",
     ]
     for experiment in table.rows:
         runs = list(records.get(experiment.config, {}).values())
@@ -236,10 +236,10 @@ def table_of(table: Table, records: Dict[str, Dict[str, Dict[str, Any]]]) -> str
             continue
         test, train = ([run["exported"][split][table.metric] for run in runs] for split in ("test", "train"))
         rows.append(
-            f"| {experiment.title} | {runs[0]['parameters']:,} | {len(runs)} "
+            f"| {experiment.title}<br>`{experiment.config}` | {runs[0]['parameters']:,} | {len(runs)} "
             f"| {_mean_and_spread(test)} ({table.worst(test):.4f}) "
             f"| {statistics.fmean(train):.4f} ({table.worst(train):.4f}) "
-            f"| {max(run['epochs'] for run in runs)} | {_minutes(runs):.1f} | `{experiment.config}` |"
+            f"| {max(run['epochs'] for run in runs)} | {_minutes(runs):.1f} |"
         )
     return "\n".join(rows) + _versions([run for row in table.rows for run in records.get(row.config, {}).values()])
 
@@ -247,9 +247,9 @@ def table_of(table: Table, records: Dict[str, Dict[str, Dict[str, Any]]]) -> str
 def detection_table(records: Dict[str, Dict[str, Dict[str, Any]]]) -> str:
     """A Markdown table of the detectors that have records: what the exported model measures on the test pictures."""
     rows = [
-        "| neck, data | parameters | seeds | AP, mean ± std (worst) | AP50 | mean IoU | epochs | minutes a run "
-        "| config |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| neck, data, config | parameters | seeds | AP, mean ± std (worst) | AP50 | mean IoU | epochs "
+        "| minutes a run |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     made = []
     for experiment in DETECTION:
@@ -260,10 +260,9 @@ def detection_table(records: Dict[str, Dict[str, Dict[str, Any]]]) -> str:
         test = [run["exported"]["test"] for run in runs]
         ap, ap50, iou = ([metrics[key] for metrics in test] for key in ("ap", "ap50", "mean_iou"))
         rows.append(
-            f"| {experiment.title} | {runs[0]['parameters']:,} | {len(runs)} "
+            f"| {experiment.title}<br>`{experiment.config}` | {runs[0]['parameters']:,} | {len(runs)} "
             f"| {_mean_and_spread(ap)} ({min(ap):.4f}) | {statistics.fmean(ap50):.4f} "
-            f"| {statistics.fmean(iou):.4f} | {max(run['epochs'] for run in runs)} | {_minutes(runs):.1f} "
-            f"| `{experiment.config}` |"
+            f"| {statistics.fmean(iou):.4f} | {max(run['epochs'] for run in runs)} | {_minutes(runs):.1f} |"
         )
     return "\n".join(rows) + _versions(made)
 

@@ -42,8 +42,8 @@ def test_a_table():
     lines = table_of(Table("accuracy", ROWS), records).splitlines()
     assert len(lines) == 6
     assert lines[5] == "Made with Paddle 3.2.2, numpy 2.0, Python 3.11, cpu, commit 0123456."
-    assert lines[2] == "| CoordConv | 7,553 | 2 | 0.9500 ± 0.0707 (0.9000) | 0.9900 (0.9800) | 30 | 1.0 | `a` |"
-    assert lines[3] == "| convolution | 7,553 | 1 | 0.2500 ± 0.0000 (0.2500) | 1.0000 (1.0000) | 30 | 1.5 | `b` |"
+    assert lines[2] == "| CoordConv<br>`a` | 7,553 | 2 | 0.9500 ± 0.0707 (0.9000) | 0.9900 (0.9800) | 30 | 1.0 |"
+    assert lines[3] == "| convolution<br>`b` | 7,553 | 1 | 0.2500 ± 0.0000 (0.2500) | 1.0000 (1.0000) | 30 | 1.5 |"
 
 
 def test_a_page_keeps_its_words_and_gets_its_tables():
@@ -109,7 +109,8 @@ def test_a_table_of_detectors():
 
     lines = detection_table({"digits_conv_short": {"0": run(0.7), "1": run(0.6)}}).splitlines()
     assert lines[2].startswith(
-        "| convolution, digits | 7,553 | 2 | 0.6500 ± 0.0707 (0.6000) | 0.9000 | 0.8000 | 4 | 1.5"
+        "| convolution, digits<br>`digits_conv_short` "
+        "| 7,553 | 2 | 0.6500 ± 0.0707 (0.6000) | 0.9000 | 0.8000 | 4 | 1.5"
     )
     assert len(lines) == 5
 
