@@ -46,7 +46,7 @@ def create(name: str, pretrained: bool = False, **options: Any) -> nn.Layer:
         >>> net = pcc.models.create("aistudio_coordconv", num_classes=10)
         >>> sum(p.size for p in net.parameters())
         160650
-        >>> net = pcc.models.create("aistudio_coordconv", pretrained=True).eval()  # reads handwritten digits
+        >>> net = pcc.models.create("aistudio_coordconv", pretrained=True)  # reads handwritten digits
     """
     if not isinstance(pretrained, bool):
         raise UserError(f"pretrained takes True or False, got {pretrained!r}")
