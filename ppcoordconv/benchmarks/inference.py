@@ -23,7 +23,7 @@ from .. import models
 from ..deploy.engines import ENGINES, INPUT, Settings
 from ..deploy.export import FORMATS, deploy_form
 from ..layers import CoordConv
-from ..models.coordinate_tasks import SIZE, WIDTHS, CoordinateClassifier, Pointwise
+from ..models.coordinate_tasks import WIDTHS, CoordinateClassifier, Pointwise, on_canvas
 from ..models.yolo import YOLO, Decoded
 from ..progress import bar
 from .layer import SHAPES, ConcatenatingCoordConv
@@ -139,8 +139,7 @@ class _PlainClassifier(nn.Layer):
         self.convolutions = Pointwise(2, *WIDTHS)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        points = paddle.tile(x.unsqueeze(1), [1, SIZE * SIZE, 1])
-        return self.convolutions(points.reshape([-1, 2])).reshape([-1, SIZE * SIZE])
+        return self.convolutions(on_canvas(x)).flatten(1)
 
 
 class _ConcatenatingClassifier(nn.Layer):
@@ -154,7 +153,7 @@ class _ConcatenatingClassifier(nn.Layer):
         self.convolutions = nn.Sequential(*layers)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        return self.convolutions(paddle.tile(x.reshape([-1, 2, 1, 1]), [1, 1, SIZE, SIZE])).flatten(1)
+        return self.convolutions(on_canvas(x)).flatten(1)
 
 
 def _plain(layer: CoordConv) -> nn.Layer:

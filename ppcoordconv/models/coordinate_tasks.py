@@ -11,7 +11,7 @@ from paddle import Tensor, nn
 
 from ..conv import Conv2D
 from ..coords import coord_grid, find_coords
-from ..layers import CoordConv, for_each_of
+from ..layers import CoordConv, for_each_of, is_eager_on_cpu
 from . import MODELS
 
 SIZE = 64
@@ -21,13 +21,10 @@ WIDTHS = (32, 32, 64, 64, 1)
 
 
 class Pointwise(nn.Layer):
-    """A stack of 1x1 convolutions with ReLU between them, on pixels in rows.
-
-    Each layer is one matrix product: its bias is a row of the matrix, against a channel of ones that every layer hands
-    on, since Paddle's CPU kernels take many times longer to add a bias than to multiply.
+    """A stack of 1x1 convolutions with ReLU between them.
 
     Shape:
-        - input: ``[pixels, channels[0]]``. Output: ``[pixels, channels[-1]]``.
+        - input: ``[N, channels[0], H, W]``. Output: ``[N, channels[-1], H, W]``.
         - ``<i>.weight``: ``[channels[i + 1], channels[i], 1, 1]``, ``<i>.bias``: those of ``nn.Conv2D``.
     """
 
@@ -37,12 +34,22 @@ class Pointwise(nn.Layer):
             self.add_sublayer(str(i), nn.Conv2D(n_in, n_out, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        *hidden, last = self.children()
+        for layer in hidden:
+            x = F.relu(layer(x))
+        return last(x)
+
+    def of_rows(self, x: Tensor) -> Tensor:
+        """The same of pixels in rows, ``[pixels, channels[0]]``, the fastest for Paddle's CPU kernels.
+
+        Each layer is one matrix product: its bias is a row of the matrix, against a channel of ones that every layer
+        hands on, since to add a bias takes those kernels many times longer than to multiply.
+        """
         *hidden, last = [_with_bias_below(layer) for layer in self.children()]
         x = paddle.concat([x, paddle.ones_like(x[:, :1])], axis=1)
         for matrix in hidden:
             ones = paddle.concat([paddle.zeros_like(matrix[1:, :1]), paddle.ones_like(matrix[:1, :1])])
             x = F.relu(F.linear(x, paddle.concat([matrix, ones], axis=1)))
-        # Not matmul, which Paddle 3 can't write into graphs for Paddle 2.
         return F.linear(x, last)
 
 
@@ -76,10 +83,17 @@ class CoordinateClassifier(nn.Layer):
             weight.set_value(paddle.concat([-weight[:, 2:], weight[:, 2:]], axis=1))
 
     def forward(self, x: Tensor) -> Tensor:
+        grid = coord_grid([SIZE, SIZE], self._coords).astype(x.dtype)
+        if not is_eager_on_cpu(x):
+            return self.convolutions(paddle.concat([on_canvas(x), for_each_of(x, grid)], axis=1)).flatten(1)
         points = paddle.tile(x.unsqueeze(1), [1, SIZE * SIZE, 1])
-        grid = coord_grid([SIZE, SIZE], self._coords).reshape([1, 2, -1]).transpose([0, 2, 1]).astype(x.dtype)
-        pixels = paddle.concat([points, for_each_of(x, grid)], axis=2)
-        return self.convolutions(pixels.reshape([-1, 4])).reshape([-1, SIZE * SIZE])
+        rows = for_each_of(x, grid.reshape([1, 2, -1]).transpose([0, 2, 1]))
+        return self.convolutions.of_rows(paddle.concat([points, rows], axis=2).reshape([-1, 4])).reshape([len(x), -1])
+
+
+def on_canvas(x: Tensor) -> Tensor:
+    """Points ``[N, 2]`` at each pixel, ``[N, 2, 64, 64]``."""
+    return paddle.tile(x.reshape([-1, 2, 1, 1]), [1, 1, SIZE, SIZE])
 
 
 class CoordinateRenderer(nn.Layer):
