@@ -88,17 +88,26 @@ def run(main: Callable[[Any], int], arguments: argparse.Namespace, program: str 
     try:
         status = main(arguments)
         say_what_is_left()
-        sys.exit(status)
     except UserError as error:
-        sys.exit(fail(str(error), 2))
+        status = fail(str(error), 2)
     except Stopped as stopped:
-        sys.exit(fail(str(stopped), stopped.status))
+        status = fail(str(stopped), stopped.status)
     except BrokenPipeError:
         # Whoever read the results has read enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        status = 0
     except KeyboardInterrupt:
-        sys.exit(fail("interrupted", 130))
+        status = fail("interrupted", 130)
+    _leave(status)
+
+
+def _leave(status: int) -> NoReturn:
+    if int(os.environ.get("PADDLE_TRAINERS_NUM", 1)) > 1:
+        # All is written by now, and in the interpreter's exit one of several processes was seen to wait without end.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
