@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,15 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # The package is found as a stranger's checkout has it: by the tools themselves.
 ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
+
+def put_environment(folder: Path, requirements: Path) -> None:
+    """The environment of this Python in a folder of another name, as tools/setup.sh leaves one behind."""
+    folder.mkdir()
+    for item in Path(sys.prefix).iterdir():
+        if item.name != "installed-requirements.txt":
+            (folder / item.name).symlink_to(item)
+    shutil.copy(requirements, folder / "installed-requirements.txt")
 
 
 def start_tool(name: str, *arguments: object, cwd: Path, **options: object) -> subprocess.Popen:

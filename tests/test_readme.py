@@ -3,6 +3,7 @@
 import io
 import pickle
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import put_environment
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -70,6 +72,26 @@ def test_commands_run_one_after_the_other(tmp_path, trained):
 def test_targets_of_make_are_there(target):
     run = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.any_paddle
+def test_make_quadrant(tmp_path):
+    """With an epoch in the place of two minutes. CI calls the other targets themselves, tests/demo `make demo`."""
+    put_repository(tmp_path)
+    (tmp_path / "configs").unlink()
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    for config in (tmp_path / "configs" / "not_so_clevr").glob("*.yml"):
+        config.write_text(re.sub(r"^epochs: .*", "epochs: 1", config.read_text(), flags=re.MULTILINE))
+    for name in ("Makefile", "requirements.txt", "requirements-cpu.txt"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    has_gpu = subprocess.run("nvidia-smi -L", shell=True, capture_output=True).returncode == 0
+    put_environment(tmp_path / ".venv", ROOT / ("requirements.txt" if has_gpu else "requirements-cpu.txt"))
+    run = subprocess.run(["make", "-C", str(tmp_path), "quadrant"], cwd="/", capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    accuracies = re.findall(r"^(CoordConv|deconvolution) +([\d.]+) +([\d.]+)$", run.stdout, re.MULTILINE)
+    assert [row[0] for row in accuracies] == ["CoordConv", "deconvolution"]
+    with Image.open(tmp_path / "output" / "quadrant" / "quadrant.png") as picture:
+        picture.load()
 
 
 @pytest.mark.any_paddle

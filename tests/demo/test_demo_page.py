@@ -1,18 +1,19 @@
-"""The page itself, started as a user starts it and driven in Chromium. `make demo` and chromium make it run."""
+"""The page itself, started by `make demo` and driven in Chromium."""
 
 import io
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT, put_environment
 from PIL import Image
 
 pytest.importorskip("gradio", reason="Gradio is not installed; the page is tested in .venv-demo")
@@ -23,7 +24,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium"),
 ]
 
-DEMO = Path(__file__).resolve().parents[2] / "demo"
+DEMO = ROOT / "demo"
 SECONDS = 120
 # As parts of the canvas: a seven of one stroke, and a four of two.
 SEVEN = [[(0.15, 0.3), (0.38, 0.3), (0.24, 0.68)]]
@@ -36,17 +37,21 @@ def address(tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    log = tmp_path_factory.mktemp("demo") / "log.txt"
+    folder = tmp_path_factory.mktemp("demo")
+    for name in ("Makefile", "demo", "ppcoordconv", "tools"):
+        (folder / name).symlink_to(ROOT / name)
+    put_environment(folder / ".venv-demo", ROOT / "demo" / "requirements.txt")
+    log = folder / "log.txt"
     environment = {**os.environ, "GRADIO_SERVER_PORT": str(port)}
     with log.open("w") as file:
-        command = [sys.executable, str(DEMO / "app.py")]
-        process = subprocess.Popen(command, cwd=log.parent, env=environment, stdout=file, stderr=file)
+        pipes = {"stdout": file, "stderr": file, "start_new_session": True}
+        process = subprocess.Popen(["make", "-C", str(folder), "demo"], cwd="/", env=environment, **pipes)
     try:
         url = f"http://127.0.0.1:{port}/"
         wait_for(url, process, log)
         yield url
     finally:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGTERM)
         process.wait(30)
 
 
