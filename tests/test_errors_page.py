@@ -10,6 +10,7 @@ import pytest
 
 import ppcoordconv as pcc
 from ppcoordconv.config import load_config
+from ppcoordconv.data.coco import read_coco
 from ppcoordconv.data.points import read_point
 from ppcoordconv.deploy import Predictor
 from ppcoordconv.tasks import build_task
@@ -100,6 +101,7 @@ CAUSES = {
     "… holds … class folders": lambda folder: folder_of_pictures(folder, 1),
     "the class folder": lambda folder: folder_of_pictures(folder, 2),
     "… is no picture": lambda folder: picture(folder / "x.png"),
+    "there is no file": lambda folder: read_coco(folder / "train.json", folder),
     "a point is": lambda _: read_point("40;17"),
     "there is no folder …; --model_dir": lambda folder: Predictor(str(folder / "nowhere")),
     "the model takes a batch": lambda _: Predictor(TRAINED)(np.zeros([1, 3], np.float32)),

@@ -100,7 +100,9 @@ def _read_json(path: Path) -> Dict[str, Any]:
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"there is no file {path}") from None
+        raise UserError(
+            f"there is no file {path}; coco takes a folder in COCO's format, as tools/fields.py makes one"
+        ) from None
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
