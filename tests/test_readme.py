@@ -82,14 +82,14 @@ def test_make_quadrant(tmp_path):
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     for config in (tmp_path / "configs" / "not_so_clevr").glob("*.yml"):
         config.write_text(re.sub(r"^epochs: .*", "epochs: 1", config.read_text(), flags=re.MULTILINE))
-    for name in ("Makefile", "requirements.txt", "requirements-cpu.txt"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    has_gpu = subprocess.run("nvidia-smi -L", shell=True, capture_output=True).returncode == 0
-    put_environment(tmp_path / ".venv", ROOT / ("requirements.txt" if has_gpu else "requirements-cpu.txt"))
+    (tmp_path / "Makefile").symlink_to(ROOT / "Makefile")
+    for name in ("requirements.txt", "requirements-cpu.txt"):  # the same, whichever tools/setup.sh takes here
+        (tmp_path / name).symlink_to(ROOT / "requirements-cpu.txt")
+    put_environment(tmp_path / ".venv", ROOT / "requirements-cpu.txt")
     run = subprocess.run(["make", "-C", str(tmp_path), "quadrant"], cwd="/", capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    accuracies = re.findall(r"^(CoordConv|deconvolution) +([\d.]+) +([\d.]+)$", run.stdout, re.MULTILINE)
-    assert [row[0] for row in accuracies] == ["CoordConv", "deconvolution"]
+    networks = re.findall(r"^(\w+) +[01][.]\d{4} +[01][.]\d{4}$", run.stdout, re.MULTILINE)
+    assert networks == ["CoordConv", "deconvolution"]
     with Image.open(tmp_path / "output" / "quadrant" / "quadrant.png") as picture:
         picture.load()
 
