@@ -27,7 +27,7 @@ import drawing  # noqa: E402
 import rendering  # noqa: E402
 
 from ppcoordconv.deploy import Predictor  # noqa: E402
-from ppcoordconv.errors import UserError  # noqa: E402
+from ppcoordconv.utils.errors import UserError  # noqa: E402
 
 # By name, the folders of exported models.
 MODELS = {

@@ -12,11 +12,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from rendering import png
 
-from ppcoordconv.data.boxes import ious
 from ppcoordconv.data.preprocessing import preprocess_of
-from ppcoordconv.decoding import DECODERS
 from ppcoordconv.deploy import Predictor
-from ppcoordconv.errors import UserError
+from ppcoordconv.ops.boxes import ious
+from ppcoordconv.postprocess.decoding import DECODERS
+from ppcoordconv.utils.errors import UserError
 
 Stroke = List[Tuple[float, float]]
 # The canvas of the detector, in pixels, and how high digits are brought to be there; it was trained on 14 to 22.
@@ -26,7 +26,7 @@ SIDE = 16
 PEN = 2.0
 FADE = 0.5
 # Of two boxes that overlap by more, the better one stays, whatever digit each is.
-MOST_IOU = 0.4
+MAX_IOU = 0.4
 # The picture is drawn so much larger first, for smooth lines.
 FINE = 8
 MOST_POINTS = 20_000
@@ -134,7 +134,7 @@ def one_for_each_place(objects: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
     kept: List[Dict[str, Any]] = []
     for found in objects:
         others = np.array([other["box"] for other in kept]).reshape(-1, 4)
-        if ious(np.array([found["box"]]), others).max(initial=0) <= MOST_IOU:
+        if ious(np.array([found["box"]]), others).max(initial=0) <= MAX_IOU:
             kept.append(found)
     return kept
 

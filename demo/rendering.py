@@ -13,8 +13,8 @@ from PIL import Image
 
 from ppcoordconv.data.not_so_clevr import HALF, SIZE, SQUARE, all_centres, not_so_clevr, square
 from ppcoordconv.data.preprocessing import preprocess_of
-from ppcoordconv.decoding import coordinate_rendering, is_lit
 from ppcoordconv.deploy import Predictor
+from ppcoordconv.postprocess.decoding import coordinate_rendering, is_lit
 
 # From dark to light, as the pictures are coloured.
 NIGHT, LIGHT = (13, 20, 38), (255, 255, 255)

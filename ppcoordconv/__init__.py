@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import deploy, models
+    from .analysis import CoordUsage, coord_usage
     from .convert import convert_to_coordconv, convert_to_deploy, paddledet_legacy_to_paddle
     from .coords import Coords, coord_grid, list_coords
     from .layers import (
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
         CoordConv3DTranspose,
         CoordConvNormActivation,
     )
-    from .tuning import tune_cpu
-    from .usage import CoordUsage, coord_usage
+    from .utils.cpu import tune_cpu
 
 __version__ = "0.1.0"
 __all__ = [
@@ -63,8 +63,8 @@ _MODULES = {
     "convert": ["convert_to_coordconv", "convert_to_deploy", "paddledet_legacy_to_paddle"],
     "coords": ["Coords", "coord_grid", "list_coords"],
     "layers": [name for name in __all__ if name.startswith(("AddCoords", "CoordConv"))],
-    "tuning": ["tune_cpu"],
-    "usage": ["CoordUsage", "coord_usage"],
+    "utils.cpu": ["tune_cpu"],
+    "analysis": ["CoordUsage", "coord_usage"],
     "deploy": [],
     "models": [],
 }

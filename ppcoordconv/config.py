@@ -9,8 +9,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from typing_extensions import Annotated
 
-from .errors import UserError
-from .registry import did_you_mean
+from .utils.errors import UserError
+from .utils.registry import did_you_mean
 
 # The configs that come with the package: inside it where it is installed, beside it in a checkout.
 _HERE = Path(__file__).resolve().parent
@@ -34,12 +34,12 @@ class NamedConfig(BaseModel):
 class _OptimizerConfig(_Section):
     """``weight_decay`` is L2 added to the gradients, ``w * weight_decay``; AdamW takes it off the weights themselves.
 
-    ``decays``: "all" parameters, or the "kernels" alone: what has more than one axis.
+    ``no_decay_bias_norm``: parameters with one axis, as biases and the scales of norms, are not decayed.
     """
 
     learning_rate: float = Field(2e-3, gt=0, le=10)
     weight_decay: float = Field(0.0, ge=0, le=1)
-    decays: Literal["all", "kernels"] = "all"
+    no_decay_bias_norm: bool = Field(False, strict=True)
 
 
 class SGDConfig(_OptimizerConfig):
@@ -96,10 +96,10 @@ class CosineConfig(_ScheduleConfig):
 
 
 class OneCycleConfig(_Section):
-    """From a 25th of the rate up to it in the first ``rising`` part of the steps, then down to 0."""
+    """From a 25th of the rate up to it in the first ``pct_start`` part of the steps, then down to 0."""
 
     name: Literal["one_cycle"] = "one_cycle"
-    rising: float = Field(0.25, gt=0, lt=1)
+    pct_start: float = Field(0.25, gt=0, lt=1)
 
 
 Optimizer = Annotated[Union[SGDConfig, MomentumConfig, AdamConfig, AdamWConfig], Field(discriminator="name")]
@@ -112,14 +112,14 @@ class Config(_Section):
     ``task`` decides what ``model`` and ``data`` must provide. ``output_dir`` is by default ``output/<config name>``.
 
     - ``export``: options of the task that concern its exported form alone.
-    - ``batch_size``: samples of one step, over all processes; ``accumulate``: computed in so many parts.
+    - ``batch_size``: samples of one step, over all processes; ``accumulate_steps``: computed in so many parts.
     - ``seed``: one, or a list, for which training runs are made one after another.
     - ``epochs``, ``max_steps``, ``max_minutes``: training ends at the first that is reached. ``patience``: or after so
       many epochs in which the task's metric did not improve.
     - ``gradient_clip``: the most that the norm of all gradients together may be.
     - ``ema``: the decay of a moving average of the weights, which is then what is evaluated and served.
     - ``amp``: mixed precision on GPUs, in float16: "O1" by operator, "O2" throughout.
-    - ``workers``: threads that prepare the next batch. ``keep``: how many states a resume may choose from.
+    - ``workers``: threads that prepare the next batch. ``max_checkpoints``: how many states a resume may choose from.
       ``save_steps``: a state is written after so many steps too, not at the end of an epoch alone.
     """
 
@@ -134,12 +134,12 @@ class Config(_Section):
     max_minutes: Optional[float] = Field(None, gt=0)
     patience: Optional[int] = Field(None, ge=1, strict=True)
     batch_size: int = Field(32, ge=1, strict=True)
-    accumulate: int = Field(1, ge=1, strict=True)
+    accumulate_steps: int = Field(1, ge=1, strict=True)
     gradient_clip: Optional[float] = Field(None, gt=0)
     ema: Optional[float] = Field(None, gt=0, lt=1)
     amp: Literal["O0", "O1", "O2"] = "O0"
     workers: int = Field(1, ge=1, le=64, strict=True)
-    keep: int = Field(2, ge=1, le=100, strict=True)
+    max_checkpoints: int = Field(2, ge=1, le=100, strict=True)
     save_steps: Optional[int] = Field(None, ge=1, strict=True)
     seed: Union[int, List[int]] = 0
     output_dir: Optional[str] = None

@@ -99,7 +99,7 @@ class Coords:
             tensor's axes.
         radius: from the list of the coordinate channels to the radius channel, each ``[1, 1, *spatial_shape]``; it is
             the last channel.
-        before: the coordinate channels go before the features instead of after them.
+        coords_first: the coordinate channels go before the features instead of after them.
 
     Examples:
         >>> import paddle, ppcoordconv as pcc
@@ -112,7 +112,7 @@ class Coords:
     coordinate: Callable[[Tensor, Tensor], Tensor] = symmetric
     x_first: bool = True
     radius: Callable[[Sequence[Tensor]], Tensor] = distance_from_origin
-    before: bool = False
+    coords_first: bool = False
 
 
 CONVENTIONS: Dict[str, Coords] = {
@@ -131,7 +131,7 @@ CONVENTIONS: Dict[str, Coords] = {
     # walsvid/CoordConv, 1-D and 2-D.
     "walsvid": Coords(x_first=False, radius=distance_from_half),
     # Wizaron/coord-conv-pytorch.
-    "wizaron": Coords(x_first=False, radius=distance_over_its_maximum, before=True),
+    "wizaron": Coords(x_first=False, radius=distance_over_its_maximum, coords_first=True),
     # titu1994/keras-coordconv.
     "keras": Coords(x_first=False, radius=distance_from_half),
     # SOLO, SOLOv2, mmdetection.

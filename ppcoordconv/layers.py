@@ -68,7 +68,7 @@ class AddCoords(nn.Layer):
         channel_last = self._data_format is not None and self._data_format.endswith("C")
         x = _channels_first(x) if channel_last else x
         grid = for_each_of(x, _grid_for(x, self._convention, self._with_r).astype(x.dtype))
-        y = paddle.concat([grid, x] if self._convention.before else [x, grid], axis=1)
+        y = paddle.concat([grid, x] if self._convention.coords_first else [x, grid], axis=1)
         return _channels_last(y) if channel_last else y
 
     def extra_repr(self) -> str:
@@ -274,7 +274,7 @@ class _CoordConv(nn.Layer):
         self._last_size: Optional[List[int]] = None
         self.register_buffer("_constant_grid", None, persistable=False)
         self.conv = self._convolution(self._in_channels + arguments["groups"] * d, padding=padding, **arguments)
-        self.conv.look_at(d, self._convention.before)
+        self.conv.look_at(d, self._convention.coords_first)
 
     def forward(self, x: Tensor, output_size: Any = None) -> Tensor:
         _check_input(self, x, [len(self._data_format)])

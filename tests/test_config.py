@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ppcoordconv.config import Config, load_config
-from ppcoordconv.errors import UserError
+from ppcoordconv.utils.errors import UserError
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
 GOOD = """
@@ -94,7 +94,7 @@ def test_base(config):
         (GOOD, ["optimizer.name=sgd", "optimizer.momentum=0.5"], "no key 'optimizer.momentum'"),
         (GOOD, ["optimizer={name: momentum, momentum: 1.0}"], "optimizer.momentum: .*less than 1, got 1"),
         (GOOD, ["optimizer.beta2=x"], "optimizer.beta2: .*number.*got 'x'"),
-        (GOOD, ["optimizer.decays=biases"], "optimizer.decays: .*'all' or 'kernels', got 'biases'"),
+        (GOOD, ["optimizer.no_decay_bias_norm=biases"], "optimizer.no_decay_bias_norm: .*boolean, got 'biases'"),
         (GOOD, ["optimizer.weight_decay=-1"], "optimizer.weight_decay: "),
         (GOOD, ["schedule.name=steps"], "schedule.name takes one of 'constant', 'step', 'cosine', 'one_cycle'"),
         (GOOD, ["schedule.name=step"], "the key 'schedule.milestones' is missing"),
@@ -103,7 +103,7 @@ def test_base(config):
         (GOOD, ["schedule={name: step, milestones: [0]}"], "schedule.milestones: takes rising epochs"),
         (GOOD, ["schedule={name: step, milestones: [x]}"], "schedule.milestones.0: .*integer"),
         (GOOD, ["schedule={name: step, milestones: [1], factor: 2}"], "schedule.factor: "),
-        (GOOD, ["schedule.rising=1"], "schedule.rising: "),
+        (GOOD, ["schedule.pct_start=1"], "schedule.pct_start: "),
         (GOOD, ["schedule.warmup_steps=5"], "no key 'schedule.warmup_steps'"),
         (GOOD, ["schedule={name: cosine, warmup_steps: -1}"], "schedule.warmup_steps: "),
         (GOOD, ["schedule=cosine"], "schedule: "),
@@ -117,13 +117,13 @@ def test_base(config):
         (GOOD, ["max_minutes=0"], "max_minutes: "),
         (GOOD, ["patience=0"], "patience: "),
         (GOOD, ["patience=many"], "patience: "),
-        (GOOD, ["accumulate=0"], "accumulate: "),
+        (GOOD, ["accumulate_steps=0"], "accumulate_steps: "),
         (GOOD, ["gradient_clip=0"], "gradient_clip: "),
         (GOOD, ["ema=1"], "ema: .*less than 1"),
         (GOOD, ["ema=0"], "ema: "),
         (GOOD, ["amp=O3"], "amp: .*'O0', 'O1' or 'O2', got 'O3'"),
         (GOOD, ["workers=0"], "workers: "),
-        (GOOD, ["keep=0"], "keep: "),
+        (GOOD, ["max_checkpoints=0"], "max_checkpoints: "),
         (GOOD, ["save_steps=0"], "save_steps: "),
         (GOOD, ["batch_size=0"], "batch_size: "),
         (GOOD, ["batch_size=null"], "batch_size: "),
@@ -147,7 +147,18 @@ def test_mistakes(config, monkeypatch, capsys, text, overrides, words):
     assert len(said.err.splitlines()) == 1
 
 
-KEYS = ["epochs", "batch_size", "accumulate", "workers", "keep", "seed", "optimizer", "schedule", "task", "model"]
+KEYS = [
+    "epochs",
+    "batch_size",
+    "accumulate_steps",
+    "workers",
+    "max_checkpoints",
+    "seed",
+    "optimizer",
+    "schedule",
+    "task",
+    "model",
+]
 WRONG = st.one_of(
     st.text(st.characters(codec="ascii", categories=["L"]), min_size=1, max_size=9),
     st.floats(allow_nan=False).filter(lambda x: x != int(x) if abs(x) < 1e18 else True),
@@ -172,7 +183,11 @@ def test_any_wrong_value_is_one_line_that_names_the_key(tmp_path_factory, key, v
 def test_any_unknown_key_is_named(tmp_path_factory, section, key):
     path = tmp_path_factory.mktemp("configs") / "run.yml"
     path.write_text(GOOD)
-    known = {"optimizer.": {"name", "decays"}, "schedule.": {"name", "rising"}, "": set(Config.model_fields)}[section]
+    known = {
+        "optimizer.": {"name", "no_decay_bias_norm"},
+        "schedule.": {"name", "pct_start"},
+        "": set(Config.model_fields),
+    }[section]
     assume(key not in known)
     with pytest.raises(UserError, match=f"there is no key '{section}{key}'.* The keys here are") as caught:
         load_config(path, [f"{section}{key}=1"])

@@ -14,7 +14,7 @@ from ppcoordconv.data.coco import read_coco
 from ppcoordconv.data.points import read_point
 from ppcoordconv.deploy import Predictor
 from ppcoordconv.tasks import build_task
-from ppcoordconv.weights import fit_weights, load_state
+from ppcoordconv.utils.weights import fit_weights, load_state
 
 pytestmark = pytest.mark.any_paddle
 

@@ -95,8 +95,6 @@ def test_the_command_from_a_config_to_a_served_model(python, tmp_path):
     assert [json.loads(line)["input"] for line in lines.splitlines()] == [
         f"digits/{path.name}" for path in sorted((tmp_path / "digits").iterdir())
     ]
-    measured = json.loads(run(command, "benchmark", "files", "--count", "20", "--json", cwd=tmp_path))
-    assert measured["files"] == 20
 
 
 @pytest.mark.any_paddle

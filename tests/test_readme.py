@@ -178,7 +178,7 @@ def put_data(folder):
 
 
 def shortened(command):
-    """A command of a guide, with less to do; tests/benchmarks lets the benchmarks measure."""
+    """A command of a guide, with less to do; tests/tools/test_benchmarks.py lets the benchmarks measure."""
     if "tools/train.py" in command or "ppcoordconv train" in command:
         return f"{command} -o epochs=1"
     return f"{command} --help" if "tools/benchmark.py" in command else command

@@ -10,71 +10,25 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "ppcoordconv"
 # What each room may import, besides itself.
 BELOW = {
-    "errors": set(),
-    "progress": set(),
-    "registry": {"errors"},
-    "files": {"errors"},
-    "weights": {"errors"},
-    "device": {"errors"},
-    "nms": set(),
-    "decoding": {"nms"},
-    "average_precision": {"data", "decoding"},
-    "pictures": set(),
-    "figures": {"files"},
-    "config": {"errors", "registry"},
+    "utils": set(),
     "coords": set(),
     "layers": {"coords"},
     "conv": {"layers"},
     "convert": {"conv", "coords", "layers"},
-    "usage": {"layers"},
+    "analysis": {"layers"},
+    "ops": set(),
+    "viz": {"utils"},
+    "config": {"utils"},
+    "data": {"ops", "utils"},
+    "models": {"conv", "coords", "layers", "utils"},
+    "postprocess": {"ops"},
+    "metrics": {"ops", "postprocess"},
+    "tasks": {"config", "data", "metrics", "models", "ops", "postprocess", "utils", "viz"},
+    "training": {"__version__", "analysis", "config", "utils"},
+    "deploy": {"convert", "data", "postprocess", "utils", "viz"},
     "contrib": {"coords", "layers", "models"},
-    "tuning": set(),
-    "benchmarks": {
-        "config",
-        "convert",
-        "data",
-        "deploy",
-        "device",
-        "engine",
-        "errors",
-        "layers",
-        "models",
-        "progress",
-        "tasks",
-        "tuning",
-        "weights",
-    },
-    "models": {"conv", "coords", "errors", "layers", "registry", "weights"},
-    "data": {"errors", "files", "progress", "registry"},
-    "tasks": {
-        "average_precision",
-        "config",
-        "data",
-        "decoding",
-        "errors",
-        "models",
-        "nms",
-        "pictures",
-        "registry",
-    },
-    "engine": {"__version__", "config", "errors", "files", "progress", "usage", "weights"},
-    "results": {"config", "deploy", "errors", "files", "models", "tasks", "weights"},
-    "commands": {
-        "__version__",
-        "average_precision",
-        "benchmarks",
-        "config",
-        "deploy",
-        "device",
-        "engine",
-        "errors",
-        "progress",
-        "tasks",
-        "tuning",
-        "weights",
-    },
+    "commands": {"__version__", "config", "deploy", "metrics", "tasks", "training", "utils"},
     "__main__": {"commands"},
-    "deploy": {"convert", "data", "decoding", "device", "errors", "files", "pictures", "progress", "tuning"},
 }
 
 
@@ -122,7 +76,7 @@ def test_serving_imports_no_network_and_no_task():
     code = "import sys, ppcoordconv.deploy.infer; print([m for m in sys.modules if m.startswith('ppcoordconv.')])"
     printed = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True).stdout
     assert "ppcoordconv.deploy.predictor" in printed
-    for room in ("models", "tasks", "engine", "config"):
+    for room in ("models", "tasks", "training", "config"):
         assert f"'ppcoordconv.{room}" not in printed
 
 

@@ -12,14 +12,23 @@ from typing import Dict, List
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from ppcoordconv.commands import Parser, add_config_options, positive, run, run_alone  # noqa: E402
+from ppcoordconv.commands import Parser, add_config_options, add_device_option, positive, run, run_alone  # noqa: E402
 
-__all__ = ["ROOT", "Parser", "add_config_options", "positive", "run", "run_alone", "tools_side_by_side"]
+__all__ = [
+    "ROOT",
+    "Parser",
+    "add_config_options",
+    "add_device_option",
+    "positive",
+    "run",
+    "run_alone",
+    "tools_side_by_side",
+]
 
 
 def tools_side_by_side(commands: Dict[str, List[str]]) -> Dict[str, str]:
     """Runs a tool for each network at once, a core for each; passes on what they say, returns what they print."""
-    from ppcoordconv.errors import UserError
+    from ppcoordconv.utils.errors import UserError
 
     processes, threads, printed = {}, [], {}
     for name, (tool, *rest) in commands.items():

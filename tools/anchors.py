@@ -7,11 +7,12 @@ from _tool import Parser, add_config_options, positive, run
 
 
 def main(arguments: argparse.Namespace) -> int:
+    from anchor_boxes import anchors_of, fit
+
     from ppcoordconv.config import load_config
-    from ppcoordconv.data.anchors import anchors_of, fit
-    from ppcoordconv.errors import UserError
     from ppcoordconv.tasks import build_task
     from ppcoordconv.tasks.detection import DetectionTask
+    from ppcoordconv.utils.errors import UserError
 
     task = build_task(load_config(arguments.config, arguments.override))
     if not isinstance(task, DetectionTask):

@@ -1,6 +1,54 @@
-"""`ppcoordconv benchmark`, for a checkout that is not installed."""
+"""Measures side by side, in one run: `layer` CoordConv, `tuning` the CPU's, `train`, `inference`, `necks`, `files`."""
 
-from _tool import run_alone
+import argparse
+import importlib
+import json
+from pathlib import Path
+
+from _tool import Parser, add_device_option, positive, run
+
+HELP = {
+    "layer": "ratios of forward, training step and peak memory",
+    "tuning": "a training step with the CPU tuning and without",
+    "inference": "exported networks beside those with plain convolutions and with concatenation, in every engine",
+    "necks": "PP-YOLO's neck beside PaddleDetection's, which must be installed: in training, and exported",
+    "files": "infer over PNG files: what of reading them the model hides, and memory",
+    "train": "training beside PyTorch, which is installed below output/ for it; the engine's share; processes",
+}
+
+
+def main(arguments: argparse.Namespace) -> int:
+    benchmark = importlib.import_module(f"benchmarks.{arguments.what}")
+    result = benchmark.measure(*PARAMETERS[arguments.what](arguments))
+    print(json.dumps(result) if arguments.json else benchmark.as_table(result))
+    return 0
+
+
+def _device(name: str) -> str:
+    from ppcoordconv.utils.device import select_device
+
+    return select_device(name)
+
+
+# What each benchmark's measure takes.
+PARAMETERS = {
+    "layer": lambda arguments: (_device(arguments.device), arguments.amp, arguments.repeats),
+    "tuning": lambda arguments: (arguments.repeats,),
+    "train": lambda arguments: (arguments.repeats, Path("output") / "torch"),
+    "inference": lambda arguments: (arguments.repeats,),
+    "necks": lambda arguments: (arguments.repeats,),
+    "files": lambda arguments: (arguments.count,),
+}
 
 if __name__ == "__main__":
-    run_alone("benchmark")
+    parser = Parser(description=__doc__)
+    commands = parser.add_subparsers(dest="what", required=True)
+    for name, help_text in HELP.items():
+        command = commands.add_parser(name, help=help_text)
+        command.add_argument("--json", action="store_true", help="print everything that was measured, as JSON")
+        if name != "files":
+            command.add_argument("--repeats", type=positive, default=15, help="how often each is timed; default: 15")
+    commands.choices["layer"].add_argument("--amp", choices=["O1", "O2"], help="in mixed precision, float16")
+    commands.choices["files"].add_argument("--count", type=positive, default=10_000, help="default: 10000")
+    add_device_option(commands.choices["layer"])
+    run(main, parser.parse_args())

@@ -15,7 +15,7 @@ def main(arguments: argparse.Namespace) -> int:
 def draw_conventions(arguments: argparse.Namespace) -> None:
     import ppcoordconv as pcc
     from ppcoordconv.coords import CONVENTIONS
-    from ppcoordconv.figures import convention_grids
+    from ppcoordconv.viz.plots import convention_grids
 
     grids = {}
     for name in pcc.list_coords():
@@ -27,10 +27,10 @@ def draw_conventions(arguments: argparse.Namespace) -> None:
 def draw_usage(arguments: argparse.Namespace) -> None:
     import ppcoordconv as pcc
     from ppcoordconv.config import load_config
-    from ppcoordconv.errors import UserError
-    from ppcoordconv.figures import coordinate_shares
     from ppcoordconv.tasks import build_task
-    from ppcoordconv.weights import load_weights
+    from ppcoordconv.utils.errors import UserError
+    from ppcoordconv.utils.weights import load_weights
+    from ppcoordconv.viz.plots import coordinate_shares
 
     task = build_task(load_config(arguments.config, []))
     load_weights(task.network, arguments.weights)
@@ -46,23 +46,23 @@ def draw_predictions(arguments: argparse.Namespace) -> None:
     from PIL import Image
 
     from ppcoordconv.config import load_config
-    from ppcoordconv.engine.trainer import evaluate
-    from ppcoordconv.files import replacing
     from ppcoordconv.tasks import build_task
-    from ppcoordconv.weights import load_weights
+    from ppcoordconv.training.trainer import evaluate
+    from ppcoordconv.utils.files import atomic_write
+    from ppcoordconv.utils.weights import load_weights
 
     paddle.set_device("cpu")
     config = load_config(arguments.config, [])
     task = build_task(config)
     load_weights(task.network, arguments.weights)
     _, outputs = evaluate(task, task.test_samples(), config.batch_size)
-    with replacing(arguments.output) as path:
+    with atomic_write(arguments.output) as path:
         Image.fromarray(task.draw(outputs)).save(path, format="PNG")
 
 
 def draw_splits(arguments: argparse.Namespace) -> None:
     from ppcoordconv.data.not_so_clevr import not_so_clevr, one_hot, square
-    from ppcoordconv.figures import data_and_splits
+    from ppcoordconv.viz.plots import data_and_splits
 
     data = {
         "uniform": not_so_clevr("uniform"),

@@ -8,8 +8,8 @@ from _tool import Parser, positive, run
 
 def main(arguments: argparse.Namespace) -> int:
     from ppcoordconv.data import DATASETS
-    from ppcoordconv.data.fields import mnist, write_fields
-    from ppcoordconv.errors import UserError
+    from ppcoordconv.data.scattered_digits import mnist, write_fields
+    from ppcoordconv.utils.errors import UserError
 
     if arguments.canvas < 48:
         raise UserError(f"--canvas takes at least 48 pixels, got {arguments.canvas}")

@@ -10,8 +10,9 @@ CONFIG = "configs/not_so_clevr/classification_{}_quadrant.yml"
 
 
 def main(arguments: argparse.Namespace) -> int:
-    from ppcoordconv.figures import errors_over_the_canvas
-    from ppcoordconv.results import errors_by_place
+    from experiments import errors_by_place
+
+    from ppcoordconv.viz.plots import errors_over_the_canvas
 
     output = Path("output") / "quadrant"
     limit = f"max_minutes={arguments.minutes}"

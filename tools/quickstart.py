@@ -45,12 +45,13 @@ def _write_held_out_digits(folder: Path) -> None:
 
 
 def _report(output: Path, results: Dict[str, List[dict]]) -> None:
+    from benchmarks.latency import latencies
+
     from ppcoordconv.data.images import read_image
     from ppcoordconv.data.preprocessing import preprocess_of
     from ppcoordconv.deploy import Predictor
-    from ppcoordconv.deploy.latency import latencies
-    from ppcoordconv.figures import predictions_and_coordinate_weights
-    from ppcoordconv.weights import load_state
+    from ppcoordconv.utils.weights import load_state
+    from ppcoordconv.viz.plots import predictions_and_coordinate_weights
 
     def is_right(result: dict) -> bool:
         return Path(result["input"]).stem.endswith(f"_{result['label']}")

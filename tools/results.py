@@ -26,10 +26,11 @@ def main(arguments: argparse.Namespace) -> int:
 
 def run_experiments(arguments: argparse.Namespace) -> int:
     """What is done already is not done again; each run has one thread, as many run at once as there are cores."""
-    from ppcoordconv.errors import UserError
-    from ppcoordconv.files import write_text
-    from ppcoordconv.progress import bar
-    from ppcoordconv.results import EXPERIMENTS, read_records
+    from experiments import EXPERIMENTS, read_records
+
+    from ppcoordconv.utils.errors import UserError
+    from ppcoordconv.utils.files import write_text
+    from ppcoordconv.utils.progress import bar
 
     unknown = [name for name in arguments.configs if name not in EXPERIMENTS]
     if unknown:
@@ -49,8 +50,9 @@ def run_experiments(arguments: argparse.Namespace) -> int:
 
 
 def _train_export_measure(which: Tuple[Any, int]) -> Dict[str, Any]:
-    from ppcoordconv.progress import say
-    from ppcoordconv.results import record_of
+    from experiments import record_of
+
+    from ppcoordconv.utils.progress import log_info
 
     experiment, seed = which
     config = CONFIGS / experiment.folder / f"{experiment.config}.yml"
@@ -63,12 +65,12 @@ def _train_export_measure(which: Tuple[Any, int]) -> Dict[str, Any]:
         for split in experiment.splits
     }
     record = record_of(output, exported)
-    say(f"{experiment.config}, seed {seed}: {exported}, {record['seconds']:.0f} s")
+    log_info(f"{experiment.config}, seed {seed}: {exported}, {record['seconds']:.0f} s")
     return record
 
 
 def _tool(name: str, *arguments: object) -> str:
-    from ppcoordconv.errors import UserError
+    from ppcoordconv.utils.errors import UserError
 
     command = [sys.executable, str(ROOT / "tools" / f"{name}.py"), *map(str, arguments)]
     one_core = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -79,8 +81,9 @@ def _tool(name: str, *arguments: object) -> str:
 
 
 def write_tables(arguments: argparse.Namespace) -> int:
-    from ppcoordconv.files import with_section, write_text
-    from ppcoordconv.results import EXPERIMENTS, headline_table, page, read_records
+    from experiments import EXPERIMENTS, headline_table, page, read_records
+
+    from ppcoordconv.utils.files import with_section, write_text
 
     records = {name: read_records(RECORDS / f"{name}.json") for name in EXPERIMENTS}
     path = ROOT / "docs" / "results.md"
@@ -96,9 +99,9 @@ def write_tables(arguments: argparse.Namespace) -> int:
 def draw_results(arguments: argparse.Namespace) -> int:
     """From the first seed of each experiment, which must have been run here."""
     import numpy as np
+    from experiments import read_records
 
-    from ppcoordconv.figures import curves, errors_over_the_canvas, rendered_squares
-    from ppcoordconv.results import read_records
+    from ppcoordconv.viz.plots import curves, errors_over_the_canvas, rendered_squares
 
     tasks = {"classification": ("pixels off", 8), "regression": ("pixels off", 8), "rendering": ("1 - IoU", 1)}
     for name, (what, most) in tasks.items():
@@ -134,7 +137,7 @@ def draw_results(arguments: argparse.Namespace) -> int:
 
 
 def _outputs(config: str, part: str) -> Tuple[Any, Any, Any]:
-    from ppcoordconv.results import errors_by_place
+    from experiments import errors_by_place
 
     folder = "not_so_clevr"
     return errors_by_place(CONFIGS / folder / f"{config}.yml", OUTPUT / folder / config / "seed_0" / "inference", part)

@@ -20,8 +20,8 @@ FORMATS = ("paddle", "legacy", "onnx")
 
 
 def main(arguments: argparse.Namespace) -> int:
-    from ppcoordconv.files import with_section, write_text
-    from ppcoordconv.progress import bar
+    from ppcoordconv.utils.files import with_section, write_text
+    from ppcoordconv.utils.progress import bar
 
     pythons = {_version(python): python for python in arguments.python}
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -15,9 +15,10 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def add(arguments: argparse.Namespace) -> int:
-    from ppcoordconv.files import write_text
+    from experiments import record_of, zoo_row
+
     from ppcoordconv.models import zoo
-    from ppcoordconv.results import record_of, zoo_row
+    from ppcoordconv.utils.files import write_text
 
     name, row = zoo_row(arguments.config, record_of(arguments.run, {}))
     shutil.copyfile(arguments.run / "last.pdparams", zoo.weights_path(name))
@@ -27,8 +28,9 @@ def add(arguments: argparse.Namespace) -> int:
 
 
 def write_table(arguments: argparse.Namespace) -> int:
-    from ppcoordconv.files import with_section, write_text
-    from ppcoordconv.results import zoo_table
+    from experiments import zoo_table
+
+    from ppcoordconv.utils.files import with_section, write_text
 
     write_text(PAGE, with_section(PAGE.read_text(encoding="utf-8"), "Models", zoo_table()))
     print(PAGE)

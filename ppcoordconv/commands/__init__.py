@@ -1,4 +1,4 @@
-"""The command line: ``ppcoordconv train|eval|export|infer|benchmark``, a module each, and what they and tools/ share.
+"""The command line: ``ppcoordconv train|eval|export|infer``, a module each, and what they and tools/ share.
 
 A module has ``add_arguments``, which imports nothing of weight, and ``main``, which does the work and returns the exit
 status. A user's mistake is one line on stderr and exit status 2.
@@ -18,7 +18,7 @@ from typing import Any, Callable, NoReturn
 from .. import __version__
 
 PURPOSE = "CoordConv for PaddlePaddle: networks from a config to a served model."
-COMMANDS = ("train", "eval", "export", "infer", "benchmark")
+COMMANDS = ("train", "eval", "export", "infer")
 
 
 class Parser(argparse.ArgumentParser):
@@ -68,13 +68,13 @@ def run(main: Callable[[Any], int], arguments: argparse.Namespace, program: str 
     # Paddle reports its own start at length; only errors are news to somebody who runs a command.
     os.environ.setdefault("GLOG_minloglevel", "2")
     warnings.filterwarnings("ignore", module=r"paddle\.")
-    from ..errors import Stopped, UserError
-    from ..progress import say_later, say_what_is_left
-    from ..tuning import tune_cpu
+    from ..utils.cpu import tune_cpu
+    from ..utils.errors import Stopped, UserError
+    from ..utils.progress import defer_info, flush_deferred
 
     class Said(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            say_later(record.getMessage())
+            defer_info(record.getMessage())
 
     def fail(message: str, status: int) -> int:
         print(f"{program or Path(sys.argv[0]).name}: {message}", file=sys.stderr)
@@ -87,7 +87,7 @@ def run(main: Callable[[Any], int], arguments: argparse.Namespace, program: str 
     tune_cpu()
     try:
         status = main(arguments)
-        say_what_is_left()
+        flush_deferred()
     except UserError as error:
         status = fail(str(error), 2)
     except Stopped as stopped:

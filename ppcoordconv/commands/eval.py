@@ -18,8 +18,8 @@ def add_arguments(parser: Parser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     from ..config import load_config
-    from ..device import select_device
     from ..tasks import build_task
+    from ..utils.device import select_device
 
     config = load_config(arguments.config, arguments.override)
     device = select_device(arguments.device)
@@ -31,15 +31,15 @@ def main(arguments: argparse.Namespace) -> int:
 
         metrics = evaluate_exported(task, Predictor(str(arguments.model_dir), device), samples, config.batch_size)
     else:
-        from ..engine.trainer import evaluate
-        from ..weights import load_weights
+        from ..training.trainer import evaluate
+        from ..utils.weights import load_weights
 
         load_weights(task.network, arguments.weights)
         metrics, _ = evaluate(task, samples, config.batch_size)
     if config.task.name == "detection":
-        from ..average_precision import coco_table
-        from ..progress import say
+        from ..metrics.coco import coco_table
+        from ..utils.progress import log_info
 
-        say(coco_table(metrics))
+        log_info(coco_table(metrics))
     print(json.dumps(metrics))
     return 0

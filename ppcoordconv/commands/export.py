@@ -24,9 +24,9 @@ def add_arguments(parser: Parser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     from ..config import load_config
     from ..deploy.export import export
-    from ..device import select_device
     from ..tasks import build_task
-    from ..weights import load_weights
+    from ..utils.device import select_device
+    from ..utils.weights import load_weights
 
     config = load_config(arguments.config, arguments.override)
     # CPU builds of Paddle refuse to trace convolutions in half precision.

@@ -14,15 +14,15 @@ def add_arguments(parser: Parser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     from ..config import load_config
-    from ..device import select_device
-    from ..engine import processes
-    from ..engine.seeds import train_seeds
     from ..tasks import build_task
+    from ..training import dist
+    from ..training.seeds import train_seeds
+    from ..utils.device import select_device
 
     config = load_config(arguments.config, arguments.override)
     select_device(arguments.device)
-    processes.join()
+    dist.init()
     result = train_seeds(config, build_task, arguments.resume)
-    if processes.is_first():
+    if dist.is_main_process():
         print(json.dumps(result))
     return 0

@@ -12,7 +12,7 @@ from typing import List, Sequence, Union
 
 import numpy as np
 
-from ..registry import Registry
+from ..utils.registry import Registry
 
 DATASETS = Registry("dataset", __name__)
 

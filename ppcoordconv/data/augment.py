@@ -8,8 +8,8 @@ from typing import Tuple
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from ..errors import UserError
-from .boxes import clipped
+from ..ops.boxes import clipped
+from ..utils.errors import UserError
 
 
 @dataclass(frozen=True)

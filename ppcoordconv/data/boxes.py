@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Dict, List, Sequence, Tuple, Union
 import numpy as np
 from PIL import Image
 
-from ..errors import UserError
+from ..ops.boxes import clipped
+from ..utils.errors import UserError
 from .images import Preprocess, read_image
 
 
@@ -83,20 +84,3 @@ class Letterbox(Preprocess):
     def scale(self, size: Sequence[int]) -> float:
         """By which a picture of that height and width, and its boxes, are multiplied."""
         return min(wanted / n for wanted, n in zip(self.image_size, size))
-
-
-def clipped(boxes: np.ndarray, height: float, width: float) -> np.ndarray:
-    """``[n, 4]``, cut at the edges of a picture."""
-    return np.stack([boxes[:, 0::2].clip(0, width), boxes[:, 1::2].clip(0, height)], axis=2).reshape(-1, 4)
-
-
-def areas(boxes: np.ndarray) -> np.ndarray:
-    """``[..., 4]`` -> ``[...]``, in square pixels; a box without inside has 0."""
-    return np.prod(np.maximum(boxes[..., 2:] - boxes[..., :2], 0), axis=-1)
-
-
-def ious(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union of each of ``[n, 4]`` with each of ``[m, 4]``: ``[n, m]``, 0..1."""
-    both = np.concatenate([np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])], 2)
-    inside = areas(both)
-    return inside / np.maximum(areas(a)[:, None] + areas(b)[None] - inside, 1e-9)

@@ -9,10 +9,11 @@ from typing import Any, Callable, Dict, List, Tuple
 
 import numpy as np
 
-from ..errors import UserError
-from ..progress import say
+from ..ops.boxes import areas, clipped
+from ..utils.errors import UserError
+from ..utils.progress import log_info
 from . import DATASETS
-from .boxes import BoxedImage, DetectionData, areas, clipped
+from .boxes import BoxedImage, DetectionData
 
 
 @DATASETS.register
@@ -77,7 +78,9 @@ def read_coco(annotations: Path, images: Path) -> Tuple[List[BoxedImage], List[s
         else:
             flat.append(record.get("id", number))
     if flat:
-        say(f"{annotations}: {len(flat)} boxes without width or height are left out, the first of annotation {flat[0]}")
+        log_info(
+            f"{annotations}: {len(flat)} boxes without width or height are left out, the first of annotation {flat[0]}"
+        )
     return [_boxed(annotations, images, pictures[key], found[key]) for key in sorted(pictures)], names
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import UserError
+from ..utils.errors import UserError
 from . import DATASETS, ClassificationData, LabelledImages, stratified_split
 from .images import list_images
 

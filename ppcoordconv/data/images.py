@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Dict, List, Tuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from ..errors import UserError
+from ..utils.errors import UserError
 from .inputs import Input, unreadable
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")

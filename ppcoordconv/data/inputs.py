@@ -8,7 +8,7 @@ from typing import Callable
 
 import numpy as np
 
-from ..errors import UserError
+from ..utils.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Callable, Dict
 
 import numpy as np
 
-from ..errors import UserError
+from ..utils.errors import UserError
 from . import DATASETS
 
 SIZE = 64

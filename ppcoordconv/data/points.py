@@ -9,7 +9,7 @@ from typing import Any, Dict, List
 
 import numpy as np
 
-from ..errors import UserError
+from ..utils.errors import UserError
 from .inputs import Input, unreadable
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Dict, List, Tuple
 
 import numpy as np
 
-from ..errors import UserError
-from ..progress import bar
+from ..utils.errors import UserError
+from ..utils.progress import bar
 from .predictor import Predictor
 
 if TYPE_CHECKING:

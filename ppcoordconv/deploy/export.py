@@ -22,11 +22,11 @@ from paddle import nn
 from paddle.static import InputSpec
 
 from ..convert import convert_to_deploy
-from ..errors import UserError
-from ..files import replacing, sha256
-from ..progress import say
-from .engines import INPUT, cpu_has_bf16
+from ..utils.errors import UserError
+from ..utils.files import atomic_write, sha256
+from ..utils.progress import log_info
 from .predictor import DESCRIPTION
+from .runtimes import INPUT, cpu_has_bf16
 
 if TYPE_CHECKING:
     from ..tasks import Task
@@ -104,7 +104,7 @@ def export(
     network = deploy_form(network, model_format, precision)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        say("writing the inference model")
+        log_info("writing the inference model")
         try:
             files = FORMATS[model_format](network, InputSpec([None, *served], "float32", INPUT), folder)
         except TypeError as error:
@@ -183,7 +183,7 @@ def _write_onnx(network: nn.Layer, spec: InputSpec, folder: Path) -> List[str]:
         first = "paddle2onnx==2.1.0" if paddle.__version__ >= "3" else "paddle2onnx==1.3.1"
         raise UserError(f"the format onnx needs {', '.join(missing)}: pip install {first} onnx==1.17.0 onnxruntime")
     written = _write_legacy(network, spec, folder)
-    say("converting it to ONNX")
+    log_info("converting it to ONNX")
     arguments = [str(folder / file) for file in (*written, ONNX_MODEL)]
     run = _run_apart("to_onnx", *arguments)
     if run.returncode or not (folder / ONNX_MODEL).exists():
@@ -241,7 +241,7 @@ def _check(
         for name, options in SETTINGS["paddle, half" if engine == "paddle" and precision != "fp32" else engine].items()
         if options.get("precision") != "bf16" or cpu_has_bf16()
     }
-    say(f"checking it: {', '.join(settings)}")
+    log_info(f"checking it: {', '.join(settings)}")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         runs = pool.map(lambda name: _error_of(folder, name, settings[name], expected), settings)
         found: Dict[str, Union[float, str]] = dict(zip(settings, runs))
@@ -290,7 +290,7 @@ def _hand_over(folder: Path, output_dir: Path, description: Dict[str, Any]) -> N
         yaml.safe_dump(description, sort_keys=False, allow_unicode=True), encoding="utf-8"
     )
     for name in (*reversed(description["files"]), DESCRIPTION):
-        with replacing(output_dir / name) as path:
+        with atomic_write(output_dir / name) as path:
             path.write_bytes((folder / name).read_bytes())
     # What is left of an export in another format would go with a description that is no longer there.
     for name in {f"{MODEL}.json", LEGACY_MODEL, ONNX_MODEL, PARAMS} - set(description["files"]):

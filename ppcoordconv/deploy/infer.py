@@ -17,11 +17,11 @@ from ..data.boxes import Letterbox
 from ..data.inputs import Input
 from ..data.not_so_clevr import SIZE
 from ..data.preprocessing import preprocess_of
-from ..decoding import DECODERS, is_lit
-from ..errors import UserError
-from ..files import remove_abandoned, replacing
-from ..pictures import boxed, canvas, captioned
-from ..progress import bar
+from ..postprocess.decoding import DECODERS, is_lit
+from ..utils.errors import UserError
+from ..utils.files import atomic_write, remove_abandoned
+from ..utils.progress import bar
+from ..viz.draw import boxed, canvas, captioned
 from .predictor import Predictor
 
 BATCH_SIZE = 32
@@ -75,7 +75,7 @@ def infer(
                     if isinstance(preprocess, Letterbox):
                         result = preprocess.on(value.shape, result)
                     if picture is not None:
-                        with replacing(picture) as path:
+                        with atomic_write(picture) as path:
                             Image.fromarray(draw(value, row, result)).save(path, format="PNG")
                 result = {"input": item.name, **result}
                 if file is not None:

@@ -10,9 +10,9 @@ import paddle
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from ..errors import UserError
-from ..files import sha256
-from .engines import ENGINES, Settings
+from ..utils.errors import UserError
+from ..utils.files import sha256
+from .runtimes import ENGINES, Settings
 
 DESCRIPTION = "inference.yml"
 

@@ -10,9 +10,9 @@ from typing import Any, List
 
 from paddle import nn
 
-from ..errors import UserError
-from ..registry import Registry
-from ..weights import load_weights
+from ..utils.errors import UserError
+from ..utils.registry import Registry
+from ..utils.weights import load_weights
 from . import necks as necks
 from . import zoo
 

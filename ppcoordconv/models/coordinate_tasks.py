@@ -39,13 +39,13 @@ class Pointwise(nn.Layer):
             x = F.relu(layer(x))
         return last(x)
 
-    def of_rows(self, x: Tensor) -> Tensor:
+    def forward_as_matmul(self, x: Tensor) -> Tensor:
         """The same of pixels in rows, ``[pixels, channels[0]]``, the fastest for Paddle's CPU kernels.
 
         Each layer is one matrix product: its bias is a row of the matrix, against a channel of ones that every layer
         hands on, since to add a bias takes those kernels many times longer than to multiply.
         """
-        *hidden, last = [_with_bias_below(layer) for layer in self.children()]
+        *hidden, last = [augmented_weight(layer) for layer in self.children()]
         x = paddle.concat([x, paddle.ones_like(x[:, :1])], axis=1)
         for matrix in hidden:
             ones = paddle.concat([paddle.zeros_like(matrix[1:, :1]), paddle.ones_like(matrix[:1, :1])])
@@ -53,7 +53,7 @@ class Pointwise(nn.Layer):
         return F.linear(x, last)
 
 
-def _with_bias_below(layer: nn.Conv2D) -> Tensor:
+def augmented_weight(layer: nn.Conv2D) -> Tensor:
     """The weights of a 1x1 convolution as a matrix ``[in + 1, out]`` whose last row is the bias."""
     return paddle.concat([layer.weight.flatten(1).t(), layer.bias.unsqueeze(0)])
 
@@ -64,7 +64,7 @@ class CoordinateClassifier(nn.Layer):
     The point is tiled over the canvas, coordinate channels are added, and five 1x1 convolutions make one logit a pixel.
 
     Parameters:
-        start: how the weights are initialised: "random", each by itself; "differences", those on the point are those on
+        init: how the weights are initialised: "random", each by itself; "differences", those on the point are those on
             the coordinates with the other sign, so that the first layer sees where a pixel lies from the point.
 
     Shape:
@@ -74,11 +74,11 @@ class CoordinateClassifier(nn.Layer):
 
     input_shape = (2,)
 
-    def __init__(self, coords: str, start: str) -> None:
+    def __init__(self, coords: str, init: str) -> None:
         super().__init__()
         self._coords = find_coords(coords)
         self.convolutions = Pointwise(4, *WIDTHS)
-        if start == "differences":
+        if init == "differences":
             weight = next(self.convolutions.children()).weight
             weight.set_value(paddle.concat([-weight[:, 2:], weight[:, 2:]], axis=1))
 
@@ -88,7 +88,9 @@ class CoordinateClassifier(nn.Layer):
             return self.convolutions(paddle.concat([on_canvas(x), for_each_of(x, grid)], axis=1)).flatten(1)
         points = paddle.tile(x.unsqueeze(1), [1, SIZE * SIZE, 1])
         rows = for_each_of(x, grid.reshape([1, 2, -1]).transpose([0, 2, 1]))
-        return self.convolutions.of_rows(paddle.concat([points, rows], axis=2).reshape([-1, 4])).reshape([len(x), -1])
+        return self.convolutions.forward_as_matmul(paddle.concat([points, rows], axis=2).reshape([-1, 4])).reshape(
+            [len(x), -1]
+        )
 
 
 def on_canvas(x: Tensor) -> Tensor:
@@ -106,18 +108,18 @@ class CoordinateRenderer(nn.Layer):
 
     input_shape = (2,)
 
-    def __init__(self, kernel_size: int, width: int, coords: str, start: str) -> None:
+    def __init__(self, kernel_size: int, width: int, coords: str, init: str) -> None:
         super().__init__()
-        self.classifier = CoordinateClassifier(coords, start)
+        self.classifier = CoordinateClassifier(coords, init)
         channels = [1, 8 * width, 8 * width, 16 * width, 16 * width, 1]
         layers: List[nn.Layer] = []
         for n_in, n_out in zip(channels, channels[1:]):
             layers += [Conv2D(n_in, n_out, kernel_size, padding="SAME"), nn.ReLU()]
         self.convolutions = nn.Sequential(*layers[:-1])
-        if start == "differences":
-            self._brighten_what_is_likely()
+        if init == "differences":
+            self._init_alive()
 
-    def _brighten_what_is_likely(self) -> None:
+    def _init_alive(self) -> None:
         """Lets all of the convolutions' units begin alive, and the logits where the squares' are on average."""
         layers = [layer for layer in self.convolutions if not isinstance(layer, nn.ReLU)]
         for layer in layers:
@@ -163,7 +165,7 @@ class CoordinateRegressor(nn.Layer):
     """Where the lit pixel of a canvas is: the paper's network for it, five linear convolutions and a global maximum.
 
     Parameters:
-        start: how the weights are initialised: "random", each by itself; "centred", but 0 on the coordinates, and the
+        init: how the weights are initialised: "random", each by itself; "centred", but 0 on the coordinates, and the
             last bias is such that the lit pixel gives (0.5, 0.5), wherever it is.
 
     Shape:
@@ -172,7 +174,7 @@ class CoordinateRegressor(nn.Layer):
 
     input_shape = (1, SIZE, SIZE)
 
-    def __init__(self, coords: str, start: str) -> None:
+    def __init__(self, coords: str, init: str) -> None:
         super().__init__()
         first, last = CoordConv(1, 8, 1, coords=coords), Conv2D(8, 2, 3, padding=1)
         self.convolutions = nn.Sequential(
@@ -182,7 +184,7 @@ class CoordinateRegressor(nn.Layer):
             Conv2D(8, 8, 3, padding=1),
             last,
         )
-        if start == "centred":
+        if init == "centred":
             middle = paddle.zeros([1, *self.input_shape])
             middle[0, 0, SIZE // 2, SIZE // 2] = 1.0
             of_features, of_coordinates = first.conv.weight[:, :1], first.conv.weight[:, 1:]
@@ -202,21 +204,21 @@ class _OnCanvas(nn.Sequential):
 
 
 @MODELS.register
-def coordinate_classification_coordconv(coords: str = "paddle", start: str = "random") -> nn.Layer:
+def coordinate_classification_coordconv(coords: str = "paddle", init: str = "random") -> nn.Layer:
     """The paper's CoordConv network for coordinate classification: 7,553 parameters."""
-    _check_choice("start", start, ("random", "differences"))
-    return CoordinateClassifier(coords, start)
+    _check_choice("init", init, ("random", "differences"))
+    return CoordinateClassifier(coords, init)
 
 
 @MODELS.register
 def coordinate_rendering_coordconv(
-    kernel_size: int = 3, width: int = 2, coords: str = "paddle", start: str = "random"
+    kernel_size: int = 3, width: int = 2, coords: str = "paddle", init: str = "random"
 ) -> nn.Layer:
     """The paper's CoordConv network for rendering: 8,074 (kernel 1, width 1) to 24,210 parameters (3, 2)."""
     _check_range("kernel_size", kernel_size, 1, 3)
     _check_range("width", width, 1, 3)
-    _check_choice("start", start, ("random", "differences"))
-    return CoordinateRenderer(kernel_size, width, coords, start)
+    _check_choice("init", init, ("random", "differences"))
+    return CoordinateRenderer(kernel_size, width, coords, init)
 
 
 @MODELS.register
@@ -231,10 +233,10 @@ def coordinate_deconvolution(kernel_size: int = 2, width: int = 1, norm: bool = 
 
 
 @MODELS.register
-def coordinate_regression_coordconv(coords: str = "paddle", start: str = "random") -> nn.Layer:
+def coordinate_regression_coordconv(coords: str = "paddle", init: str = "random") -> nn.Layer:
     """The paper's CoordConv network for regression, with no activations: 906 parameters."""
-    _check_choice("start", start, ("random", "centred"))
-    return CoordinateRegressor(coords, start)
+    _check_choice("init", init, ("random", "centred"))
+    return CoordinateRegressor(coords, init)
 
 
 @MODELS.register

@@ -80,14 +80,18 @@ class PPYOLOFPN(nn.Layer):
         _check_drop_block(self, block_size, keep_prob)
         find_coords(coords)
 
-        def plain(n_in: int, n_out: int, size: int) -> nn.Layer:
-            return _plain(n_in, n_out, size, freeze_norm)
+        def conv_bn(n_in: int, n_out: int, size: int) -> nn.Layer:
+            return _conv_bn_leaky(n_in, n_out, size, freeze_norm)
 
-        def looking(n_in: int, n_out: int, size: int) -> nn.Layer:
-            return _looking(n_in, n_out, size, freeze_norm, coords) if coord_conv else plain(n_in, n_out, size)
+        def coord_conv_bn(n_in: int, n_out: int, size: int) -> nn.Layer:
+            return (
+                _coord_conv_bn_leaky(n_in, n_out, size, freeze_norm, coords)
+                if coord_conv
+                else conv_bn(n_in, n_out, size)
+            )
 
-        def pyramid(n_in: int, n_out: int) -> nn.Layer:
-            return nn.Sequential(("pools", _Pools()), ("conv", plain(4 * n_in, n_out, 1)))
+        def spp_block(n_in: int, n_out: int) -> nn.Layer:
+            return nn.Sequential(("pools", SPP()), ("conv", conv_bn(4 * n_in, n_out, 1)))
 
         self._in_channels = list(in_channels)
         self._data_format = data_format
@@ -99,21 +103,21 @@ class PPYOLOFPN(nn.Layer):
             n_in, n = channels + from_coarser, 2 ** (6 + len(in_channels) - level)
             layers: List[Tuple[str, nn.Layer]] = []
             if conv_block_num:
-                layers += [("conv0", looking(n_in, n, 1)), ("conv1", plain(n, 2 * n, 3))]
-                layers += [("conv2", looking(2 * n, n, 1)), ("conv3", plain(n, 2 * n, 3))]
+                layers += [("conv0", coord_conv_bn(n_in, n, 1)), ("conv1", conv_bn(n, 2 * n, 3))]
+                layers += [("conv2", coord_conv_bn(2 * n, n, 1)), ("conv3", conv_bn(n, 2 * n, 3))]
                 n_in = 2 * n
             if spp and level == 0:
                 place, channels = (3, n) if conv_block_num else (0, n_in)
-                layers.insert(place, ("spp", pyramid(channels, channels)))
+                layers.insert(place, ("spp", spp_block(channels, channels)))
             if drop_block:
                 place = 2 if conv_block_num and level > 0 else len(layers)
                 layers.insert(place, ("dropblock", DropBlock(block_size, keep_prob)))
-            layers.append(("route", looking(n_in, n, 1)))
-            self.yolo_block.append(_Block(nn.Sequential(*layers), tip=looking(n, 2 * n, 3)))
+            layers.append(("route", coord_conv_bn(n_in, n, 1)))
+            self.yolo_block.append(_Block(nn.Sequential(*layers), tip=coord_conv_bn(n, 2 * n, 3)))
             self.out_channels.append(2 * n)
             if level < len(in_channels) - 1:
                 from_coarser = 2 ** (8 - level)
-                self.yolo_transition.append(plain(n, from_coarser, 1))
+                self.yolo_transition.append(conv_bn(n, from_coarser, 1))
 
     def forward(self, blocks: Sequence[Tensor]) -> List[Tensor]:
         _check_maps(self, blocks, self._in_channels, self._data_format)
@@ -125,7 +129,7 @@ class PPYOLOFPN(nn.Layer):
             route, tip = block(x)
             tips.append(tip)
             if level < len(maps) - 1:
-                route = _doubled(self.yolo_transition[level](route))
+                route = upsample2x(self.yolo_transition[level](route))
                 x = paddle.concat([route, maps[level + 1]], axis=1)
         return [_channels_last(tip) if last else tip for tip in tips]
 
@@ -185,7 +189,7 @@ class FPN(nn.Layer):
         _check_maps(self, blocks, self._in_channels, "NCHW")
         merged = [self.lateral[-1](blocks[-1])]
         for level in range(len(blocks) - 2, -1, -1):
-            coarser = _doubled(merged[-1])
+            coarser = upsample2x(merged[-1])
             merged.append(self.lateral[level](blocks[level]) + coarser)
         return [output(x) for output, x in zip(self.output, merged[::-1])]
 
@@ -244,7 +248,7 @@ class _Block(nn.Layer):
         return route, self.tip(route)
 
 
-class _Pools(nn.Layer):
+class SPP(nn.Layer):
     """Beside the features, their maxima over 5x5, 9x9 and 13x13 pixels (He et al. 2014, arXiv:1406.4729)."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -268,7 +272,7 @@ class _CoordConvNorm(CoordConv):
         return self.batch_norm(CoordConv.forward(self, x, output_size))  # Paddle 2.6 can't trace super()
 
 
-def _doubled(x: Tensor) -> Tensor:
+def upsample2x(x: Tensor) -> Tensor:
     """Each pixel twice in a row and each row twice."""
     if paddle.in_dynamic_mode():
         return F.interpolate(x, scale_factor=2)
@@ -278,13 +282,13 @@ def _doubled(x: Tensor) -> Tensor:
     return paddle.concat([x, x], axis=3).reshape([-1, channels, 2 * lengths[0], 2 * lengths[1]])
 
 
-def _looking(n_in: int, n_out: int, size: int, freeze_norm: bool, coords: Union[str, Coords]) -> nn.Layer:
+def _coord_conv_bn_leaky(n_in: int, n_out: int, size: int, freeze_norm: bool, coords: Union[str, Coords]) -> nn.Layer:
     """PaddleDetection's CoordConv: with a batch norm and leaky ReLU."""
     conv = _CoordConvNorm(n_in, n_out, size, freeze_norm, coords)
     return nn.Sequential(("conv", conv), ("activation", nn.LeakyReLU(0.1)))
 
 
-def _plain(n_in: int, n_out: int, size: int, freeze_norm: bool) -> nn.Layer:
+def _conv_bn_leaky(n_in: int, n_out: int, size: int, freeze_norm: bool) -> nn.Layer:
     """A convolution, batch norm and leaky ReLU."""
     return nn.Sequential(
         ("conv", Conv2D(n_in, n_out, size, padding=size // 2, bias_attr=False)),

@@ -148,7 +148,7 @@ class Decoded(nn.Layer):
 
     Parameters:
         network: gives the strides, the anchors, the number of classes, and whether it is IoU aware.
-        least_score: what scores less is nothing.
+        score_threshold: what scores less is nothing.
 
     Shape:
         - input: the maps.
@@ -156,12 +156,12 @@ class Decoded(nn.Layer):
           the P places and anchors.
     """
 
-    def __init__(self, network: YOLO, least_score: float = 0.01) -> None:
+    def __init__(self, network: YOLO, score_threshold: float = 0.01) -> None:
         super().__init__()
         self._scales = list(zip(network.strides, network.anchors))
         self._num_classes = network.num_classes
         self._iou_aware = network.iou_aware
-        self._least_score = least_score
+        self._least_score = score_threshold
 
     def forward(self, maps: List[Tensor]) -> Tensor:
         parts = []

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any, Callable, Dict
 
-from ..errors import UserError
+from ..utils.errors import UserError
 
 TABLE = Path(__file__).with_name("zoo.json")
 

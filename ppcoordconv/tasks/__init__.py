@@ -11,7 +11,7 @@ import numpy as np
 from paddle import Tensor, nn
 
 from ..config import Config
-from ..registry import Registry
+from ..utils.registry import Registry
 
 TASKS = Registry("task", __name__)
 

@@ -12,10 +12,10 @@ from paddle import Tensor
 from ..config import NamedConfig
 from ..data import DATASETS, ClassificationData, LabelledImages
 from ..data.images import Preprocess, read_image, shifted
-from ..decoding import DECODERS
-from ..errors import UserError
 from ..models import create
-from ..pictures import captioned, contact_sheet
+from ..postprocess.decoding import DECODERS
+from ..utils.errors import UserError
+from ..viz.draw import captioned, contact_sheet
 from . import TASKS
 
 

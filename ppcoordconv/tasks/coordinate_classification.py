@@ -9,7 +9,7 @@ import paddle.nn.functional as F
 from paddle import Tensor
 
 from ..data.not_so_clevr import SIZE
-from ..decoding import DECODERS
+from ..postprocess.decoding import DECODERS
 from . import TASKS
 from .coordinates import PointTask, as_points, pixel_index
 

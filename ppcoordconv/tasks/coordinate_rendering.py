@@ -9,8 +9,8 @@ import paddle.nn.functional as F
 from paddle import Tensor
 
 from ..data.not_so_clevr import SIZE, square
-from ..decoding import is_lit
-from ..pictures import contact_sheet, overlaid
+from ..postprocess.decoding import is_lit
+from ..viz.draw import contact_sheet, overlaid
 from . import TASKS
 from .coordinates import PointTask
 

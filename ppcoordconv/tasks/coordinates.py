@@ -11,10 +11,10 @@ from ..data import DATASETS
 from ..data.images import Preprocess
 from ..data.not_so_clevr import SIZE, Positions
 from ..data.points import PointPreprocess
-from ..decoding import DECODERS
-from ..errors import UserError
 from ..models import create
-from ..pictures import canvas
+from ..postprocess.decoding import DECODERS
+from ..utils.errors import UserError
+from ..viz.draw import canvas
 
 
 class CenteredSamples:

@@ -10,21 +10,21 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 from paddle.vision import ops
 
-from ..average_precision import average_precision
 from ..config import NamedConfig
 from ..data import DATASETS
 from ..data.augment import Augmentation
 from ..data.boxes import BoxedImage, DetectionData, Letterbox
-from ..decoding import DECODERS
-from ..errors import UserError
+from ..metrics.coco import average_precision
 from ..models import create
 from ..models.yolo import SCALE_X_Y, YOLO, Decoded
-from ..nms import MatrixNMS, suppressed
-from ..pictures import boxed, contact_sheet
+from ..ops.nms import MatrixNMS, matrix_nms_numpy
+from ..postprocess.decoding import DECODERS
+from ..utils.errors import UserError
+from ..viz.draw import boxed, contact_sheet
 from . import TASKS
 
 # Predictions that overlap an object so much without being its own are not taught to be nothing.
-IGNORE = 0.7
+IGNORE_IOU = 0.7
 
 
 class _Samples:
@@ -137,7 +137,7 @@ class DetectionTask:
             if self.network.iou_aware:
                 y = y[:, len(mine) :]
             total += ops.yolo_loss(
-                y, relative, labels, flat, mine, self.network.num_classes, IGNORE, stride, scale_x_y=SCALE_X_Y
+                y, relative, labels, flat, mine, self.network.num_classes, IGNORE_IOU, stride, scale_x_y=SCALE_X_Y
             ).mean()
             if self._iou_loss or self.network.iou_aware:
                 places, weights, ious = ious_at_objects(y, relative, every, mine, stride)
@@ -149,7 +149,7 @@ class DetectionTask:
         return total
 
     def measure(self, outputs: np.ndarray, targets: Sequence[np.ndarray]) -> Dict[str, float]:
-        detections = outputs if self._form == self.name else suppressed(outputs)
+        detections = outputs if self._form == self.name else matrix_nms_numpy(outputs)
         return average_precision(detections, targets, self._data.labels)
 
     def draw(self, outputs: np.ndarray) -> np.ndarray:

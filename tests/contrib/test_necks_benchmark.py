@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import paddle
 import pytest
+from benchmarks import necks
 
-from ppcoordconv.benchmarks import necks
-from ppcoordconv.errors import UserError
+from ppcoordconv.utils.errors import UserError
 
 
 def test_without_paddledetection_it_says_what_to_install(monkeypatch):

@@ -141,7 +141,7 @@ trainer.export("exported")
 
 
 def served(folder, inputs):
-    from ppcoordconv.deploy.engines import Settings, paddle_config
+    from ppcoordconv.deploy.runtimes import Settings, paddle_config
 
     (model,) = (path for path in folder.iterdir() if path.suffix in (".json", ".pdmodel"))
     predictor = paddle.inference.create_predictor(paddle_config(model, Settings(), False, []))

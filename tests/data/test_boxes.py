@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ppcoordconv.data.augment import Augmentation
-from ppcoordconv.data.boxes import Letterbox, areas, clipped, ious
-from ppcoordconv.errors import UserError
+from ppcoordconv.data.boxes import Letterbox
+from ppcoordconv.ops.boxes import areas, clipped, ious
+from ppcoordconv.utils.errors import UserError
 
 SIDES = st.integers(1, 40)
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ppcoordconv.data import DATASETS
 from ppcoordconv.data.coco import read_coco
-from ppcoordconv.errors import UserError
+from ppcoordconv.utils.errors import UserError
 
 RIGHT = {
     "images": [

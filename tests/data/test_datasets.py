@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 
 from ppcoordconv.data import DATASETS
 from ppcoordconv.data.images import read_image
-from ppcoordconv.errors import UserError
+from ppcoordconv.utils.errors import UserError
 
 
 def test_digits_are_the_real_ones_split_in_proportion():

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ppcoordconv.data.images import Preprocess, list_images, read_image, shifted
 from ppcoordconv.data.preprocessing import preprocess_of
-from ppcoordconv.errors import UserError
+from ppcoordconv.utils.errors import UserError
 
 GREY = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
 

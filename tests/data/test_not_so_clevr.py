@@ -6,7 +6,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from ppcoordconv.data import DATASETS
 from ppcoordconv.data.not_so_clevr import all_centres, one_hot, square
-from ppcoordconv.errors import UserError
+from ppcoordconv.utils.errors import UserError
 
 
 def test_the_images_are_those_of_the_two_line_definition():

@@ -5,7 +5,7 @@ import pytest
 
 from ppcoordconv.data.points import PointPreprocess
 from ppcoordconv.data.preprocessing import preprocess_of
-from ppcoordconv.errors import UserError
+from ppcoordconv.utils.errors import UserError
 
 
 def test_a_file_of_points(tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ppcoordconv.deploy import Predictor
-from ppcoordconv.errors import UserError
+from ppcoordconv.utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "demo"

@@ -7,16 +7,16 @@ import numpy as np
 import paddle
 import pytest
 import yaml
+from benchmarks.latency import latencies
 from PIL import Image
 
 from ppcoordconv.config import load_config
 from ppcoordconv.deploy import Predictor
 from ppcoordconv.deploy import export as export_module
 from ppcoordconv.deploy.infer import infer
-from ppcoordconv.deploy.latency import latencies
-from ppcoordconv.errors import UserError
 from ppcoordconv.tasks import build_task
-from ppcoordconv.weights import load_weights
+from ppcoordconv.utils.errors import UserError
+from ppcoordconv.utils.weights import load_weights
 
 
 @pytest.fixture(scope="module")

@@ -8,15 +8,15 @@ import pytest
 from conftest import ROOT, run_tool
 from PIL import Image
 
-from ppcoordconv.average_precision import coco_table
 from ppcoordconv.config import load_config
 from ppcoordconv.deploy import Predictor
 from ppcoordconv.deploy.evaluate import evaluate_exported
 from ppcoordconv.deploy.export import export
-from ppcoordconv.engine.trainer import evaluate
-from ppcoordconv.errors import UserError
+from ppcoordconv.metrics.coco import coco_table
 from ppcoordconv.tasks import build_task
-from ppcoordconv.weights import load_weights
+from ppcoordconv.training.trainer import evaluate
+from ppcoordconv.utils.errors import UserError
+from ppcoordconv.utils.weights import load_weights
 
 CONFIG = ROOT / "configs" / "detection" / "digits_coordconv.yml"
 

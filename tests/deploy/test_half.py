@@ -8,10 +8,10 @@ from paddle.static import InputSpec
 import ppcoordconv as pcc
 from ppcoordconv.config import NamedConfig
 from ppcoordconv.deploy import Predictor
-from ppcoordconv.deploy.engines import ENGINES, Settings
 from ppcoordconv.deploy.export import FORMATS, deploy_form, export
-from ppcoordconv.errors import UserError
+from ppcoordconv.deploy.runtimes import ENGINES, Settings
 from ppcoordconv.tasks import TASKS
+from ppcoordconv.utils.errors import UserError
 
 NO_GPU = not paddle.is_compiled_with_cuda() or not paddle.device.cuda.device_count()
 

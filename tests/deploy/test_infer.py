@@ -14,7 +14,7 @@ from ppcoordconv.data.not_so_clevr import all_centres, one_hot
 from ppcoordconv.deploy import Predictor
 from ppcoordconv.deploy import infer as infer_module
 from ppcoordconv.deploy.infer import BATCH_SIZE, READERS, RESULTS, infer
-from ppcoordconv.errors import UserError
+from ppcoordconv.utils.errors import UserError
 
 MODEL = ROOT / "docs" / "trained" / "regression"
 CENTRES = all_centres()[:: 3136 // 300][:300]

@@ -12,9 +12,9 @@ from ppcoordconv.deploy import Predictor
 from ppcoordconv.deploy.evaluate import evaluate_exported
 from ppcoordconv.deploy.export import export
 from ppcoordconv.deploy.infer import infer
-from ppcoordconv.engine.trainer import evaluate
 from ppcoordconv.tasks import TASKS
 from ppcoordconv.tasks.coordinates import as_picture
+from ppcoordconv.training.trainer import evaluate
 
 NETWORKS = {
     "coordinate_classification_coordconv": "coordinate_classification",

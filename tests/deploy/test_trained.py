@@ -9,10 +9,10 @@ from conftest import ROOT, run_tool
 from ppcoordconv.config import load_config
 from ppcoordconv.deploy import Predictor
 from ppcoordconv.deploy.evaluate import evaluate_exported
-from ppcoordconv.engine.trainer import evaluate
 from ppcoordconv.models import zoo
 from ppcoordconv.tasks import build_task
-from ppcoordconv.weights import load_weights
+from ppcoordconv.training.trainer import evaluate
+from ppcoordconv.utils.weights import load_weights
 
 TRAINED = ROOT / "docs" / "trained"
 NAMES = ("classification", "regression", "rendering")

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ppcoordconv as pcc
-from ppcoordconv.errors import UserError
 from ppcoordconv.models.yolo import SCALE_X_Y, Decoded, ResNetBackbone
-from ppcoordconv.nms import MatrixNMS, suppressed
+from ppcoordconv.ops.nms import MatrixNMS, matrix_nms_numpy
+from ppcoordconv.utils.errors import UserError
 
 SIX = [[6, 14], [9, 16], [11, 14], [10, 19], [13, 18], [14, 21]]
 
@@ -67,7 +67,7 @@ def test_decoding_is_yolov3s(seed):
     maps = [
         rng.standard_normal([2, 24, height // stride, width // stride]).astype("float32") for stride in network.strides
     ]
-    got = Decoded(network, least_score=0.0)([paddle.to_tensor(y) for y in maps]).numpy()
+    got = Decoded(network, score_threshold=0.0)([paddle.to_tensor(y) for y in maps]).numpy()
     sigmoid = lambda v: 1 / (1 + np.exp(-v))  # noqa: E731
     expected = []
     for y, stride, anchors in zip(maps, network.strides, network.anchors):
@@ -90,7 +90,7 @@ def test_of_boxes_that_overlap_the_best_stays_on_top():
     boxes = [[10, 10, 30, 30], [11, 10, 31, 30], [40, 40, 50, 50], [10, 10, 30, 30]]
     scores = [[0.9, 0.0], [0.8, 0.0], [0.5, 0.0], [0.0, 0.7]]
     decoded = np.float32([np.concatenate([boxes, scores], axis=1), np.zeros([4, 6])])
-    kept = MatrixNMS(keep=5)(paddle.to_tensor(decoded)).numpy()
+    kept = MatrixNMS(keep_top_k=5)(paddle.to_tensor(decoded)).numpy()
     assert kept.shape == (2, 5, 6)
     assert kept[0, 0].tolist() == pytest.approx([0, 0.9, 10, 10, 30, 30])
     assert kept[0, 1].tolist() == pytest.approx([1, 0.7, 10, 10, 30, 30])  # another class
@@ -98,4 +98,6 @@ def test_of_boxes_that_overlap_the_best_stays_on_top():
     assert kept[0, 3, 1] < 0.2  # it lies on the best
     assert (kept[1] == [-1, 0, 0, 0, 0, 0]).all()
     assert (kept[0, 4] == [-1, 0, 0, 0, 0, 0]).all()
-    np.testing.assert_array_equal(suppressed(decoded)[:, :5], MatrixNMS()(paddle.to_tensor(decoded)).numpy()[:, :5])
+    np.testing.assert_array_equal(
+        matrix_nms_numpy(decoded)[:, :5], MatrixNMS()(paddle.to_tensor(decoded)).numpy()[:, :5]
+    )

@@ -7,17 +7,17 @@ import pickle
 import numpy as np
 import pytest
 from conftest import ROOT, run_tool
+from experiments import zoo_table
 
 import ppcoordconv as pcc
 from ppcoordconv.commands import Parser
 from ppcoordconv.commands import eval as eval_command
 from ppcoordconv.config import load_config
-from ppcoordconv.errors import UserError
-from ppcoordconv.files import with_section
 from ppcoordconv.models import zoo
-from ppcoordconv.results import zoo_table
 from ppcoordconv.tasks import build_task
-from ppcoordconv.weights import load_state
+from ppcoordconv.utils.errors import UserError
+from ppcoordconv.utils.files import with_section
+from ppcoordconv.utils.weights import load_state
 
 ROWS = zoo.rows()
 # Its data take half a minute to make, and half a minute to measure.

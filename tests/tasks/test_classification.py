@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from ppcoordconv.config import NamedConfig
-from ppcoordconv.decoding import classification
-from ppcoordconv.errors import UserError
+from ppcoordconv.postprocess.decoding import classification
 from ppcoordconv.tasks import TASKS
+from ppcoordconv.utils.errors import UserError
 
 
 def build(model="aistudio_conv", data="digits", **options):

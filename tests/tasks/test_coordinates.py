@@ -6,9 +6,9 @@ import pytest
 
 from ppcoordconv.config import NamedConfig
 from ppcoordconv.data.not_so_clevr import square
-from ppcoordconv.decoding import DECODERS
-from ppcoordconv.errors import UserError
+from ppcoordconv.postprocess.decoding import DECODERS
 from ppcoordconv.tasks import TASKS
+from ppcoordconv.utils.errors import UserError
 
 MODELS = {
     "coordinate_classification": "coordinate_classification_coordconv",

@@ -9,16 +9,16 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from ppcoordconv.average_precision import average_precision, coco_table
 from ppcoordconv.config import NamedConfig, load_config
 from ppcoordconv.data import DATASETS
-from ppcoordconv.data.boxes import ious as overlaps
-from ppcoordconv.data.fields import write_fields
-from ppcoordconv.decoding import DECODERS
-from ppcoordconv.errors import UserError
+from ppcoordconv.data.scattered_digits import write_fields
+from ppcoordconv.metrics.coco import average_precision, coco_table
 from ppcoordconv.models.yolo import SCALE_X_Y, Decoded
+from ppcoordconv.ops.boxes import ious as overlaps
+from ppcoordconv.postprocess.decoding import DECODERS
 from ppcoordconv.tasks import TASKS, build_task
 from ppcoordconv.tasks.detection import ious_at_objects
+from ppcoordconv.utils.errors import UserError
 
 ANCHORS = [[6, 14], [9, 16], [11, 14], [10, 19], [13, 18], [14, 21]]
 
@@ -91,7 +91,7 @@ def test_the_truth_is_perfect_and_less_is_less(fields):
 
 
 def test_the_table_is_that_of_pycocotools(fields, capsys, monkeypatch):
-    monkeypatch.setattr("ppcoordconv.average_precision.contextlib.redirect_stdout", contextlib.nullcontext)
+    monkeypatch.setattr("ppcoordconv.metrics.coco.contextlib.redirect_stdout", contextlib.nullcontext)
     task = build(fields)
     _, *targets = batch(task.test_samples(), range(6))
     found = perfect(targets)

@@ -22,7 +22,7 @@ def test_a_run_becomes_a_row(tmp_path, monkeypatch):
     tool.add(SimpleNamespace(config=CONFIG, run=tmp_path / "run"))
     row = zoo.rows().pop("coordinate_regression_coordconv")
     assert list(zoo.rows()) == ["coordinate_regression_coordconv", "other"]
-    assert row["options"] == {"start": "centred"}
+    assert row["options"] == {"init": "centred"}
     assert (row["config"], row["seed"], row["metric"], row["parameters"]) == (CONFIG, 0, "accuracy", 906)
     assert row["last"] == json.loads(done.stdout)["last"]
     assert (

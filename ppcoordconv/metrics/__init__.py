@@ -1,0 +1,1 @@
+"""Metrics: what is measured of results on a test set."""

@@ -1,0 +1,1 @@
+"""From network outputs to results, in evaluation and in serving alike."""

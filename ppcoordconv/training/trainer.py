@@ -1,0 +1,234 @@
+"""The training loop, in plain functions: train, one epoch of it, one step, evaluate."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import random
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ContextManager, Dict, List, Optional, Tuple
+
+import numpy as np
+import paddle
+from tqdm import tqdm
+
+from ..config import Config
+from ..utils.errors import UserError
+from ..utils.files import move_aside, remove_abandoned, write_text
+from ..utils.progress import bar
+from . import checkpoints, dist
+from .log import RunLog, log_info
+from .prefetch import Batch, prefetch
+from .run import Run
+from .run_info import environment
+from .stopping import Stopping
+
+if TYPE_CHECKING:
+    from ..tasks import Samples, Task
+
+
+# What a run writes below its output_dir.
+RUN_FILES = ("config.yml", "run.json", "best.pdparams", "last.pdparams", "last.pdopt", "metrics.json", "vdl")
+
+
+def train(task: Task, config: Config, resume: Optional[Path] = None) -> Dict[str, Any]:
+    """Trains a task's network and writes ``config.output_dir``.
+
+    Below it: ``config.yml``, ``run.json`` (versions, device, commit, command), ``best.pdparams``, ``last.pdparams``,
+    ``last.pdopt`` (all that a resume needs; ``last.1.pdopt``, ... are the ones before), ``metrics.json``, and
+    VisualDL's log in ``vdl/``. Those of an earlier run are moved into ``earlier.1/`` first.
+
+    Parameters:
+        resume: a ``last.pdopt``; training goes on where it was written, bit for bit as if it had not been interrupted.
+
+    Returns:
+        What ``metrics.json`` holds: "best" and "last" (the metrics and "epoch", from 1), "epochs", "seconds".
+
+    Raises:
+        UserError: the directory can't be written, the state to resume from doesn't fit, or the loss is not finite.
+        Stopped: by SIGINT or SIGTERM, after the step was finished and the state saved.
+    """
+    output = config.output
+    run = Run(task, config)
+    kept = [checkpoints.rotated_path(output / "last.pdopt", n).name for n in range(1, 100)]
+    if dist.is_main_process():
+        remove_abandoned(output, [*RUN_FILES, *kept])
+    if resume is not None:
+        run.restore(resume)
+        log_info(f"going on after epoch {len(run.history)} and {run.position} samples of {resume}")
+    elif dist.is_main_process() and any((output / name).exists() for name in RUN_FILES):
+        log_info(f"{output} holds an earlier run; it is now in {move_aside(output, [*RUN_FILES, *kept])}")
+    if run.amp != config.amp:
+        log_info(f"amp {config.amp} is for GPUs; training in float32")
+    if dist.is_main_process():
+        write_text(output / "config.yml", config.dump())
+        write_text(output / "run.json", json.dumps(environment(), indent=2) + "\n")
+
+    done = run.step
+    with (
+        RunLog(output / "vdl", config) as log,
+        Stopping(config) as stopping,
+        bar(int(run.total_steps), done) as progress,
+    ):
+        summary = _summary(run.history, task.metric) if run.history else {}
+        while run.epoch <= config.epochs and not stopping.reason(run):
+            _train_epoch(run, stopping, log, progress)
+            if stopping.signal is not None:
+                _save_state(run, output)
+                raise stopping.stopped(f"epoch {run.epoch} after {run.position} samples", output)
+            loss = run.loss_total / run.position
+            with run.averaged_weights():
+                with run.precision():
+                    metrics, outputs = evaluate(task, task.test_samples(), config.batch_size)
+                entry = {"epoch": run.epoch, "train_loss": loss, **metrics, "seconds": round(run.seconds, 3)}
+                summary = _summary([*run.history, entry], task.metric)
+                log.epoch(entry, run, outputs)
+                if dist.is_main_process():
+                    _save_weights(run, summary, output)
+            if run.position == run.size:
+                run.history.append(entry)
+                run.epoch, run.position, run.loss_total = run.epoch + 1, 0, 0.0
+            _save_state(run, output)
+        if reason := stopping.reason(run):
+            log_info(f"training ends: {reason}")
+        if summary:
+            log.result(summary, task.metric)
+    return summary
+
+
+def find_resume(resume: Optional[str], config: Config) -> Optional[Path]:
+    """The state that ``--resume`` names: a path, or for "auto" the newest intact of output_dir's, None without any."""
+    if resume != "auto":
+        return Path(resume) if resume else None
+    return checkpoints.latest_valid(config.output / "last.pdopt")
+
+
+def evaluate(task: Task, samples: Samples, batch_size: int) -> Tuple[Dict[str, float], np.ndarray]:
+    """The metrics of a task's network on samples, and the outputs ``[N, ...]`` they come from.
+
+    Several processes share the samples; each is counted once.
+    """
+    task.network.eval()
+    mine = dist.shard(np.arange(len(samples)))
+    parts: List[Tuple[np.ndarray, ...]] = []
+    loss = 0.0
+    with paddle.no_grad():
+        for start in range(0, len(mine), batch_size):
+            batch = Batch.collate(samples, mine[start : start + batch_size])
+            inputs, *targets = batch.tensors()
+            output = task.network(inputs)
+            loss += task.loss(output, targets).item() * len(inputs)
+            if task.head is not None:
+                output = task.head(output)
+            parts.append((batch.indices, output.astype("float32").numpy(), *batch.fields[1:]))
+    (loss,) = dist.all_reduce_sum([loss])
+    indices, *fields = (np.concatenate(field) for field in zip(*(p for ps in dist.all_gather(parts) for p in ps)))
+    outputs, *all_targets = (field[np.argsort(indices)] for field in fields)
+    return {"loss": loss / len(samples), **task.measure(outputs, all_targets)}, outputs
+
+
+def _train_epoch(run: Run, stopping: Stopping, log: RunLog, progress: tqdm) -> None:
+    """The rest of an epoch, or what of it there is before something stops the run."""
+    config = run.config
+    rng = np.random.default_rng([run.seed, run.epoch])
+    samples = run.task.train_samples(seed=int(rng.integers(2**31)))
+    order = rng.permutation(len(samples))[run.position :]
+    batches = [order[start : start + config.batch_size] for start in range(0, len(order), config.batch_size)]
+    run.task.network.train()
+    started = time.monotonic() - run.seconds
+    for indices, parts in prefetch(samples, batches, config.accumulate_steps, config.workers):
+        log.waited()
+        _reseed(run.seed, run.epoch, run.position)
+        loss = _step(run, samples, indices, parts, stopping)
+        run.position += len(indices)
+        run.step += 1
+        run.loss_total += loss * len(indices)
+        run.seconds = time.monotonic() - started
+        log.step(run, loss, len(indices), progress)
+        if run.position < len(samples):
+            if config.save_steps and run.step % config.save_steps == 0:
+                _save_state(run, config.output)
+            if stopping.reason(run):
+                return
+
+
+def _step(run: Run, samples: Samples, indices: np.ndarray, parts: List[Batch], stopping: Stopping) -> float:
+    """One step of the optimizer, on the parts of a batch that are this process's; the mean loss of the whole batch."""
+    # A process that has nothing of a small batch takes part with a weight of zero: the others wait for its gradients.
+    weights = [len(part.indices) / len(indices) for part in parts]
+    if not parts:
+        parts, weights = [Batch.collate(samples, indices[:1])], [0.0]
+    value = 0.0
+    run.rate = run.optimizer.get_lr()
+    for number, (part, weight) in enumerate(zip(parts, weights), 1):
+        inputs, *targets = part.tensors()
+        with _synchronised(run.network, number == len(parts)):
+            with run.precision():
+                loss = run.task.loss(run.network(inputs), targets)
+            value += loss.item() * weight
+            # DataParallel takes the mean over the processes.
+            run.scaler.scale(loss * (weight * dist.count())).backward()
+    value, stop = dist.all_reduce_sum([value, float(stopping.heard is not None)])
+    stopping.agree(stop > 0)
+    if not math.isfinite(value):
+        run.optimizer.clear_grad()
+        _save_state(run, run.config.output)
+        raise UserError(
+            f"the loss became {value} in step {run.step + 1}, epoch {run.epoch}, at learning rate "
+            f"{run.rate:.3g}, on the samples {_shortened(indices)}; a lower optimizer.learning_rate may "
+            "help. The weights from before that step are saved"
+        )
+    run.scaler.step(run.optimizer)
+    run.scaler.update()
+    run.optimizer.clear_grad()
+    run.schedule.step()
+    if run.average:
+        run.average.update()
+    return value
+
+
+def _synchronised(network: Any, is_last: bool) -> ContextManager[None]:
+    """Processes exchange gradients once a step: with the last part."""
+    return contextlib.nullcontext() if is_last or dist.count() == 1 else network.no_sync()
+
+
+def _reseed(*numbers: int) -> None:
+    """Every generator there is, so that a step draws the same whenever, and wherever, it is taken."""
+    seed = int(np.random.default_rng([*numbers, dist.rank()]).integers(2**31))
+    paddle.seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
+
+
+def _save_weights(run: Run, summary: Dict[str, Any], output: Path) -> None:
+    weights = run.task.network.state_dict()
+    if summary["best"] == summary["last"]:
+        checkpoints.save_state(weights, output / "best.pdparams")
+    checkpoints.save_state(weights, output / "last.pdparams")
+    write_text(output / "metrics.json", json.dumps(summary, indent=2) + "\n")
+
+
+def _save_state(run: Run, output: Path) -> None:
+    if dist.is_main_process():
+        checkpoints.save_state(run.state(), output / "last.pdopt", run.config.max_checkpoints)
+
+
+def _summary(history: List[Dict[str, Any]], metric: str) -> Dict[str, Any]:
+    def without_seconds(entry: Dict[str, Any]) -> Dict[str, Any]:
+        return {key: value for key, value in entry.items() if key != "seconds"}
+
+    best = max(history, key=lambda entry: entry[metric])
+    last = history[-1]
+    return {
+        "best": without_seconds(best),
+        "last": without_seconds(last),
+        "epochs": last["epoch"],
+        "seconds": last["seconds"],
+    }
+
+
+def _shortened(indices: np.ndarray, most: int = 8) -> str:
+    shown = ", ".join(str(int(index)) for index in indices[:most])
+    return shown + (f" and {len(indices) - most} more" if len(indices) > most else "")

@@ -1,0 +1,1 @@
+"""What every package here may use: errors, files, progress, registries, devices, the CPU."""

@@ -1,0 +1,94 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Iterable, Iterator
+
+from .errors import UserError
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path``; what was written there takes its place when the block ends without an error.
+
+    Raises:
+        UserError: the directory can't be written, or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The name keeps its ending, by which writers choose a format.
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.name)
+        os.close(handle)
+    except OSError as error:
+        raise UserError(f"{path.parent} can't be written: {error.strerror}") from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise UserError(f"{path} can't be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file in UTF-8, whole or not at all; raises what ``atomic_write`` raises."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def with_section(text: str, name: str, made: str) -> str:
+    """A Markdown page with what is between ``<!-- NAME -->`` and ``<!-- end -->`` made anew."""
+    begin, end = f"<!-- {name} -->\n", "<!-- end -->"
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise UserError(f"the page lacks '<!-- {name} -->' and '<!-- end -->', between which a table goes")
+    return before + begin + made + "\n" + end + after
+
+
+def remove_abandoned(directory: Path, names: Iterable[str]) -> None:
+    """Removes what ``atomic_write`` had begun to write under these names in a process that was killed."""
+    for name in names:
+        for path in directory.glob(f".????????{name}"):
+            path.unlink()
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def move_aside(directory: Path, names: Iterable[str]) -> Path:
+    """Moves the named files of a directory into its first free ``earlier.1``, ``earlier.2``, ... and returns that."""
+    number = 1
+    while (aside := directory / f"earlier.{number}").exists():
+        number += 1
+    aside.mkdir()
+    for name in names:
+        if (directory / name).exists():
+            (directory / name).rename(aside / name)
+    return aside
+
+
+def _sync_directory(directory: Path) -> None:
+    """After this, a rename in it survives a loss of power."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,171 @@
+"""The deploy form computes what the network computes in eval mode, with its batch norms folded, and leaves it alone."""
+
+import numpy as np
+import paddle
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from paddle import nn
+
+import ppcoordconv as pcc
+
+CONVOLUTIONS = {
+    1: (nn.Conv1D, nn.Conv1DTranspose, pcc.CoordConv1D, pcc.CoordConv1DTranspose),
+    2: (nn.Conv2D, nn.Conv2DTranspose, pcc.CoordConv2D, pcc.CoordConv2DTranspose),
+    3: (nn.Conv3D, nn.Conv3DTranspose, pcc.CoordConv3D, pcc.CoordConv3DTranspose),
+}
+NORMS = {1: nn.BatchNorm1D, 2: nn.BatchNorm2D, 3: nn.BatchNorm3D}
+
+
+def settled(network):
+    """With statistics and scales as after a training."""
+    for layer in network.sublayers(include_self=True):
+        if hasattr(layer, "_variance"):
+            layer._mean.set_value(paddle.randn(layer._mean.shape))
+            layer._variance.set_value(paddle.rand(layer._variance.shape) + 0.1)
+            for parameter in layer.parameters(include_sublayers=False):
+                if not parameter.stop_gradient:
+                    parameter.set_value(paddle.randn(parameter.shape))
+    network.eval()
+    return network
+
+
+def assert_same(a, b, x):
+    with paddle.no_grad():
+        pairs = [(outputs if isinstance(outputs, list) else [outputs]) for outputs in (a(x), b(x))]
+    for got, expected in zip(*pairs):
+        assert (got - expected).abs().max().item() <= 1e-5 * expected.abs().max().item()
+
+
+@given(st.sampled_from([1, 2, 3]), st.integers(0, 3), st.sampled_from([1, 2]), st.booleans(), st.booleans())
+def test_batch_norms_are_folded(axes, kind, groups, bias, affine):
+    paddle.seed(0)
+    conv = CONVOLUTIONS[axes][kind](4, 6, 2, groups=groups, bias_attr=None if bias else False)
+    options = {} if affine else {"weight_attr": False, "bias_attr": False}
+    network = settled(nn.Sequential(conv, NORMS[axes](6, **options), nn.ReLU()))
+    deployed = pcc.convert_to_deploy(network)
+    assert [type(layer) for layer in deployed][1:] == [nn.Identity, nn.ReLU]
+    x = paddle.randn([2, 4] + [5] * axes)
+    assert_same(deployed, network, x)
+    assert_same(pcc.convert_to_deploy(deployed), network, x)
+
+
+@pytest.mark.parametrize("name", pcc.models.list_models())
+def test_every_model_is_left_alone_and_computes_the_same(name):
+    paddle.seed(0)
+    network = settled(pcc.models.create(name))
+    before = {key: value.numpy().copy() for key, value in network.state_dict().items()}
+    network.train()
+    deployed = pcc.convert_to_deploy(network)
+    assert network.training
+    assert not deployed.training
+    assert not any(getattr(layer, "deployed", False) for layer in network.sublayers())
+    after = network.state_dict()
+    assert set(after) == set(before)
+    assert all(np.array_equal(after[key].numpy(), value) for key, value in before.items())
+    network.eval()
+    assert_same(deployed, network, paddle.randn([2, *network.input_shape]))
+    assert not any("BatchNorm" in type(layer).__name__ for layer in deployed.sublayers())
+
+
+SIDES = st.integers(0, 3)
+PADDINGS = st.one_of(
+    st.fixed_dictionaries({"padding": st.sampled_from(["SAME", "valid"])}),
+    st.fixed_dictionaries({"padding": st.integers(0, 3), "padding_mode": st.sampled_from(["reflect", "replicate"])}),
+    st.fixed_dictionaries(
+        {
+            "padding": st.one_of(
+                SIDES,
+                st.lists(SIDES, min_size=2, max_size=2),
+                st.lists(SIDES, min_size=4, max_size=4),
+                st.tuples(SIDES, SIDES, SIDES, SIDES).map(lambda p: [[0, 0], [0, 0], [*p[:2]], [*p[2:]]]),
+            ),
+            "dilation": st.integers(1, 2),
+        }
+    ),
+)
+
+
+@given(
+    padding=PADDINGS,
+    kernel=st.lists(st.integers(1, 4), min_size=2, max_size=2),
+    stride=st.integers(1, 3),
+    groups=st.sampled_from([1, 2]),
+    before=st.booleans(),
+    sizes=st.lists(st.integers(7, 12), min_size=4, max_size=4),
+)
+def test_a_bias_on_a_channel_of_ones_is_the_same(padding, kernel, stride, groups, before, sizes):
+    """Whatever stands beside the map, and on every size."""
+    coords = pcc.Coords(coords_first=before)
+    layer = pcc.CoordConv(4, 6, kernel, stride, groups=groups, coords=coords, with_r=True, **padding)
+    layer.conv.bias.set_value(paddle.randn([6]))
+    layer.eval()
+    deployed = pcc.convert_to_deploy(pcc.convert_to_deploy(layer))
+    for size in (sizes[:2], sizes[2:]):
+        assert_same(deployed, layer, paddle.randn([2, 4, *size]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_moved"),
+    [
+        ({"kernel_size": 3, "padding": 1}, True),
+        ({"kernel_size": 3, "padding": 1, "stride": 2}, True),
+        ({"kernel_size": 3, "padding": 2, "dilation": 2}, True),
+        ({"kernel_size": 2, "padding": [0, 1, 1, 0]}, True),
+        ({"kernel_size": 1, "padding": "VALID"}, True),
+        ({"kernel_size": 3, "padding": 2, "padding_mode": "circular"}, True),
+        ({"kernel_size": 3, "padding": 2}, False),
+        ({"kernel_size": 2, "padding": 1}, False),
+        ({"kernel_size": 3, "padding": "SAME"}, False),
+        ({"kernel_size": 3, "padding": 1, "groups": 2}, False),
+        ({"kernel_size": 3, "padding": 1, "bias_attr": False}, False),
+    ],
+)
+def test_which_bias_is_moved_to_the_grid(arguments, is_moved):
+    layer = pcc.CoordConv(4, 6, **arguments)
+    assert pcc.convert_to_deploy(layer).conv.has_ones is is_moved
+    assert not pcc.convert_to_deploy(layer, broadcasts=True).conv.has_ones
+
+
+def shared_convolution():
+    conv = nn.Conv2D(2, 2, 1)
+    return nn.Sequential(conv, nn.BatchNorm2D(2), conv, nn.BatchNorm2D(2))
+
+
+def hooked_convolution():
+    conv = nn.Conv2D(2, 2, 1)
+    conv.register_forward_post_hook(lambda layer, inputs, output: output * 2)
+    return nn.Sequential(conv, nn.BatchNorm2D(2))
+
+
+def reparameterised_convolution():
+    return nn.Sequential(nn.utils.weight_norm(nn.Conv2D(2, 2, 1)), nn.BatchNorm2D(2))
+
+
+def reparameterised_coordconv():
+    layer = pcc.CoordConv(2, 2, 1)
+    nn.utils.weight_norm(layer.conv)
+    return nn.Sequential(layer, nn.BatchNorm2D(2))
+
+
+def activation_between():
+    return nn.Sequential(nn.Conv2D(2, 2, 1), nn.ReLU(), nn.BatchNorm2D(2))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        shared_convolution,
+        hooked_convolution,
+        reparameterised_convolution,
+        reparameterised_coordconv,
+        activation_between,
+    ],
+)
+def test_what_can_not_be_folded_stays(build):
+    network = settled(build())
+    deployed = pcc.convert_to_deploy(network)
+    assert sum(isinstance(layer, nn.BatchNorm2D) for layer in deployed) == sum(
+        isinstance(layer, nn.BatchNorm2D) for layer in network
+    )
+    assert_same(deployed, network, paddle.randn([2, 2, 4, 4]))

@@ -1,0 +1,155 @@
+"""The benchmark measures what it says, of layers that compute the same."""
+
+import importlib
+import inspect
+import json
+import math
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import paddle
+import pytest
+from benchmark import PARAMETERS
+from benchmarks import files, inference, steps, train, tuning
+from benchmarks import layer as benchmark
+from conftest import run_tool
+
+from ppcoordconv.utils.cpu import START
+from ppcoordconv.utils.errors import UserError
+
+SHAPES = [((2, 4, 8, 6), 3, 3), ((2, 4, 8, 6), 3, 1)]
+
+
+def test_the_variants_compute_the_same():
+    concat, ours = benchmark.VARIANTS["concat"](4, 6, 3, 1), benchmark.VARIANTS["coordconv"](4, 6, 3, 1)
+    ours.set_state_dict(concat.state_dict())
+    x = paddle.randn([2, 4, 7, 5])
+    np.testing.assert_allclose(ours(x).numpy(), concat(x).numpy(), atol=1e-5)
+
+
+def test_rows_and_ratios():
+    result = benchmark.measure("cpu", repeats=3, shapes=SHAPES)
+    assert [row["kernel_size"] for row in result["rows"]] == [3, 1]
+    for row in result["rows"]:
+        for key in ("forward_ms", "step_ms", *(["peak_mib"] if "peak_mib" in row else [])):
+            assert set(row[key]) == set(benchmark.VARIANTS)
+            assert all(value > 0 for value in row[key].values())
+    first, second = (row["step_ms"]["coordconv"] / row["step_ms"]["concat"] for row in result["rows"])
+    ratio = result["ratios"]["step"]["concat"]
+    assert ratio["mean"] == pytest.approx(math.sqrt(first * second))
+    assert ratio["worst"] == max(first, second)
+    lines = benchmark.as_table(result).splitlines()
+    assert len(lines) == 1 + len(SHAPES) + 2
+    assert lines[1].startswith("2x4x8x6 -> 3, 3")
+
+
+def test_peak_memory_is_that_of_the_step():
+    if not hasattr(benchmark.core, "host_memory_stat_reset_peak_value"):
+        pytest.skip("this Paddle can't reset its memory statistics")
+    peak = benchmark._peak(lambda layer: layer(paddle.ones([256, 1024])), paddle.nn.Softmax(), "cpu")
+    assert peak == pytest.approx(2, abs=0.1)
+
+
+@pytest.mark.parametrize("what", ["layer", "tuning", "train", "inference", "necks", "files"])
+def test_the_command_has_what_each_measurement_takes(what):
+    arguments = SimpleNamespace(device="cpu", amp=None, repeats=3, count=5)
+    measure = importlib.import_module(f"benchmarks.{what}").measure
+    inspect.signature(measure).bind(*PARAMETERS[what](arguments))
+
+
+def test_processes_are_timed_in_turn(tmp_path):
+    code = "import sys\nfor i, _ in enumerate(sys.stdin): print({} + i, flush=True)"
+    commands = {name: [sys.executable, "-c", code.format(first)] for name, first in (("a", 10), ("b", 20))}
+    assert steps.interleaved(commands, {}, 3) == {"a": 12, "b": 22}
+    # One that ends at once, and one that has ended long before it is asked.
+    slow = [sys.executable, "-c", "import time; time.sleep(2); " + "input(); print(1)"]
+    for first in (commands["a"], slow):
+        with pytest.raises(UserError, match="the process of 'b' ended"):
+            steps.interleaved({"a": first, "b": [sys.executable, "-c", ""]}, {}, 3)
+
+
+@pytest.mark.skipif(not START.exists(), reason="what a process was started with is read from Linux's /proc")
+def test_processes_start_without_what_the_tuning_of_this_one_has_set(monkeypatch):
+    monkeypatch.setenv("SET_SINCE", "1")
+    value = "10 * ('SET_SINCE' in os.environ) + int(os.environ['GIVEN'])"
+    code = f"import os, sys\nfor _ in sys.stdin: print({value}, flush=True)"
+    assert steps.interleaved({"a": [sys.executable, "-c", code]}, {"a": {"GIVEN": "5"}}, 1) == {"a": 5}
+
+
+@pytest.mark.any_paddle
+def test_the_engine_benchmark():
+    assert 0 < train._overhead() < 0.5
+    rows = train._scaling()
+    assert rows["1"]["efficiency"] == 1
+    assert rows["2"]["efficiency"] == pytest.approx(rows["1"]["seconds"] / rows["2"]["seconds"] / 2)
+    networks = {"net": {"paddle": 30.0, "torch": 20.0, "ratio": 1.5}}
+    table = train.as_table({"networks": networks, "overhead": 0.012, "processes": rows}).splitlines()
+    assert table[1].split() == ["net", "30", "20", "1.50"]
+    assert "1.2 %" in table[2]
+
+
+def test_the_inference_benchmark(monkeypatch):
+    monkeypatch.setattr(inference, "THREADS", (1,))
+    name = "coordinate_corner"
+    result = inference.measure(2, [name])
+    rows = result["rows"]
+    assert {row["batch"] for row in rows} == {1, 8, 32}
+    assert {"paddle, oneDNN", "paddle"} <= {row["engine"] for row in rows}
+    mean = result["ratios"]["networks"]["paddle"]["plain"]["mean"]
+    quotients = [
+        r["variants"]["coordconv"]["p50_ms"] / r["variants"]["plain"]["p50_ms"] for r in rows if r["engine"] == "paddle"
+    ]
+    assert mean == pytest.approx(np.prod(quotients) ** (1 / 3))
+    assert len(inference.as_table(result).splitlines()) == 1 + len(rows) + 2 * len(result["ratios"]["networks"])
+
+
+@pytest.mark.parametrize("name", inference.NETWORKS)
+def test_the_variants_of_a_network_are_what_they_are_called(name):
+    network = inference.NETWORKS[name]()
+    variants = inference._variants(network)
+    kinds = {base: [type(layer).__name__ for layer in net.sublayers()] for base, net in variants.items()}
+    assert "CoordConv" not in kinds["plain"] + kinds["concat"]
+    assert "ConcatenatingCoordConv" in kinds["concat"]
+    # The shares of the coordinates: two weights for each channel that the convolutions on them have.
+    plain, ours, concat = (
+        sum(p.size for p in variants[base].parameters()) for base in ("plain", "coordconv", "concat")
+    )
+    assert plain < ours <= concat
+    by_shape = {base: sorted(tuple(p.shape) for p in net.parameters()) for base, net in variants.items()}
+    if "ppyolo" not in name:  # PaddleDetection's concatenating layer has a bias before its norm.
+        assert by_shape["concat"] == by_shape["coordconv"]
+        for net in variants.values():
+            net.eval()
+        variants["concat"].set_state_dict(dict(zip(variants["concat"].state_dict(), network.state_dict().values())))
+        x = paddle.randn([2, *network.input_shape])
+        np.testing.assert_allclose(variants["concat"](x), network(x), rtol=1e-4, atol=1e-4)
+
+
+def test_the_tuning_benchmark(monkeypatch):
+    monkeypatch.setattr(tuning, "NETWORKS", ["aistudio_coordconv"])
+    result = tuning.measure(1)
+    assert result.pop("batch") == 32
+    assert set(result) == {"aistudio_coordconv"}
+    row = result["aistudio_coordconv"]
+    assert row["speedup"] == row["stock_ms"] / row["tuned_ms"] > 0
+    assert len(tuning.as_table({"batch": 32, **result}).splitlines()) == 2
+
+
+@pytest.mark.any_paddle
+@pytest.mark.parametrize(
+    "arguments", [["tuning", "--repeats", "x"], ["layer", "--repeats", "0"], ["layer", "--amp", "O3"], ["nothing"], []]
+)
+def test_mistakes(arguments, tmp_path):
+    result = run_tool("benchmark", *arguments, cwd=tmp_path)
+    assert result.status == 2
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_many_files_are_read_while_the_model_runs(tmp_path):
+    run = run_tool("benchmark", "files", "--count", 50, "--json", cwd=tmp_path)
+    assert run.status == 0, run.stderr
+    result = json.loads(run.stdout)
+    assert len(result["mib"]) == 10
+    assert all(value > 0 for value in (*result["mib"], result["reading_s"], result["model_s"], result["infer_s"]))
+    assert files.as_table(result).startswith("50 files: ")

@@ -1,0 +1,140 @@
+"""Several processes train what one trains, count every sample once, and end together."""
+
+import ast
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ENVIRONMENT, ROOT
+from tiny import CONFIG, weights
+
+from ppcoordconv.utils.weights import load_state
+
+# 40 held-out samples and batches of 7: remainders everywhere; one sample is left for the last batch of 13.
+# The script ends as the tools do: one process that waits in the interpreter's exit, as was seen on Paddle 2.6.2, must
+# not hold up the job.
+SCRIPT = f"""
+import sys
+sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests" / "engine")!r}]
+import argparse, atexit, os, time
+from pathlib import Path
+import ppcoordconv  # before paddle, whose GPU build of 2.6.2 brings a zlib of its own
+import paddle
+from tiny import TinyTask, config
+from ppcoordconv import commands
+from ppcoordconv.training import processes
+from ppcoordconv.training.trainer import evaluate, find_resume, train
+
+def main(arguments):
+    folder, changes = Path(sys.argv[1]), dict(pair.split("=") for pair in sys.argv[2:])
+    paddle.set_device(changes.pop("device", "cpu"))
+    dist.init()
+    if dist.count() > 1:
+        atexit.register(time.sleep, 1000)
+    slow = float(changes.pop("slow", 0))
+    task = TinyTask(dropout=0.0)
+    loss = task.loss
+    task.loss = lambda *a: (time.sleep(slow), loss(*a))[1]
+    (folder / f"pid{{dist.rank()}}").write_text(str(os.getpid()))
+    run = config(folder, output_dir=folder / "run", **changes)
+    train(task, run, find_resume("auto", run))
+    outputs = evaluate(task, task.test_samples(), 7)[1]
+    (folder / f"outputs{{dist.rank()}}.txt").write_text(repr(outputs.tolist()))
+    return 0
+
+commands.run(main, argparse.Namespace())
+"""
+
+
+def start(folder, processes, **changes):
+    folder.mkdir(exist_ok=True)
+    (folder / "script.py").write_text(SCRIPT)
+    launch = ["-m", "paddle.distributed.launch", "--nproc_per_node", str(processes), "--log_dir", str(folder / "log")]
+    arguments = [str(folder / "script.py"), str(folder), *(f"{key}={value}" for key, value in changes.items())]
+    command = [sys.executable, *(launch if processes > 1 else []), *arguments]
+    return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process):
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+
+
+def assert_close(a, b):
+    assert set(a) == set(b)
+    for key in a:
+        np.testing.assert_allclose(a[key], b[key], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"batch_size": 7}, {"batch_size": 13, "accumulate_steps": 3, "ema": 0.9, "gradient_clip": 0.3}],
+    ids=["batches of 7", "of 13 in three parts"],
+)
+def test_two_and_three_processes_train_what_one_trains(tmp_path, changes):
+    runs = {count: tmp_path / str(count) for count in (1, 2, 3)}
+    for count, folder in runs.items():
+        finish(start(folder, count, **changes))
+    one = json.loads((runs[1] / "run" / "metrics.json").read_text())
+    for count in (2, 3):
+        assert_close(weights(runs[count] / "run"), weights(runs[1] / "run"))
+        many = json.loads((runs[count] / "run" / "metrics.json").read_text())
+        assert many["last"] == {key: pytest.approx(value, rel=1e-5) for key, value in one["last"].items()}
+        assert json.loads((runs[count] / "run" / "run.json").read_text())["processes"] == count
+        assert len(list((runs[count] / "run" / "vdl").iterdir())) == 1
+        for rank in range(count):
+            files = (runs[1] / "outputs0.txt", runs[count] / f"outputs{rank}.txt")
+            outputs = [np.array(ast.literal_eval(file.read_text())) for file in files]
+            np.testing.assert_allclose(outputs[0], outputs[1], rtol=1e-4, atol=1e-5)
+            assert len(outputs[0]) == 40
+
+
+def test_two_processes_train_a_network_of_the_configs_as_one_does(tmp_path):
+    arguments = [str(ROOT / "tools" / "train.py"), "-c", str(CONFIG.with_name("coordconv.yml"))]
+    # With a seed in whose first steps no rounding error decides on which side of its corner a ReLU is.
+    arguments += ["-o", "optimizer={name: momentum, learning_rate: 0.02}", "max_steps=20", "epochs=1", "seed=1"]
+    launch = ["-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--log_dir", str(tmp_path / "log")]
+    for name, launched in (("one", []), ("two", launch)):
+        command = [sys.executable, *launched, *arguments, f"output_dir={tmp_path / name}"]
+        subprocess.run(command, env=ENVIRONMENT, capture_output=True, check=True, timeout=300)
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert set(one) == set(two)
+    for key in one:
+        assert np.abs(one[key] - two[key]).max() <= 1e-5 * np.abs(one[key]).max()
+    assert json.loads((tmp_path / "two" / "run.json").read_text())["processes"] == 2
+
+
+def test_a_killed_process_ends_the_job_which_resumes_on_another_number(tmp_path):
+    job = start(tmp_path / "parts", 2, epochs=6, save_steps=1, slow=0.05)
+    state = tmp_path / "parts" / "run" / "last.1.pdopt"
+    while not state.exists():
+        assert job.poll() is None, job.communicate()
+        time.sleep(0.05)
+    killed = time.monotonic()
+    os.kill(int((tmp_path / "parts" / "pid1").read_text()), signal.SIGKILL)
+    said, _ = job.communicate(timeout=60)
+    assert time.monotonic() - killed < 60
+    assert job.returncode != 0, said
+    step = load_state(tmp_path / "parts" / "run" / "last.pdopt")["step"]
+    assert 1 <= step < 36
+    finish(start(tmp_path / "parts", 3, epochs=6))
+    finish(start(tmp_path / "whole", 1, epochs=6))
+    assert_close(weights(tmp_path / "parts" / "run"), weights(tmp_path / "whole" / "run"))
+
+
+def test_a_signal_to_one_process_stops_all_after_the_same_step(tmp_path):
+    job = start(tmp_path / "parts", 2, epochs=50, save_steps=1, slow=0.05)
+    while not (tmp_path / "parts" / "run" / "last.pdopt").exists():
+        assert job.poll() is None, job.communicate()
+        time.sleep(0.05)
+    os.kill(int((tmp_path / "parts" / "pid1").read_text()), signal.SIGTERM)
+    said, _ = job.communicate(timeout=60)
+    assert job.returncode != 0, said
+    logs = [path.read_text() for path in sorted((tmp_path / "parts" / "log").glob("workerlog.*"))]
+    stopped = [next(line for line in log.splitlines() if "stopped by SIGTERM in" in line) for log in logs]
+    assert len({line.split("stopped by")[1] for line in stopped}) == 1

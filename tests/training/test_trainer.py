@@ -1,0 +1,238 @@
+"""The loop: it learns, writes what it promises, repeats and resumes bit for bit, and loses nothing."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+import yaml
+from paddle import nn
+from tiny import TinyTask, assert_same_weights, config, weights
+
+import ppcoordconv as pcc
+from ppcoordconv.training.trainer import RUN_FILES, evaluate, find_resume, train
+from ppcoordconv.utils.errors import UserError
+from ppcoordconv.utils.weights import load_state
+
+
+def test_a_run_learns_and_writes_what_it_promises(tmp_path):
+    task = TinyTask()
+    result = train(task, config(tmp_path, epochs=20))
+    run = tmp_path / "run"
+    assert result["best"]["accuracy"] >= 0.95
+    assert json.loads((run / "metrics.json").read_text()) == result
+    assert set(result) == {"best", "last", "epochs", "seconds"}
+    assert (result["epochs"], result["last"]["epoch"]) == (20, 20)
+    assert {path.name for path in run.iterdir()} == {*RUN_FILES, "last.1.pdopt"}
+    record = json.loads((run / "run.json").read_text())
+    assert record["paddle"] == paddle.__version__
+    assert record["processes"] == 1
+    assert yaml.safe_load((run / "config.yml").read_text())["epochs"] == 20
+    assert_same_weights(weights(run), {key: value.numpy() for key, value in task.network.state_dict().items()})
+
+
+def test_the_best_weights_are_those_of_the_best_epoch(tmp_path):
+    result = train(TinyTask(), config(tmp_path, epochs=8))
+    task = TinyTask()
+    task.network.set_state_dict(load_state(tmp_path / "run" / "best.pdparams"))
+    metrics, _ = evaluate(task, task.test_samples(), 7)
+    assert metrics["accuracy"] == result["best"]["accuracy"]
+    assert metrics["loss"] == pytest.approx(result["best"]["loss"], rel=1e-6)
+
+
+def test_evaluation_does_not_depend_on_the_batch_size():
+    task = TinyTask()
+    whole, outputs = evaluate(task, task.test_samples(), 40)
+    for batch_size in (1, 7, 39, 1000):
+        parts, again = evaluate(task, task.test_samples(), batch_size)
+        assert parts == {key: pytest.approx(value, rel=1e-5) for key, value in whole.items()}
+        np.testing.assert_allclose(again, outputs, rtol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        train(TinyTask(), config(tmp_path, seed=seed, output_dir=tmp_path / name))
+    assert_same_weights(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert any((weights(tmp_path / "c")[key] != value).any() for key, value in weights(tmp_path / "a").items())
+
+
+def test_every_epoch_draws_anew(tmp_path):
+    task = TinyTask()
+    train_samples, orders = task.train_samples, []
+
+    class Recorded(list):
+        def __getitem__(self, index):
+            orders[-1].append(index)
+            return super().__getitem__(index)
+
+    def recorded(seed):
+        orders.append([])
+        return Recorded(train_samples(seed))
+
+    task.train_samples = recorded
+    train(task, config(tmp_path, epochs=3))
+    epochs = [order for order in orders if order]
+    assert len(epochs) == 3
+    assert len({tuple(order) for order in epochs}) == 3
+    assert all(sorted(order) == list(range(40)) for order in epochs)
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 5])
+def test_a_resumed_run_is_bit_identical(tmp_path, stop_after):
+    train(TinyTask(), config(tmp_path, output_dir=tmp_path / "whole"))
+
+    task = TinyTask()
+    measure, epochs = task.measure, []
+
+    def measure_and_stop(*arguments):
+        epochs.append(1)
+        if len(epochs) > stop_after:
+            raise KeyboardInterrupt
+        return measure(*arguments)
+
+    task.measure = measure_and_stop
+    parts = config(tmp_path, output_dir=tmp_path / "parts")
+    if stop_after < 5:
+        with pytest.raises(KeyboardInterrupt):
+            train(task, parts)
+    else:
+        train(task, parts)
+    result = train(TinyTask(seed=99), parts, find_resume("auto", parts))
+    assert_same_weights(weights(tmp_path / "parts"), weights(tmp_path / "whole"))
+    whole = json.loads((tmp_path / "whole" / "metrics.json").read_text())
+    assert (result["best"], result["last"]) == (whole["best"], whole["last"])
+
+
+def test_an_earlier_run_is_moved_aside(tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("not the run's")
+    train(TinyTask(), config(tmp_path, epochs=1))
+    assert "earlier" not in capsys.readouterr().err
+    first = weights(tmp_path / "run")
+    for number in (1, 2):
+        train(TinyTask(seed=5), config(tmp_path, epochs=1))
+        assert f"holds an earlier run; it is now in {tmp_path}/run/earlier.{number}" in capsys.readouterr().err
+    assert_same_weights(weights(tmp_path / "run" / "earlier.1"), first)
+    assert {path.name for path in (tmp_path / "run" / "earlier.1").iterdir()} == set(RUN_FILES)
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {*RUN_FILES, "notes.txt", "earlier.1", "earlier.2"}
+
+
+def test_the_current_directory_as_output(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        train(TinyTask(), config(tmp_path, epochs=1, output_dir="."))
+    assert {path.name for path in tmp_path.iterdir()} == {*RUN_FILES, "earlier.1"}
+
+
+def test_nothing_to_resume_from_is_a_fresh_start_for_auto_only(tmp_path):
+    fresh = config(tmp_path)
+    assert find_resume("auto", fresh) is None
+    assert find_resume(None, fresh) is None
+    with pytest.raises(UserError, match="there is no file"):
+        train(TinyTask(), fresh, find_resume(str(tmp_path / "nowhere.pdopt"), fresh))
+
+
+def test_a_state_that_is_none(tmp_path):
+    train(TinyTask(), config(tmp_path, epochs=1))
+    with pytest.raises(UserError, match="lacks average, epoch, .*; take a last.pdopt"):
+        train(TinyTask(), config(tmp_path, epochs=2), tmp_path / "run" / "last.pdparams")
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_what_was_good(tmp_path):
+    task = TinyTask()
+    draw, drawn = task.draw, []
+
+    def draw_and_poison(outputs):
+        drawn.append(1)
+        task.poisoned = float("nan") if len(drawn) == 2 else 0.0
+        return draw(outputs)
+
+    task.draw = draw_and_poison
+    with pytest.raises(
+        UserError, match=r"the loss became nan in step 13, epoch 3, at learning rate 0.0\d+, on the samples \d+, "
+    ):
+        train(task, config(tmp_path))
+    assert all(np.isfinite(value).all() for value in weights(tmp_path / "run").values())
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["epochs"] == 2
+
+
+def test_an_output_directory_that_can_not_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    for output_dir in (tmp_path / "file" / "run", Path("/proc/run")):
+        with pytest.raises(UserError, match="can't be written"):
+            train(TinyTask(), config(tmp_path, output_dir=output_dir))
+
+
+def test_visualdl_holds_the_curves_and_pictures(tmp_path):
+    from visualdl import LogReader
+
+    task = TinyTask()
+    task.network = nn.Sequential(nn.Unflatten(1, [1, 2, 2]), pcc.CoordConv(1, 2, 2), nn.Flatten())
+    result = train(task, config(tmp_path))
+    (log,) = (tmp_path / "run" / "vdl").iterdir()
+    reader = LogReader(file_path=str(log))
+    history = load_state(tmp_path / "run" / "last.pdopt")["history"]
+    for tag, key in (("train_loss", "train_loss"), ("test_accuracy", "accuracy"), ("test_loss", "loss")):
+        values = [record.value for record in reader.get_data("scalar", tag)]
+        assert values == pytest.approx([entry[key] for entry in history], rel=1e-6)
+    shares = [record.value for record in reader.get_data("scalar", "coordinate_share/1")]
+    assert len(shares) == 5
+    assert shares[-1] == pytest.approx(pcc.coord_usage(task.network)["1"].total, rel=1e-5)
+    (best,) = reader.get_data("scalar", "best_accuracy")
+    assert best.value == pytest.approx(result["best"]["accuracy"], rel=1e-6)
+    assert len(reader.get_data("image", "held out")) == 5
+    assert set(reader.get_tags()["histogram"]) == {"1.conv.weight", "1.conv.bias"}
+
+
+def test_visualdl_takes_weights_that_lie_close_together(tmp_path):
+    task = TinyTask()
+    task.network[0].bias.set_value(np.array([1, np.nextafter(np.float32(1), np.float32(2))] * 4, "float32"))
+    task.network[0].bias.stop_gradient = True
+    assert train(task, config(tmp_path, epochs=1))["epochs"] == 1
+
+
+def test_visualdl_takes_every_plain_option(tmp_path):
+    options = {"model.norm": "false", "model.width": 3, "model.coords": "paddle", "model.sizes": [1]}
+    train(TinyTask(), config(tmp_path, epochs=1, **options))
+
+
+def test_visualdl_serves_it(tmp_path):
+    train(TinyTask(), config(tmp_path, epochs=2))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [str(Path(sys.executable).with_name("visualdl")), "--disable-telemetry", "--logdir", str(tmp_path)]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+
+    def get(what):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/app/api/{what}", timeout=5) as answer:
+            return json.loads(answer.read())["data"]
+
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                (tags,) = get("scalar/tags")["tags"]
+                break
+            except OSError:
+                assert server.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+        assert {"train_loss", "test_accuracy", "learning_rate", "best_accuracy"} <= set(tags)
+        (hyperparameters,) = get("hparams/list")
+        assert hyperparameters["hparams"]["optimizer.name"] == "adamw"
+        (run,) = get("runs")
+        assert len(get(f"scalar/list?run={urllib.parse.quote(run)}&tag=train_loss")) == 2
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
