@@ -9,10 +9,11 @@ import zlib  # noqa: F401
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import deploy, models
+    from . import deploy, functional, models
     from .analysis import CoordUsage, coord_usage
     from .convert import convert_to_coordconv, convert_to_deploy, paddledet_legacy_to_paddle
     from .coords import Coords, coord_grid, list_coords
+    from .functional import explain
     from .layers import (
         AddCoords,
         CoordConv,
@@ -44,6 +45,8 @@ __all__ = [
     "coord_grid",
     "coord_usage",
     "deploy",
+    "explain",
+    "functional",
     "list_coords",
     "models",
     "paddledet_legacy_to_paddle",
@@ -66,6 +69,7 @@ _MODULES = {
     "utils.cpu": ["tune_cpu"],
     "analysis": ["CoordUsage", "coord_usage"],
     "deploy": [],
+    "functional": ["explain"],
     "models": [],
 }
 

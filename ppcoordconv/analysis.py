@@ -7,7 +7,8 @@ from typing import Any, Dict, NamedTuple
 import numpy as np
 from paddle import nn
 
-from .layers import _CoordConv
+from .forms import split_weight
+from .layers import CoordConvNd, GridConv
 
 
 class CoordUsage(NamedTuple):
@@ -45,12 +46,12 @@ def coord_usage(model: nn.Layer) -> Dict[str, CoordUsage]:
     if not isinstance(model, nn.Layer):
         raise TypeError(f"coord_usage takes a paddle.nn.Layer, got {type(model).__name__}")
     named = model.named_sublayers(include_self=True)
-    return {name: _usage(layer.conv) for name, layer in named if isinstance(layer, _CoordConv)}
+    return {name: _usage(layer.conv) for name, layer in named if isinstance(layer, CoordConvNd)}
 
 
-def _usage(conv: Any) -> CoordUsage:
-    w_x, w_grid = (w.astype("float64").numpy() for w in conv._split_weight())
-    if conv._transposes:
+def _usage(conv: GridConv) -> CoordUsage:
+    w_x, w_grid = (w.astype("float64").numpy() for w in split_weight(conv.weight, conv.grid_channels, conv.spec()))
+    if conv.transposed:
         # [in, out / groups, *kernel] -> [out, ...], and [d, out, *kernel] -> [out, ...]
         w_x = w_x.reshape(conv._groups, -1, *w_x.shape[1:]).swapaxes(1, 2).reshape(conv._out_channels, -1)
         w_grid = w_grid.swapaxes(0, 1)

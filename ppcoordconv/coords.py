@@ -1,6 +1,6 @@
 """Coordinate grids: a convention as data, the table of the named ones, and the one function that makes a grid.
 
-Imports paddle and nothing else of weight, so that it can be taken along with ``layers.py``.
+Imports Paddle alone, so that it can be taken along with the layers.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any, Callable, Dict, List, Sequence, Union
 
 import paddle
 from paddle import Tensor
+
+from .compat import dtype_name, is_eager, shape_of
 
 # Paddle 3.2 warns at the first max and the first split that torch's have other arguments.
 warnings.filterwarnings("ignore", message=r"\nNon compatible API.*torch\.(max|split)")
@@ -229,9 +231,31 @@ def coord_grid(
     return paddle.concat(channels, axis=1).astype(dtype)
 
 
-def dtype_name(dtype: Any) -> str:
-    """A dtype's name, whether given as "float32" or as ``paddle.float32``, in every Paddle version."""
-    return str(dtype).rsplit(".", maxsplit=1)[-1]
+# A grid is a constant, and layers share it. In detection, sizes vary from batch to batch.
+_GRIDS: Dict[Any, Tensor] = {}
+_MAX_GRIDS, _MAX_ELEMENTS = 16, 2**24
+
+
+@paddle.jit.not_to_static
+def grid_of(x: Tensor, coords: Coords, with_r: bool) -> Tensor:
+    """``coord_grid`` of a feature map ``[N, C, *spatial]``, in its place: float64 for float64 features, else float32.
+
+    In eager mode, maps of the same size get the same tensor as long as it is among the newest 16.
+    """
+    dtype = "float64" if dtype_name(x.dtype) == "float64" else "float32"
+    if not is_eager():
+        return coord_grid(shape_of(x)[2:], coords, with_r, dtype)
+    key = (tuple(x.shape[2:]), coords, with_r, dtype, str(x.place))
+    grid = _GRIDS.get(key)
+    if grid is None:
+        grid = coord_grid(key[0], coords, with_r, dtype)
+        if not grid.place._equals(x.place):
+            grid = paddle.to_tensor(grid, place=x.place)
+        elements = sum(other.size for other in list(_GRIDS.values())) + grid.size
+        if len(_GRIDS) >= _MAX_GRIDS or elements > _MAX_ELEMENTS:
+            _GRIDS.clear()
+        _GRIDS[key] = grid
+    return grid
 
 
 def _check_grid_arguments(spatial_shape: Any, with_r: Any, dtype: str) -> None:

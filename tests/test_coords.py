@@ -60,7 +60,7 @@ def test_a_convention_is_its_formula(coords, shape, with_r):
     grid = pcc.coord_grid(shape, coords, with_r).numpy()
     assert grid.shape == (1, len(expected), *shape)
     np.testing.assert_allclose(grid[0], expected, rtol=3e-7, atol=1e-7)
-    assert pcc.coords.find_coords(coords).before is before
+    assert pcc.coords.find_coords(coords).coords_first is before
 
 
 def test_the_blogs_own_figures():
@@ -123,7 +123,7 @@ def test_a_convention_of_ones_own():
 def test_conventions_can_not_be_changed_and_are_listed():
     assert pcc.list_coords()[0] == "paddle"
     with pytest.raises(AttributeError):
-        pcc.Coords().before = True
+        pcc.Coords().coords_first = True
 
 
 @pytest.mark.parametrize(

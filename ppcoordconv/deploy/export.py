@@ -13,7 +13,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import paddle
@@ -101,7 +101,8 @@ def export(
             raise
         raise UserError(f"the network takes inputs of {shape} and no others; export it without dynamic_size") from None
     served = [shape[0], None, None] if dynamic_size else shape
-    network = deploy_form(network, model_format, precision)
+    example = None if dynamic_size else paddle.to_tensor(inputs[0])
+    network = deploy_form(network, model_format, precision, example)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         log_info("writing the inference model")
@@ -136,14 +137,18 @@ def _check_precision(model_format: str, precision: str) -> None:
         )
 
 
-def deploy_form(network: nn.Layer, model_format: str, precision: str = "fp32") -> nn.Layer:
-    """The network as it is written: for the engines of a format, in a precision."""
-    broadcasts = model_format in BROADCASTING or precision != "fp32"
-    network = convert_to_deploy(network, broadcasts)
+def deploy_form(
+    network: nn.Layer, model_format: str, precision: str = "fp32", example: Optional[paddle.Tensor] = None
+) -> nn.Layer:
+    """The network as it is written: for the engines of a format, in a precision, for the sizes of an example."""
+    engine = "onnxruntime" if model_format == "onnx" else "tensorrt" if precision != "fp32" else None
+    network = convert_to_deploy(network, example, engine)
     if precision == "fp32":
         return network
-    # Converted once more, because the constant grids were cast too.
-    network = _InHalf(convert_to_deploy(network.to(dtype=DTYPES[precision]), broadcasts), DTYPES[precision])
+    network = network.to(dtype=DTYPES[precision])
+    # Once more, because the constant grids were cast too.
+    network = convert_to_deploy(network, None if example is None else example.astype(DTYPES[precision]), engine)
+    network = _InHalf(network, DTYPES[precision])
     network.eval()
     return network
 
@@ -192,8 +197,6 @@ def _write_onnx(network: nn.Layer, spec: InputSpec, folder: Path) -> List[str]:
     return [ONNX_MODEL]
 
 
-# The formats whose engines broadcast for nothing.
-BROADCASTING = ("onnx",)
 # By name, what writes a network to a folder; the model comes first of the files.
 FORMATS: Dict[str, Callable[[nn.Layer, InputSpec, Path], List[str]]] = {
     "paddle": _write_paddle,

@@ -7,9 +7,8 @@ from typing import Union
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-from ..conv import Conv2D
 from ..coords import Coords
-from ..layers import CoordConv
+from ..layers import Conv2D, CoordConv
 from . import MODELS
 
 

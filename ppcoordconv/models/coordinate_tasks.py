@@ -9,9 +9,9 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-from ..conv import Conv2D
+from ..compat import expand_to_batch, is_eager_on_cpu
 from ..coords import coord_grid, find_coords
-from ..layers import CoordConv, for_each_of, is_eager_on_cpu
+from ..layers import Conv2D, CoordConv
 from . import MODELS
 
 SIZE = 64
@@ -85,9 +85,9 @@ class CoordinateClassifier(nn.Layer):
     def forward(self, x: Tensor) -> Tensor:
         grid = coord_grid([SIZE, SIZE], self._coords).astype(x.dtype)
         if not is_eager_on_cpu(x):
-            return self.convolutions(paddle.concat([on_canvas(x), for_each_of(x, grid)], axis=1)).flatten(1)
+            return self.convolutions(paddle.concat([on_canvas(x), expand_to_batch(grid, x)], axis=1)).flatten(1)
         points = paddle.tile(x.unsqueeze(1), [1, SIZE * SIZE, 1])
-        rows = for_each_of(x, grid.reshape([1, 2, -1]).transpose([0, 2, 1]))
+        rows = expand_to_batch(grid.reshape([1, 2, -1]).transpose([0, 2, 1]), x)
         return self.convolutions.forward_as_matmul(paddle.concat([points, rows], axis=2).reshape([-1, 4])).reshape(
             [len(x), -1]
         )

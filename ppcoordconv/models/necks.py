@@ -13,9 +13,10 @@ import paddle.nn.functional as F
 from paddle import ParamAttr, Tensor, nn
 from paddle.regularizer import L2Decay
 
-from ..conv import Conv2D
+from ..compat import to_channels_first, to_channels_last
 from ..coords import Coords, find_coords
-from ..layers import CoordConv, _channels_first, _channels_last, _check_choice, _check_flag, _check_ints, _name
+from ..layers import Conv2D, CoordConv
+from ..layers.checks import check_choice, check_flag, check_ints, name_of
 
 # PaddleDetection's names, of one layer: nn.SyncBatchNorm.convert_sync_batchnorm makes the other of it when it is time.
 NORM_TYPES = ("bn", "sync_bn")
@@ -70,13 +71,13 @@ class PPYOLOFPN(nn.Layer):
     ) -> None:
         super().__init__()
         _check_channels(self, in_channels)
-        _check_choice(self, "norm_type", norm_type, NORM_TYPES)
-        _check_choice(self, "data_format", data_format, ("NCHW", "NHWC"))
+        check_choice(self, "norm_type", norm_type, NORM_TYPES)
+        check_choice(self, "data_format", data_format, ("NCHW", "NHWC"))
         flags = {"freeze_norm": freeze_norm, "coord_conv": coord_conv, "drop_block": drop_block, "spp": spp}
         for name, flag in flags.items():
-            _check_flag(self, name, flag)
+            check_flag(self, name, flag)
         if type(conv_block_num) is not int or conv_block_num not in (0, 2):
-            raise ValueError(f"{_name(self)}: conv_block_num takes 2 or 0, got {conv_block_num!r}")
+            raise ValueError(f"{name_of(self)}: conv_block_num takes 2 or 0, got {conv_block_num!r}")
         _check_drop_block(self, block_size, keep_prob)
         find_coords(coords)
 
@@ -122,7 +123,7 @@ class PPYOLOFPN(nn.Layer):
     def forward(self, blocks: Sequence[Tensor]) -> List[Tensor]:
         _check_maps(self, blocks, self._in_channels, self._data_format)
         last = self._data_format == "NHWC"
-        maps = [_channels_first(x) if last else x for x in blocks][::-1]
+        maps = [to_channels_first(x) if last else x for x in blocks][::-1]
         tips: List[Tensor] = []
         x = maps[0]
         for level, block in enumerate(self.yolo_block):
@@ -131,7 +132,7 @@ class PPYOLOFPN(nn.Layer):
             if level < len(maps) - 1:
                 route = upsample2x(self.yolo_transition[level](route))
                 x = paddle.concat([route, maps[level + 1]], axis=1)
-        return [_channels_last(tip) if last else tip for tip in tips]
+        return [to_channels_last(tip) if last else tip for tip in tips]
 
 
 class FPN(nn.Layer):
@@ -171,8 +172,8 @@ class FPN(nn.Layer):
     ) -> None:
         super().__init__()
         _check_channels(self, in_channels)
-        _check_ints(self, "out_channels", out_channels, lengths=[], least=1)
-        _check_flag(self, "coord_conv", coord_conv)
+        check_ints(self, "out_channels", out_channels, lengths=[], minimum=1)
+        check_flag(self, "coord_conv", coord_conv)
         find_coords(coords)
 
         def conv(n_in: int, size: int) -> nn.Layer:
@@ -305,33 +306,33 @@ def _norm(channels: int, freeze: bool) -> nn.Layer:
 
 def _check_channels(layer: nn.Layer, in_channels: Any) -> None:
     if not isinstance(in_channels, (list, tuple)):
-        raise TypeError(f"{_name(layer)}: in_channels takes a list of ints, got {in_channels!r}")
+        raise TypeError(f"{name_of(layer)}: in_channels takes a list of ints, got {in_channels!r}")
     if not in_channels:
-        raise ValueError(f"{_name(layer)}: in_channels takes the channels of at least one map, got {in_channels!r}")
+        raise ValueError(f"{name_of(layer)}: in_channels takes the channels of at least one map, got {in_channels!r}")
     for channels in in_channels:
-        _check_ints(layer, "in_channels", channels, lengths=[], least=1)
+        check_ints(layer, "in_channels", channels, lengths=[], minimum=1)
 
 
 def _check_drop_block(layer: nn.Layer, block_size: Any, keep_prob: Any) -> None:
-    _check_ints(layer, "block_size", block_size, lengths=[], least=1)
+    check_ints(layer, "block_size", block_size, lengths=[], minimum=1)
     if block_size % 2 == 0:
-        raise ValueError(f"{_name(layer)}: block_size takes an odd int, got {block_size}")
+        raise ValueError(f"{name_of(layer)}: block_size takes an odd int, got {block_size}")
     if isinstance(keep_prob, bool) or not isinstance(keep_prob, (int, float)):
-        raise TypeError(f"{_name(layer)}: keep_prob takes a number above 0 and at most 1, got {keep_prob!r}")
+        raise TypeError(f"{name_of(layer)}: keep_prob takes a number above 0 and at most 1, got {keep_prob!r}")
     if not 0 < keep_prob <= 1:
-        raise ValueError(f"{_name(layer)}: keep_prob takes a number above 0 and at most 1, got {keep_prob!r}")
+        raise ValueError(f"{name_of(layer)}: keep_prob takes a number above 0 and at most 1, got {keep_prob!r}")
 
 
 @paddle.jit.not_to_static
 def _check_maps(neck: nn.Layer, maps: Any, in_channels: List[int], data_format: str) -> None:
     if not isinstance(maps, (list, tuple)):
-        raise TypeError(f"{_name(neck)}: takes a list of maps, from fine to coarse, got {type(maps).__name__}")
+        raise TypeError(f"{name_of(neck)}: takes a list of maps, from fine to coarse, got {type(maps).__name__}")
     shapes = [list(x.shape) for x in maps]
     if [shape[data_format.index("C")] for shape in shapes if len(shape) == 4] != in_channels:
         raise ValueError(
-            f"{_name(neck)}: takes {len(in_channels)} {data_format} maps of {in_channels} channels, got {shapes}"
+            f"{name_of(neck)}: takes {len(in_channels)} {data_format} maps of {in_channels} channels, got {shapes}"
         )
     for fine, coarse in zip(shapes, shapes[1:]):
         for axis in (data_format.index("H"), data_format.index("W")):
             if fine[axis] != 2 * coarse[axis] and min(fine[axis], coarse[axis]) >= 0:
-                raise ValueError(f"{_name(neck)}: each map must be twice as high and wide as the next, got {shapes}")
+                raise ValueError(f"{name_of(neck)}: each map must be twice as high and wide as the next, got {shapes}")

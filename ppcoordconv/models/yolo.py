@@ -9,8 +9,8 @@ from paddle import Tensor, nn
 from paddle.vision import models as vision
 from paddle.vision import ops
 
-from ..conv import Conv2D
 from ..coords import Coords
+from ..layers import Conv2D
 from . import MODELS
 from .necks import FPN, PPYOLOFPN
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from paddle import nn
 
 import ppcoordconv as pcc
-from ppcoordconv.conv import Conv2D
+from ppcoordconv.layers import Conv2D
 
 
 def twins(*arguments, **options):

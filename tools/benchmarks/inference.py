@@ -160,14 +160,12 @@ def _plain(layer: CoordConv) -> nn.Layer:
     conv = layer.conv
     bias = False if conv.bias is None else None
     options = {"stride": conv._stride, "padding": conv._padding, "bias_attr": bias}
-    return nn.Conv2D(layer._in_channels, conv._out_channels, conv._kernel_size, **options)
+    return nn.Conv2D(layer.in_channels, conv._out_channels, conv._kernel_size, **options)
 
 
 def _concatenating(layer: CoordConv) -> nn.Layer:
     conv = layer.conv
-    return ConcatenatingCoordConv(
-        layer._in_channels, conv._out_channels, conv._kernel_size, conv._padding, conv._stride
-    )
+    return ConcatenatingCoordConv(layer.in_channels, conv._out_channels, conv._kernel_size, conv._padding, conv._stride)
 
 
 # By what CoordConv is compared with: what stands in its place, and in that of the network that has it in its rows.

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from paddle import nn
 
 import ppcoordconv as pcc
+from ppcoordconv.convert.to_deploy import DeployedCoordConv
 
 CONVOLUTIONS = {
     1: (nn.Conv1D, nn.Conv1DTranspose, pcc.CoordConv1D, pcc.CoordConv1DTranspose),
@@ -59,7 +60,7 @@ def test_every_model_is_left_alone_and_computes_the_same(name):
     deployed = pcc.convert_to_deploy(network)
     assert network.training
     assert not deployed.training
-    assert not any(getattr(layer, "deployed", False) for layer in network.sublayers())
+    assert not any(isinstance(layer, DeployedCoordConv) for layer in network.sublayers())
     after = network.state_dict()
     assert set(after) == set(before)
     assert all(np.array_equal(after[key].numpy(), value) for key, value in before.items())
@@ -91,12 +92,12 @@ PADDINGS = st.one_of(
     kernel=st.lists(st.integers(1, 4), min_size=2, max_size=2),
     stride=st.integers(1, 3),
     groups=st.sampled_from([1, 2]),
-    before=st.booleans(),
+    coords_first=st.booleans(),
     sizes=st.lists(st.integers(7, 12), min_size=4, max_size=4),
 )
-def test_a_bias_on_a_channel_of_ones_is_the_same(padding, kernel, stride, groups, before, sizes):
+def test_a_bias_on_a_channel_of_ones_is_the_same(padding, kernel, stride, groups, coords_first, sizes):
     """Whatever stands beside the map, and on every size."""
-    coords = pcc.Coords(coords_first=before)
+    coords = pcc.Coords(coords_first=coords_first)
     layer = pcc.CoordConv(4, 6, kernel, stride, groups=groups, coords=coords, with_r=True, **padding)
     layer.conv.bias.set_value(paddle.randn([6]))
     layer.eval()
@@ -121,10 +122,10 @@ def test_a_bias_on_a_channel_of_ones_is_the_same(padding, kernel, stride, groups
         ({"kernel_size": 3, "padding": 1, "bias_attr": False}, False),
     ],
 )
-def test_which_bias_is_moved_to_the_grid(arguments, is_moved):
+def test_which_bias_is_moved_to_a_channel_of_ones(arguments, is_moved):
     layer = pcc.CoordConv(4, 6, **arguments)
-    assert pcc.convert_to_deploy(layer).conv.has_ones is is_moved
-    assert not pcc.convert_to_deploy(layer, broadcasts=True).conv.has_ones
+    assert pcc.convert_to_deploy(layer).has_ones is is_moved
+    assert not pcc.convert_to_deploy(layer, engine="onnxruntime").has_ones
 
 
 def shared_convolution():

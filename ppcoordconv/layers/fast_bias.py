@@ -1,11 +1,13 @@
-"""Paddle's Conv2D, with a bias that is not dear on a CPU: for the plain convolutions of the networks here."""
+"""Paddle's Conv2D with a fast bias add on CPUs, for the plain convolutions of the networks here."""
 
 from __future__ import annotations
 
 import paddle.nn.functional as F
 from paddle import Tensor, nn
+from paddle.hapi.dynamic_flops import register_hooks
 
-from .layers import add_bias, is_eager_on_cpu
+from ..compat import is_eager_on_cpu
+from ..offset import add_offset
 
 
 class Conv2D(nn.Conv2D):
@@ -16,8 +18,12 @@ class Conv2D(nn.Conv2D):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        usual = self.bias is not None and self._data_format == "NCHW" and self._padding_mode == "zeros"
-        if not usual or not is_eager_on_cpu(x):
+        is_usual = self.bias is not None and self._data_format == "NCHW" and self._padding_mode == "zeros"
+        if not is_usual or not is_eager_on_cpu(x):
             return nn.Conv2D.forward(self, x)  # Paddle 2.6 can't trace super()
         y = F.conv2d(x, self.weight, None, self._stride, self._padding, self._dilation, self._groups)
-        return add_bias(y, self.bias)
+        return add_offset(y, self.bias.reshape([1, -1, 1, 1]))
+
+
+# paddle.flops looks a layer up by its exact type.
+register_hooks[Conv2D] = register_hooks[nn.Conv2D]

@@ -1,0 +1,70 @@
+"""Folds batch norms into the convolutions before them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, List, Tuple
+
+import paddle
+from paddle import nn
+from paddle.nn.layer.norm import _BatchNormBase
+
+from ..layers import CoordConvNd, GridConv
+from .to_coordconv import REPLACEMENTS
+
+TRANSPOSED = (nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)
+
+
+def fold_batch_norms(model: nn.Layer) -> None:
+    """Folds, in place, each batch norm that follows a convolution; ``nn.Identity`` takes its place.
+
+    Which layers follow each other is known in ``nn.Sequential``, and in a layer whose attribute ``runs_in_order`` says
+    that its sublayers run one after the other.
+    """
+    layers = model.sublayers(include_self=True)
+    uses = Counter(id(child) for layer in layers for child in layer._sub_layers.values())
+    for layer in layers:
+        for before, name, norm in _neighbours(layer):
+            conv = before.conv if isinstance(before, CoordConvNd) else before
+            is_alone = uses[id(before)] == uses[id(norm)] == 1
+            if is_alone and _can_fold(conv, norm) and not is_hooked(before, conv, norm):
+                _fold(conv, norm)
+                layer._sub_layers[name] = nn.Identity()
+
+
+def is_hooked(*layers: nn.Layer) -> bool:
+    """Whether something else happens in a layer, as with ``weight_norm``."""
+    return any(layer._forward_pre_hooks or layer._forward_post_hooks for layer in layers)
+
+
+def _neighbours(layer: nn.Layer) -> List[Tuple[Any, str, Any]]:
+    """A layer, and the name of the next and the next, for sublayers that run one after the other."""
+    if not isinstance(layer, nn.Sequential) and not getattr(layer, "runs_in_order", False):
+        return []
+    named = list(layer._sub_layers.items())
+    return [(before, name, after) for (_, before), (name, after) in zip(named, named[1:])]
+
+
+def _can_fold(conv: Any, norm: Any) -> bool:
+    are_those = (type(conv) in REPLACEMENTS or isinstance(conv, GridConv)) and isinstance(norm, _BatchNormBase)
+    return are_those and conv.weight.dtype == norm._mean.dtype
+
+
+def _fold(conv: Any, norm: Any) -> None:
+    """``norm(conv(x)) = scale * conv(x) + shift``, channel by channel."""
+    with paddle.no_grad():
+        scale = paddle.rsqrt(norm._variance + norm._epsilon)
+        scale = scale if norm.weight is None else scale * norm.weight
+        bias = -norm._mean if conv.bias is None else conv.bias - norm._mean
+        shift = bias * scale if norm.bias is None else bias * scale + norm.bias
+        axes = [1] * (conv.weight.ndim - 2)
+        if isinstance(conv, TRANSPOSED):
+            # [in, out / groups, *kernel] -> [groups, in / groups, out / groups, *kernel]
+            by_group = conv.weight.reshape([conv._groups, -1, *conv.weight.shape[1:]])
+            weight = (by_group * scale.reshape([conv._groups, 1, -1, *axes])).reshape(conv.weight.shape)
+        else:
+            weight = conv.weight * scale.reshape([-1, 1, *axes])
+        conv.weight.set_value(weight)
+        if conv.bias is None:
+            conv.bias = conv.create_parameter([len(shift)], dtype=shift.dtype, is_bias=True)
+        conv.bias.set_value(shift)

@@ -1,0 +1,59 @@
+"""The coordinate channels alone, concatenated to a feature map."""
+
+from __future__ import annotations
+
+from typing import Optional, Union
+
+import paddle
+from paddle import Tensor, nn
+
+from ..compat import expand_to_batch, to_channels_first, to_channels_last
+from ..coords import Coords, find_coords, grid_of
+from .checks import DATA_FORMATS, check_choice, check_flag, check_input
+
+
+class AddCoords(nn.Layer):
+    """Concatenates the coordinate channels to a feature map (Liu et al. 2018, arXiv:1807.03247).
+
+    Parameters:
+        coords: the name of a convention (``pcc.list_coords()``) or a ``pcc.Coords``.
+        with_r: adds the radius channel.
+        data_format: "NCL", "NCHW", "NCDHW", "NLC", "NHWC" or "NDHWC"; None: channels first, for every rank.
+
+    Shape:
+        - input: ``[N, C, *spatial]`` with one to three spatial axes (channels last: ``[N, *spatial, C]``), floating.
+        - output: the same with ``C + d`` channels, d being the number of spatial axes, one more with the radius. The
+          coordinates are rounded to the input's dtype.
+
+    Raises:
+        TypeError, ValueError: when built, a wrong argument; when called, an input of a wrong rank or dtype.
+
+    Examples:
+        >>> import paddle, ppcoordconv as pcc
+        >>> x = paddle.zeros([8, 16, 5, 7])
+        >>> tuple(pcc.AddCoords(with_r=True)(x).shape)
+        (8, 19, 5, 7)
+    """
+
+    def __init__(
+        self, coords: Union[str, Coords] = "paddle", with_r: bool = False, data_format: Optional[str] = None
+    ) -> None:
+        super().__init__()
+        formats = [None] + [name for pair in DATA_FORMATS.values() for name in pair]
+        check_choice(self, "data_format", data_format, formats)
+        check_flag(self, "with_r", with_r)
+        self.convention = find_coords(coords)
+        self.coords = coords
+        self.with_r = with_r
+        self.data_format = data_format
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_input(self, x, [3, 4, 5] if self.data_format is None else [len(self.data_format)])
+        channel_last = self.data_format is not None and self.data_format.endswith("C")
+        x = to_channels_first(x) if channel_last else x
+        grid = expand_to_batch(grid_of(x, self.convention, self.with_r).astype(x.dtype), x)
+        y = paddle.concat([grid, x] if self.convention.coords_first else [x, grid], axis=1)
+        return to_channels_last(y) if channel_last else y
+
+    def extra_repr(self) -> str:
+        return f"coords={self.coords!r}, with_r={self.with_r}, data_format={self.data_format!r}"

@@ -1,0 +1,99 @@
+"""What the six CoordConv layers share: checks, the grid, the inner convolution."""
+
+from __future__ import annotations
+
+from typing import Any, Union
+
+from paddle import Tensor, nn
+
+from ..compat import to_channels_first, to_channels_last
+from ..coords import Coords, count_channels, find_coords, grid_of
+from ..forms import Call
+from . import checks
+from .grid_conv import GRID_CONVS, GridConv
+
+
+class CoordConvNd(nn.Layer):
+    """A convolution of ``rank`` spatial axes over its input and the input's coordinate grid.
+
+    Attributes:
+        in_channels, data_format, with_r: as they were given.
+        coords: as it was given; ``convention`` is the ``Coords`` of that name.
+        conv: the inner convolution, which holds ``weight`` and ``bias``.
+    """
+
+    rank: int
+    transposed = False
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        *,
+        padding: Any,
+        groups: int,
+        data_format: str,
+        coords: Union[str, Coords],
+        with_r: bool,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        checks.check_convolution(
+            self, self.rank, in_channels=in_channels, out_channels=out_channels, kernel_size=kernel_size,
+            padding=padding, groups=groups, data_format=data_format, **options,
+        )  # fmt: skip
+        checks.check_flag(self, "with_r", with_r)
+        self.convention = find_coords(coords)
+        self.coords = coords
+        self.with_r = with_r
+        self.in_channels = in_channels
+        self.data_format = data_format
+        if data_format.endswith("C") and checks.is_pairs(padding):
+            padding = [padding[0], padding[-1], *padding[1:-1]]
+        self.conv: GridConv = GRID_CONVS[self.rank, self.transposed](
+            in_channels,
+            out_channels,
+            kernel_size,
+            padding=padding,
+            groups=groups,
+            grid_channels=count_channels(self.rank, with_r),
+            coords_first=self.convention.coords_first,
+            **options,
+        )
+
+    def forward(self, x: Tensor, output_size: Any = None) -> Tensor:
+        self._check_input(x)
+        if self.data_format.endswith("C"):
+            # Convolved channels first: under oneDNN, Paddle mixes up the axes of NHWC maps that are not features.
+            x = to_channels_first(x)
+            return to_channels_last(self.conv(x, grid_of(x, self.convention, self.with_r), output_size))
+        return self.conv(x, grid_of(x, self.convention, self.with_r), output_size)
+
+    def call_for(self, x: Tensor) -> Call:
+        """The operation that the layer does with x, as ``functional.FORMS`` compute it."""
+        self._check_input(x)
+        x = to_channels_first(x) if self.data_format.endswith("C") else x
+        return self.conv.call_for(x, grid_of(x, self.convention, self.with_r))
+
+    def convert_to_deploy(self) -> None:
+        """What Paddle's exporters call: graphs that are traced from now on concatenate the grid.
+
+        Inference engines run that fastest. Nothing else changes: not the state dict, not what is computed elsewhere.
+        ``pcc.convert_to_deploy`` does more, to a copy of a whole model.
+        """
+        if self.conv._groups == 1:
+            self.conv.form_in_graphs = "concat"
+
+    def extra_repr(self) -> str:
+        return f"coords={self.coords!r}, with_r={self.with_r}, data_format={self.data_format!r}"
+
+    def _check_input(self, x: Tensor) -> None:
+        checks.check_input(self, x, [self.rank + 2])
+        channels = x.shape[self.data_format.index("C")]
+        if channels != self.in_channels:
+            raise ValueError(
+                f"{checks.name_of(self)}: in_channels={self.in_channels}, but the input {list(x.shape)} has {channels} "
+                f"channels ({self.data_format}); the coordinate channels are not counted"
+            )
+        checks.check_same_dtype(self, x, self.conv.weight)

@@ -1,0 +1,215 @@
+"""The operation as a function: every form gives what the reference gives, and that what the concatenation gives."""
+
+import numpy as np
+import paddle
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from layers.test_layers import (
+    COORDS_FIRST,
+    FAMILY,
+    assert_same,
+    concatenated,
+    configurations,
+    drawn_layer,
+    forward_and_gradients,
+    positive,
+    to_channels_first,
+    to_channels_last,
+)
+from paddle.static import InputSpec
+
+import ppcoordconv as pcc
+from ppcoordconv import forms
+
+# Forms that need no constant grid, no eager mode and no CPU: any graph may hold them.
+IN_GRAPHS = ("concat", "broadcast", "split")
+
+
+def in_form(layer, name):
+    """The layer's own operation, in one form; as a copy of the layer would do it."""
+
+    def compute(x):
+        last = layer.data_format.endswith("C")
+        x = to_channels_first(x) if last else x
+        y = forms.FORMS[name].compute(layer.conv.call_for(x, pcc.coords.grid_of(x, layer.convention, layer.with_r)))
+        return to_channels_last(y) if last else y
+
+    return compute
+
+
+@pytest.mark.parametrize("name", FAMILY)
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_every_form_is_the_concatenation(name, data):
+    """Outputs and all gradients in float32, against float64; what computes without gradients, by its outputs."""
+    layer, x, expected = drawn_layer(data, name)
+    for form in forms.FORMS:
+        if form == "cached":
+            with paddle.no_grad():
+                for _ in range(2):
+                    assert_same([in_form(layer, form)(x).numpy()], expected[:1], 1e-5)
+        else:
+            assert_same(forward_and_gradients(in_form(layer, form), x, layer.parameters()), expected, 1e-5)
+
+
+@pytest.mark.parametrize("name", FAMILY)
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_the_reference_form_is_the_concatenation_to_the_last_digits(name, data):
+    layer, x, expected = drawn_layer(data, name)
+    layer.to(dtype="float64")
+    got = forward_and_gradients(in_form(layer, "split"), x.astype("float64"), layer.parameters())
+    assert_same(got, expected, 1e-10)
+
+
+class InForm(paddle.nn.Layer):
+    def __init__(self, layer, form):
+        super().__init__()
+        self.layer, self.form = layer, form
+        layer.conv.form_in_graphs = form
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+@pytest.mark.parametrize("form", IN_GRAPHS)
+@pytest.mark.parametrize("name", ["CoordConv1D", "CoordConv2D", "CoordConv3D", "CoordConv2DTranspose"])
+@settings(max_examples=4, deadline=None)
+@given(st.data())
+def test_every_form_of_graphs_in_a_graph(form, name, data):
+    layer, x, expected = drawn_layer(data, name)
+    spec = [InputSpec(x.shape if form == "broadcast" else [None, *x.shape[1:]], "float32", "x")]
+    static = paddle.jit.to_static(InForm(layer, form), input_spec=spec, full_graph=True)
+    assert_same(forward_and_gradients(static, x, layer.parameters()), expected, 1e-5)
+
+
+@pytest.mark.parametrize("form", [name for name in forms.FORMS if name != "cached"])
+def test_every_form_under_amp(form):
+    layer = pcc.CoordConv(3, 4, 3, padding=1)
+    x = paddle.randn([8, 3, 5, 7])
+    expected = layer(x).numpy()
+    with paddle.amp.auto_cast(level="O1", dtype="bfloat16"):
+        y = in_form(layer, form)(x)
+    np.testing.assert_allclose(y.astype("float32").numpy(), expected, rtol=0.05, atol=0.05)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.data())
+def test_the_function_is_the_layer(data):
+    configuration = data.draw(configurations("CoordConv2D"))
+    configuration["data_format"] = "NCHW"
+    if not isinstance(configuration["padding"], (int, str)):
+        configuration["padding"] = 1
+    layer = pcc.CoordConv(**configuration)
+    x = paddle.to_tensor(positive([2, configuration["in_channels"], 6, 7]))
+    names = ("stride", "padding", "dilation", "groups", "padding_mode")
+    options = {name: configuration[name] for name in names}
+    options["coords_first"] = layer.convention.coords_first
+    grid = pcc.coord_grid([6, 7], configuration["coords"], configuration["with_r"])
+    for form in (None, *forms.FORMS):
+        y = pcc.functional.coord_conv(x, grid, layer.conv.weight, layer.conv.bias, **options, form=form)
+        assert_same([y.numpy()], [layer(x).numpy()], 1e-5)
+
+
+@pytest.mark.parametrize("form", [None, "concat", "split", "broadcast"])
+def test_a_grid_for_each_sample_that_has_a_gradient(form):
+    x, weight = paddle.randn([3, 2, 5, 6]), paddle.randn([4, 4, 3, 3])
+    grid = paddle.randn([3, 2, 5, 6])
+    grid.stop_gradient = False
+    y = pcc.functional.coord_conv(x, grid, weight, padding=1, form=form)
+    expected = paddle.nn.functional.conv2d(paddle.concat([x, grid], axis=1), weight, padding=1)
+    assert_same([y.numpy()], [expected.numpy()], 1e-5)
+    (gradient,), (wanted,) = paddle.grad(y.sum(), grid, retain_graph=True), paddle.grad(expected.sum(), grid)
+    assert_same([gradient.numpy()], [wanted.numpy()], 1e-5)
+
+
+def test_the_function_leaves_the_given_grid_alone():
+    x, grid = paddle.randn([3, 2, 5, 6]), paddle.randn([3, 2, 5, 6])
+    x.stop_gradient = False
+    pcc.functional.coord_conv(x, grid, paddle.randn([4, 4, 3, 3]), form="concat")
+    assert grid.stop_gradient
+
+
+@pytest.mark.parametrize(
+    ("shapes", "options", "words"),
+    [
+        (([2, 3, 5, 5], [1, 2, 5], [4, 5, 1, 1]), {}, "expected the same 3, 4 or 5 axes"),
+        (([2, 3], [1, 2], [4, 5]), {}, "expected the same 3, 4 or 5 axes"),
+        (([2, 3, 5, 5], [1, 2, 5, 4], [4, 5, 1, 1]), {}, r"grid: expected \[1 or N, d, \*spatial\]"),
+        (([4, 3, 5, 5], [2, 2, 5, 5], [4, 5, 1, 1]), {}, r"grid: expected \[1 or N"),
+        (([2, 3, 5, 5], [1, 2, 5, 5], [4, 3, 1, 1]), {}, r"weight: expected 3 / groups \+ 2 input channels"),
+        (([2, 4, 5, 5], [1, 2, 5, 5], [4, 6, 1, 1]), {"groups": 2}, "weight: expected 4 / groups"),
+        (([2, 3, 5, 5], [1, 2, 5, 5], [4, 5, 1, 1]), {"form": "cat"}, "form: expected one of concat, cached, matmul"),
+    ],
+)
+def test_wrong_arguments(shapes, options, words):
+    x, grid, weight = (paddle.zeros(shape) for shape in shapes)
+    with pytest.raises(ValueError, match=words):
+        pcc.functional.coord_conv(x, grid, weight, **options)
+
+
+# What is chosen: layer, batch and size, whether gradients are recorded.
+CHOICES = [
+    ({"kernel_size": 3}, [8, 4, 50, 50], True, "matmul"),
+    ({"kernel_size": 3}, [8, 4, 50, 50], False, "cached"),
+    ({"kernel_size": 3}, [1, 4, 5, 5], True, "concat"),
+    ({"kernel_size": 3}, [1, 4, 5, 5], False, "concat"),
+    ({"kernel_size": 3, "groups": 2}, [1, 4, 5, 5], True, "matmul"),
+    ({"kernel_size": 3, "coords": COORDS_FIRST}, [1, 4, 5, 5], True, "matmul"),
+    ({"kernel_size": 7}, [1, 4, 50, 50], True, "split"),
+    ({"kernel_size": 7}, [1, 4, 50, 50], False, "cached"),
+]
+
+
+@pytest.mark.parametrize(("options", "shape", "gradients", "form"), CHOICES)
+def test_explain_tells_what_runs(capsys, monkeypatch, options, shape, gradients, form):
+    layer = pcc.CoordConv(4, 32, **options)
+    x = paddle.randn(shape)
+    with paddle.set_grad_enabled(gradients):
+        rows = pcc.explain(layer, x)
+        ran = []
+        for name, row in list(forms.FORMS.items()):
+            compute = lambda call, name=name, row=row: ran.append(name) or row.compute(call)  # noqa: E731
+            monkeypatch.setitem(forms.FORMS, name, forms.Form(compute, row.refused))
+        layer(x)
+    assert ran == [form]
+    assert [name for name, reason in rows.items() if reason == "runs"] == [form]
+    assert capsys.readouterr().out.splitlines() == [f"{name:<12}{reason}" for name, reason in rows.items()]
+    refused = list(rows)[: list(rows).index(form)]
+    assert all(rows[name] not in ("", "runs", "not needed") for name in refused)
+
+
+def test_explain_says_what_it_takes():
+    with pytest.raises(TypeError, match="explain: expected a CoordConv, got Conv2D"):
+        pcc.explain(paddle.nn.Conv2D(1, 1, 1), paddle.zeros([1, 1, 2, 2]))
+    with pytest.raises(ValueError, match="must have 4 axes, got 3"):
+        pcc.explain(pcc.CoordConv(1, 1, 1), paddle.zeros([1, 1, 2]))
+
+
+def test_a_form_of_ones_own_is_chosen_like_the_others(monkeypatch):
+    """A row before the others is all that it takes."""
+    mine = forms.Form(lambda call: forms.split(call) * 2, lambda call: "")
+    rows = {"mine": mine, **forms.FORMS}
+    layer, x = pcc.CoordConv(3, 4, 3), paddle.randn([2, 3, 9, 9])
+    expected = 2 * layer(x)
+    for name in list(forms.FORMS):
+        monkeypatch.delitem(forms.FORMS, name)
+    for name, row in rows.items():
+        monkeypatch.setitem(forms.FORMS, name, row)
+    assert_same([layer(x).numpy()], [expected.numpy()], 1e-5)
+
+
+def test_concatenated_here_is_what_the_layer_writes_out():
+    """The plain reference of these tests, against one written by hand."""
+    layer = pcc.CoordConv(2, 3, 1, bias_attr=False)
+    x = paddle.randn([1, 2, 2, 2])
+    configuration = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "data_format": "NCHW"}
+    configuration.update(coords="paddle", with_r=False)
+    weight, features = layer.conv.weight.numpy()[:, :, 0, 0], x.numpy()[0]
+    planes = np.concatenate([features, [[[-1, 1], [-1, 1]], [[-1, -1], [1, 1]]]])
+    by_hand = np.einsum("oc,chw->ohw", weight, planes)[None]
+    function = paddle.nn.functional.conv2d
+    np.testing.assert_allclose(
+        concatenated(copy.deepcopy(layer), x, function, configuration).numpy(), by_hand, rtol=1e-5
+    )
