@@ -108,15 +108,18 @@ def _out_channels(call: Call) -> int:
 
 
 def _features_and_offset(call: Call) -> Tuple[Tensor, Tensor]:
-    """Both convolutions: ``[N, out, *places]`` and ``[1 or N, out, *places]``, which has the bias."""
+    """Both convolutions: ``[N, out, *places]`` and ``[1 or N, out, *places]``, one of which has the bias."""
     w_x, w_grid = split_weight(call.weight, call.grid.shape[1], call.spec)
-    y = conv_nd(call.x, w_x, None, call.spec)
-    return y, _offset(call, w_grid).astype(y.dtype)
+    # On the offset, it is added once for all samples; with one sample it is as cheap on the features, and the offset's
+    # gradients take less memory.
+    on_features, on_offset = (call.bias, None) if call.x.shape[0] == 1 else (None, call.bias)
+    y = conv_nd(call.x, w_x, on_features, call.spec)
+    return y, _offset(call, w_grid, on_offset).astype(y.dtype)
 
 
-def _offset(call: Call, w_grid: Tensor) -> Tensor:
+def _offset(call: Call, w_grid: Tensor, bias: Optional[Tensor]) -> Tensor:
     dtype = call.grid.dtype
-    bias = None if call.bias is None else call.bias.astype(dtype)
+    bias = None if bias is None else bias.astype(dtype)
     with autocast_disabled():
         return conv_nd(call.grid, w_grid.astype(dtype), bias, call.spec._replace(groups=1))
 
@@ -149,7 +152,7 @@ def cached(call: Call) -> Tensor:
     # Weights are compared by value, because most of Paddle's ways to change them leave no other trace.
     values = [w_grid.numpy()] if bias is None else [w_grid.numpy(), bias.numpy()]
     key = ("offset", grid, spec, *y.shape)
-    return add_offset_in_place(y, cache(key, values, lambda: repeat_offset(y, _offset(call, w_grid)), y.size))
+    return add_offset_in_place(y, cache(key, values, lambda: repeat_offset(y, _offset(call, w_grid, bias)), y.size))
 
 
 def matmul(call: Call) -> Tensor:

@@ -28,11 +28,11 @@ def add_offset(y: Tensor, offset: Tensor) -> Tensor:
         offset = paddle.matmul(offset.reshape([-1, 1]), ones).reshape([1, *y.shape[1:]])
     if y.stop_gradient and offset.stop_gradient:
         return add_offset_in_place(y, offset if offset.shape[0] == y.shape[0] else repeat_offset(y, offset))
+    # In this order Paddle takes the offset's gradient first, and has its memory back when it takes the features'.
     if offset.shape[0] == y.shape[0]:
-        return y + offset
+        return offset + y
     count = y.shape[0]
     offsets = paddle.matmul(paddle.ones([count, 1], y.dtype), offset.reshape([1, -1]))
-    # In this order Paddle takes the offset's gradient first, and has its memory back when it takes the features'.
     return (offsets + y.reshape([count, -1])).reshape(y.shape)
 
 
