@@ -197,9 +197,9 @@ def _with(
 def _export(network: nn.Layer, shape: List[int], folder: Path, model_format: str) -> Path:
     folder.mkdir()
     network.eval()
-    network(paddle.zeros([1, *shape]))
     spec = InputSpec([None, *shape], "float32", INPUT)
-    model, *_ = FORMATS[model_format](deploy_form(network, model_format), spec, folder)
+    network = deploy_form(network, model_format, example=paddle.zeros([1, *shape]))
+    model, *_ = FORMATS[model_format](network, spec, folder)
     return folder / model
 
 
