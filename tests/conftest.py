@@ -18,6 +18,11 @@ ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
 
 
+def examples(count: int) -> int:
+    """How many examples hypothesis tries; EXAMPLES=0.1 in the environment makes it a tenth."""
+    return max(1, round(count * float(os.environ.get("EXAMPLES", 1))))
+
+
 def put_environment(folder: Path, requirements: Path) -> None:
     """The environment of this Python in a folder of another name, as tools/setup.sh leaves one behind."""
     folder.mkdir()
