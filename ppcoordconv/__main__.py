@@ -1,6 +1,6 @@
 """``python -m ppcoordconv`` is the command ``ppcoordconv``."""
 
-from .commands import main
+from .commands import entry_point
 
 if __name__ == "__main__":
-    main()
+    entry_point()

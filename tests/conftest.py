@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import io
 import json
 import os
 import shutil
@@ -9,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Dict
+from typing import Callable, Dict, List
 
 import pytest
 
@@ -39,9 +42,24 @@ def start_tool(name: str, *arguments: object, cwd: Path, **options: object) -> s
 
 
 def run_tool(name: str, *arguments: object, cwd: Path) -> SimpleNamespace:
-    process = start_tool(name, *arguments, cwd=cwd)
-    stdout, stderr = process.communicate()
-    return SimpleNamespace(status=process.returncode, stdout=stdout, stderr=stderr)
+    """A tool of the checkout, in this process: its exit status and what it prints."""
+    return run_in_process(importlib.import_module(name).main, *arguments, cwd=cwd)
+
+
+def run_in_process(main: Callable[[List[str]], int], *arguments: object, cwd: Path) -> SimpleNamespace:
+    """A ``main(argv)``, in a directory: its exit status, what it prints and what it says."""
+    before = Path.cwd(), dict(os.environ)
+    os.chdir(cwd)
+    # The threads and the memory of this process are not the command's to set.
+    os.environ["PPCC_TUNE_CPU"] = "0"
+    try:
+        with contextlib.redirect_stdout(io.StringIO()) as stdout, contextlib.redirect_stderr(io.StringIO()) as stderr:
+            status = main([str(argument) for argument in arguments])
+    finally:
+        os.chdir(before[0])
+        os.environ.clear()
+        os.environ.update(before[1])
+    return SimpleNamespace(status=status, stdout=stdout.getvalue(), stderr=stderr.getvalue())
 
 
 @pytest.fixture(scope="session")

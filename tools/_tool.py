@@ -12,16 +12,25 @@ from typing import Dict, List
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from ppcoordconv.commands import Parser, add_config_options, add_device_option, positive, run, run_alone  # noqa: E402
+from ppcoordconv.commands import (  # noqa: E402
+    Parser,
+    add_config_options,
+    add_device_option,
+    command,
+    execute,
+    leave,
+    positive,
+)
 
 __all__ = [
     "ROOT",
     "Parser",
     "add_config_options",
     "add_device_option",
+    "command",
+    "execute",
+    "leave",
     "positive",
-    "run",
-    "run_alone",
     "tools_side_by_side",
 ]
 

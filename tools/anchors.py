@@ -2,11 +2,12 @@
 
 import argparse
 import json
+from typing import Optional, Sequence
 
-from _tool import Parser, add_config_options, positive, run
+from _tool import Parser, add_config_options, execute, leave, positive
 
 
-def main(arguments: argparse.Namespace) -> int:
+def work(arguments: argparse.Namespace) -> int:
     from anchor_boxes import anchors_of, fit
 
     from ppcoordconv.config import load_config
@@ -23,8 +24,13 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-if __name__ == "__main__":
-    parser = Parser(description=__doc__)
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    parser = Parser(prog="anchors.py", description=__doc__)
     add_config_options(parser)
     parser.add_argument("--count", type=positive, help="how many; default: as many as the config's model has")
-    run(main, parser.parse_args())
+    parser.set_defaults(work=work)
+    return execute(parser, argv)
+
+
+if __name__ == "__main__":
+    leave(main())

@@ -4,8 +4,9 @@ import argparse
 import importlib
 import json
 from pathlib import Path
+from typing import Optional, Sequence
 
-from _tool import Parser, add_device_option, positive, run
+from _tool import Parser, add_device_option, execute, leave, positive
 
 HELP = {
     "layer": "ratios of forward, training step and peak memory",
@@ -17,7 +18,7 @@ HELP = {
 }
 
 
-def main(arguments: argparse.Namespace) -> int:
+def work(arguments: argparse.Namespace) -> int:
     benchmark = importlib.import_module(f"benchmarks.{arguments.what}")
     result = benchmark.measure(*PARAMETERS[arguments.what](arguments))
     print(json.dumps(result) if arguments.json else benchmark.as_table(result))
@@ -40,8 +41,9 @@ PARAMETERS = {
     "files": lambda arguments: (arguments.count,),
 }
 
-if __name__ == "__main__":
-    parser = Parser(description=__doc__)
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    parser = Parser(prog="benchmark.py", description=__doc__)
     commands = parser.add_subparsers(dest="what", required=True)
     for name, help_text in HELP.items():
         command = commands.add_parser(name, help=help_text)
@@ -51,4 +53,9 @@ if __name__ == "__main__":
     commands.choices["layer"].add_argument("--amp", choices=["O1", "O2"], help="in mixed precision, float16")
     commands.choices["files"].add_argument("--count", type=positive, default=10_000, help="default: 10000")
     add_device_option(commands.choices["layer"])
-    run(main, parser.parse_args())
+    parser.set_defaults(work=work)
+    return execute(parser, argv)
+
+
+if __name__ == "__main__":
+    leave(main())

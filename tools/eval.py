@@ -1,6 +1,8 @@
 """`ppcoordconv eval`, for a checkout that is not installed."""
 
-from _tool import run_alone
+from _tool import command, leave
+
+main = command("eval")
 
 if __name__ == "__main__":
-    run_alone("eval")
+    leave(main())

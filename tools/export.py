@@ -1,6 +1,8 @@
 """`ppcoordconv export`, for a checkout that is not installed."""
 
-from _tool import run_alone
+from _tool import command, leave
+
+main = command("export")
 
 if __name__ == "__main__":
-    run_alone("export")
+    leave(main())

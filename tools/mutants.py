@@ -3,7 +3,7 @@
 import argparse
 import ast
 import contextlib
-import copy
+import functools
 import io
 import json
 import os
@@ -15,9 +15,9 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
-from _tool import ROOT, Parser, positive, run
+from _tool import ROOT, Parser, execute, leave, positive
 
 PACKAGE = ROOT / "ppcoordconv"
 # By the part that is mutated: its files, and the tests that must notice, the most likely to first.
@@ -78,7 +78,7 @@ class Mutator(ast.NodeTransformer):
     def visit_Compare(self, node: ast.Compare) -> ast.AST:  # noqa: N802
         self.generic_visit(node)
         if type(node.ops[0]) in SWAPS and self._is_chosen(node):
-            node.ops[0] = SWAPS[type(node.ops[0])]()
+            node.ops[0] = SWAPS[type(node.ops[0])]()  # type: ignore[call-overload]
         return node
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:  # noqa: N802
@@ -124,7 +124,7 @@ class Mutator(ast.NodeTransformer):
         return is_it
 
 
-def main(arguments: argparse.Namespace) -> int:
+def work(arguments: argparse.Namespace) -> int:
     from ppcoordconv.utils.progress import bar
 
     os.environ.update(EXAMPLES=arguments.examples, OMP_NUM_THREADS="1")
@@ -132,9 +132,10 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.sample:
         mutants = random.Random(0).sample(mutants, min(arguments.sample, len(mutants)))
     _import_what_all_need()
+    survives = functools.partial(_survives, timeout=arguments.timeout)
     survivors, counts = [], {part: [0, 0] for part in PARTS}
     with bar(len(mutants), unit="mutant") as progress, ThreadPoolExecutor(arguments.jobs) as pool:
-        for (part, path, _), place in zip(mutants, pool.map(lambda m: _survives(*m, arguments.timeout), mutants)):
+        for (part, path, _), place in zip(mutants, pool.map(survives, mutants)):
             counts[part][0] += 1
             counts[part][1] += place is None
             if place is not None:
@@ -167,11 +168,11 @@ def _import_what_all_need() -> None:
         del sys.modules[name]
 
 
-def _survives(part: str, path: Path, number: int, timeout: int) -> Optional[str]:
+def _survives(mutant: Tuple[str, Path, int], timeout: int) -> Optional[str]:
     """The place of a mutant that the tests of its part don't notice; None: they do."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    part, path, number = mutant
     mutator = Mutator(number)
-    mutated = ast.fix_missing_locations(mutator.visit(copy.deepcopy(tree)))
+    mutated = ast.fix_missing_locations(mutator.visit(ast.parse(path.read_text(encoding="utf-8"))))
     with tempfile.TemporaryDirectory() as name:
         # A whole package, because Paddle reads the source of what it traces.
         target = Path(name) / "ppcoordconv"
@@ -211,11 +212,16 @@ def _run_tests(folder: Path, tests: List[str]) -> None:
     os._exit(int(status != 0))
 
 
-if __name__ == "__main__":
-    parser = Parser(description=__doc__)
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    parser = Parser(prog="mutants.py", description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="default: all")
     parser.add_argument("--sample", type=positive, help="so many of them, drawn at random; default: all")
     parser.add_argument("--jobs", type=positive, default=os.cpu_count(), help="at once; default: the cores")
     parser.add_argument("--timeout", type=positive, default=300, help="seconds for a mutant's tests; default: 300")
     parser.add_argument("--examples", default="0.1", help="the part of hypothesis's examples that is run; default: 0.1")
-    run(main, parser.parse_args())
+    parser.set_defaults(work=work)
+    return execute(parser, argv)
+
+
+if __name__ == "__main__":
+    leave(main())

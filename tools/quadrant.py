@@ -2,14 +2,15 @@
 
 import argparse
 from pathlib import Path
+from typing import Optional, Sequence
 
-from _tool import Parser, run, tools_side_by_side
+from _tool import Parser, execute, leave, tools_side_by_side
 
 NETWORKS = {"coordconv": "CoordConv", "conv": "deconvolution"}
 CONFIG = "configs/not_so_clevr/classification_{}_quadrant.yml"
 
 
-def main(arguments: argparse.Namespace) -> int:
+def work(arguments: argparse.Namespace) -> int:
     from experiments import errors_by_place
 
     from ppcoordconv.viz.plots import errors_over_the_canvas
@@ -40,7 +41,12 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-if __name__ == "__main__":
-    parser = Parser(description=__doc__)
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    parser = Parser(prog="quadrant.py", description=__doc__)
     parser.add_argument("--minutes", type=float, default=2.0, help="of training for each; default: 2")
-    run(main, parser.parse_args())
+    parser.set_defaults(work=work)
+    return execute(parser, argv)
+
+
+if __name__ == "__main__":
+    leave(main())

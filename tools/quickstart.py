@@ -5,14 +5,14 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Optional, Sequence
 
-from _tool import Parser, run, tools_side_by_side
+from _tool import Parser, execute, leave, tools_side_by_side
 
 NETWORKS = {"coordconv": "CoordConv", "conv": "convolution"}
 
 
-def main(arguments: argparse.Namespace) -> int:
+def work(arguments: argparse.Namespace) -> int:
     output = Path("output") / "quickstart"
     shutil.rmtree(output, ignore_errors=True)
     tools_side_by_side({
@@ -80,5 +80,11 @@ def _report(output: Path, results: Dict[str, List[dict]]) -> None:
     print("Next, in two minutes, what a convolution can't learn and CoordConv can: make quadrant")
 
 
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    parser = Parser(prog="quickstart.py", description=__doc__)
+    parser.set_defaults(work=work)
+    return execute(parser, argv)
+
+
 if __name__ == "__main__":
-    run(main, Parser(description=__doc__).parse_args())
+    leave(main())

@@ -8,9 +8,9 @@ import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import List
+from typing import List, Optional, Sequence
 
-from _tool import ROOT, Parser, run
+from _tool import ROOT, Parser, execute, leave
 
 CONFIG = "configs/not_so_clevr/regression_coordconv_quadrant.yml"
 WEIGHTS = "ppcoordconv/models/weights/coordinate_regression_coordconv.pdparams"
@@ -19,7 +19,7 @@ PAGE = ROOT / "docs" / "deployment.md"
 FORMATS = ("paddle", "legacy", "onnx")
 
 
-def main(arguments: argparse.Namespace) -> int:
+def work(arguments: argparse.Namespace) -> int:
     from ppcoordconv.utils.files import with_section, write_text
     from ppcoordconv.utils.progress import bar
 
@@ -81,7 +81,12 @@ def _is_right(printed: str) -> bool:
     return "error" not in found and abs(found["x"] - PIXEL[0]) < 0.1 and abs(found["y"] - PIXEL[1]) < 0.1
 
 
-if __name__ == "__main__":
-    parser = Parser(description=__doc__)
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    parser = Parser(prog="versions.py", description=__doc__)
     parser.add_argument("python", nargs="+", type=Path, help="interpreters, each with another version of Paddle")
-    run(main, parser.parse_args())
+    parser.set_defaults(work=work)
+    return execute(parser, argv)
+
+
+if __name__ == "__main__":
+    leave(main())

@@ -4,13 +4,14 @@ import argparse
 import json
 import shutil
 from pathlib import Path
+from typing import Optional, Sequence
 
-from _tool import ROOT, Parser, run
+from _tool import ROOT, Parser, execute, leave
 
 PAGE = ROOT / "docs" / "model_zoo.md"
 
 
-def main(arguments: argparse.Namespace) -> int:
+def work(arguments: argparse.Namespace) -> int:
     return {"add": add, "table": write_table}[arguments.what](arguments)
 
 
@@ -37,11 +38,16 @@ def write_table(arguments: argparse.Namespace) -> int:
     return 0
 
 
-if __name__ == "__main__":
-    parser = Parser(description=__doc__)
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    parser = Parser(prog="zoo.py", description=__doc__)
     commands = parser.add_subparsers(dest="what", required=True)
     command = commands.add_parser("add", help="the weights of the last epoch, in the place of those the model has")
     command.add_argument("-c", "--config", required=True, help="a config of the package, as configs/digits/conv.yml")
     command.add_argument("--run", required=True, type=Path, help="the output_dir of a run of it")
     commands.add_parser("table", help="write the table of docs/model_zoo.md anew")
-    run(main, parser.parse_args())
+    parser.set_defaults(work=work)
+    return execute(parser, argv)
+
+
+if __name__ == "__main__":
+    leave(main())

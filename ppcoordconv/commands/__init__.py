@@ -7,13 +7,15 @@ status. A user's mistake is one line on stderr and exit status 2.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import logging
 import os
 import sys
+import traceback
 import warnings
 from pathlib import Path
-from typing import Any, Callable, NoReturn
+from typing import Any, Callable, Iterator, NoReturn, Optional, Sequence
 
 from .. import __version__
 
@@ -28,24 +30,59 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (--help tells more)\n")
 
 
-def main() -> NoReturn:
-    """``ppcoordconv`` with the words after it."""
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """``ppcoordconv`` with the words after it; returns the exit status, and leaves the process as it was.
+
+    Parameters:
+        argv: the words; None: those of this process.
+    """
     parser = Parser(prog="ppcoordconv", description=PURPOSE)
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name in COMMANDS:
         _set_up(commands.add_parser(name, help=_module(name).__doc__), name)
-    if not sys.argv[1:]:
+    words = sys.argv[1:] if argv is None else list(argv)
+    if not words:
         parser.print_help(sys.stderr)
-        sys.exit(2)
-    _run(parser.parse_args())
+        return 2
+    return execute(parser, words)
 
 
-def run_alone(name: str) -> NoReturn:
-    """One command, from a script of its own."""
-    parser = Parser()
-    _set_up(parser, name)
-    _run(parser.parse_args())
+def command(name: str) -> Callable[..., int]:
+    """The ``main(argv)`` of one command, for a script of its own."""
+
+    def main(argv: Optional[Sequence[str]] = None) -> int:
+        parser = Parser(prog=f"{name}.py")
+        _set_up(parser, name)
+        return execute(parser, argv)
+
+    return main
+
+
+def execute(parser: Parser, argv: Optional[Sequence[str]] = None) -> int:
+    """Parses the words, calls the ``work`` that the parser has as a default, and returns the exit status."""
+    for each in _with_commands(parser):
+        each.add_argument("--debug", action="store_true", help="show the traceback of every error")
+    try:
+        arguments = parser.parse_args(argv)
+        return _run(arguments.work, arguments, getattr(arguments, "parser", parser).prog)
+    except SystemExit as end:  # of --help, --version and of argparse's errors
+        return int(end.code or 0)
+
+
+def leave(status: int) -> NoReturn:
+    """Ends the process."""
+    if int(os.environ.get("PADDLE_TRAINERS_NUM", 1)) > 1:
+        # All is written by now, and in the interpreter's exit one of several processes was seen to wait without end.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
+def entry_point() -> NoReturn:
+    """The console script."""
+    leave(main())
 
 
 def _module(name: str) -> Any:
@@ -56,58 +93,71 @@ def _set_up(parser: Parser, name: str) -> None:
     module = _module(name)
     parser.description = module.__doc__
     module.add_arguments(parser)
-    parser.set_defaults(main=module.main, parser=parser)
+    parser.set_defaults(work=module.main, parser=parser)
 
 
-def _run(arguments: argparse.Namespace) -> NoReturn:
-    run(arguments.main, arguments, arguments.parser.prog)
+def _with_commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """The parsers of the commands of a parser, of several levels; where it has none, itself."""
+    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not groups:
+        yield parser
+    for group in groups:
+        for each in group.choices.values():
+            yield from _with_commands(each)
 
 
-def run(main: Callable[[Any], int], arguments: argparse.Namespace, program: str = "") -> NoReturn:
-    """Tunes the CPU, calls ``main`` and exits with what it returns."""
+def _run(work: Callable[[Any], int], arguments: argparse.Namespace, program: str) -> int:
     # Paddle reports its own start at length; only errors are news to somebody who runs a command.
     os.environ.setdefault("GLOG_minloglevel", "2")
-    warnings.filterwarnings("ignore", module=r"paddle\.")
     from ..utils.cpu import tune_cpu
     from ..utils.errors import Stopped, UserError
-    from ..utils.progress import defer_info, flush_deferred
+    from ..utils.progress import flush_deferred
 
-    class Said(logging.Handler):
+    def fail(message: str, status: int) -> int:
+        if arguments.debug:
+            traceback.print_exc()
+        print(f"{program}: {message}", file=sys.stderr)
+        return status
+
+    with warnings.catch_warnings(), _log_deferred():
+        warnings.filterwarnings("ignore", module=r"paddle\.")
+        tune_cpu()
+        try:
+            status = work(arguments)
+            flush_deferred()
+        except UserError as error:
+            status = fail(str(error), 2)
+        except Stopped as stopped:
+            status = fail(str(stopped), stopped.status)
+        except BrokenPipeError:
+            # Whoever read the results has read enough.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            status = 0
+        except KeyboardInterrupt:
+            status = fail("interrupted", 130)
+    return status
+
+
+@contextlib.contextmanager
+def _log_deferred() -> Iterator[None]:
+    """What the package logs goes to stderr, before the next line that is printed there."""
+    from ..utils.progress import defer_info, forget_deferred
+
+    class Deferred(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             defer_info(record.getMessage())
 
-    def fail(message: str, status: int) -> int:
-        print(f"{program or Path(sys.argv[0]).name}: {message}", file=sys.stderr)
-        return status
-
-    logger = logging.getLogger("ppcoordconv")
-    logger.addHandler(Said())
+    logger, handler = logging.getLogger("ppcoordconv"), Deferred()
+    before = logger.level, logger.propagate
+    logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    tune_cpu()
     try:
-        status = main(arguments)
-        flush_deferred()
-    except UserError as error:
-        status = fail(str(error), 2)
-    except Stopped as stopped:
-        status = fail(str(stopped), stopped.status)
-    except BrokenPipeError:
-        # Whoever read the results has read enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 0
-    except KeyboardInterrupt:
-        status = fail("interrupted", 130)
-    _leave(status)
-
-
-def _leave(status: int) -> NoReturn:
-    if int(os.environ.get("PADDLE_TRAINERS_NUM", 1)) > 1:
-        # All is written by now, and in the interpreter's exit one of several processes was seen to wait without end.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    sys.exit(status)
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.level, logger.propagate = before
+        forget_deferred()
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
