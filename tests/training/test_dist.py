@@ -20,14 +20,14 @@ from ppcoordconv.utils.weights import load_state
 # not hold up the job.
 SCRIPT = f"""
 import sys
-sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests" / "engine")!r}]
+sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests" / "training")!r}]
 import argparse, atexit, os, time
 from pathlib import Path
 import ppcoordconv  # before paddle, whose GPU build of 2.6.2 brings a zlib of its own
 import paddle
 from tiny import TinyTask, config
 from ppcoordconv import commands
-from ppcoordconv.training import processes
+from ppcoordconv.training import dist
 from ppcoordconv.training.trainer import evaluate, find_resume, train
 
 def main(arguments):
