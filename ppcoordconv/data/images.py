@@ -89,6 +89,7 @@ class Preprocess:
         x = (x - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
         return np.ascontiguousarray(x.transpose(2, 0, 1))
 
+    @property
     def input_shape(self) -> List[int]:
         return [len(self.mean), *self.image_size]
 

@@ -61,6 +61,7 @@ class PointPreprocess:
         """``[2]``, x and y -> float32 ``[2]``."""
         return np.float32(2 * point / (self.size - 1) - 1 if self.normalised else point)
 
+    @property
     def input_shape(self) -> List[int]:
         return [2]
 

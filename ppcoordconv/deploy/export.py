@@ -22,7 +22,8 @@ from paddle import nn
 from paddle.static import InputSpec
 
 from ..convert import convert_to_deploy
-from ..utils.errors import UserError
+from ..postprocess import SERVED
+from ..utils.errors import ArgumentError, UserError
 from ..utils.files import atomic_write, sha256
 from ..utils.progress import log_info
 from .predictor import DESCRIPTION
@@ -50,8 +51,6 @@ SETTINGS: Dict[str, Dict[str, Dict[str, Any]]] = {
     "paddle, half": {"gpu": {"device": "gpu", "onednn": False}},
     "onnxruntime": {"onnxruntime": {"onednn": False}},
 }
-# By the name of a task, why it can't be exported as ONNX.
-WITHOUT_ONNX = {"detection": "Paddle2ONNX can't convert matrix NMS; leave it to infer.py with -o export.nms=false"}
 # Other sizes that a model is checked with whose size is not fixed, as parts of the size that it was trained on.
 SIZES = ((1, 1), (0.5, 0.75), (1.25, 0.625))
 
@@ -85,11 +84,13 @@ def export(
             export is left as it was.
     """
     _check_precision(model_format, precision)
-    if model_format == "onnx" and task.serving()["task"] in WITHOUT_ONNX:
-        raise UserError(WITHOUT_ONNX[task.serving()["task"]])
-    shape = task.input_shape()
+    metadata = task.export_metadata()
+    reason = SERVED.build(metadata["served_form"]).without_onnx
+    if model_format == "onnx" and reason:
+        raise UserError(reason)
+    shape = task.input_shape
     if dynamic_size and len(shape) != 3:
-        raise UserError(f"dynamic_size is for networks that take maps, and this one takes {shape}")
+        raise ArgumentError("dynamic_size", f"is for networks that take maps, and this one takes {shape}")
     inputs = _probe(task, SIZES if dynamic_size else SIZES[:1])
     network = task.network if task.head is None else nn.Sequential(task.network, task.head)
     network.eval()
@@ -118,7 +119,7 @@ def export(
             "files": {file: sha256(folder / file) for file in files},
             "input_shape": served,
             "precision": precision,
-            **task.serving(),
+            **metadata,
         }
         description["checked"] = _check(folder, description, inputs, expected)
         _hand_over(folder, output_dir, description)
@@ -127,13 +128,13 @@ def export(
 
 def _check_precision(model_format: str, precision: str) -> None:
     if precision not in DTYPES:
-        raise UserError(f"precision takes one of {', '.join(DTYPES)}, got {precision!r}")
+        raise ArgumentError("precision", f"takes one of {', '.join(DTYPES)}, got {precision!r}")
     if model_format == "onnx" and precision == "bf16":
         raise UserError("ONNX Runtime has no convolution in bf16; take fp16, or another format")
     if model_format != "onnx" and precision != "fp32" and not paddle.device.cuda.device_count():
         raise UserError(
             f"a model in {precision} is for GPUs, and here is none to check it on: export it where there is one, "
-            "or take --format onnx with fp16"
+            "or take the format onnx with fp16"
         )
 
 
@@ -206,7 +207,7 @@ FORMATS: Dict[str, Callable[[nn.Layer, InputSpec, Path], List[str]]] = {
 
 
 def _forget_call_stacks(model: Path) -> None:
-    """Paddle writes with each operator which lines of which files made it: half of the file, and nobody's business."""
+    """Paddle writes with each operator which lines of which files made it: half the file, and local paths."""
     program = paddle.base.core.ProgramDesc(model.read_bytes())
     for block in (program.block(i) for i in range(program.num_blocks())):
         for operator in (block.op(i) for i in range(block.op_size())):
@@ -215,17 +216,23 @@ def _forget_call_stacks(model: Path) -> None:
 
 
 def _probe(task: Task, sizes: Sequence[Tuple[float, float]]) -> List[np.ndarray]:
-    """Batches of the numbers and sizes to check, half of them real inputs, half noise."""
+    """Batches of the numbers and sizes to check, half of them real inputs where there are any, the rest noise."""
     rng = np.random.default_rng(0)
-    samples = task.test_samples()
+    count = max(BATCHES)
+    try:
+        samples = task.test_samples()
+        real = [samples[row % len(samples)][0] for row in range(0, count, 2)]
+    except UserError as error:
+        log_info(f"checking with noise alone, without samples of the data: {error}")
+        real = []
     batches = []
     for number in BATCHES:
-        batch = rng.standard_normal([number, *task.input_shape()]).astype(np.float32)
-        for row in range(0, number, 2):
-            batch[row] = samples[row % len(samples)][0]
+        batch = rng.standard_normal([number, *task.input_shape]).astype(np.float32)
+        for row, x in zip(range(0, number, 2), real):
+            batch[row] = x
         batches.append(batch)
     for height, width in sizes[1:]:
-        channels, h, w = task.input_shape()
+        channels, h, w = task.input_shape
         batches.append(rng.standard_normal([2, channels, int(h * height), int(w * width)]).astype(np.float32))
     return batches
 

@@ -10,7 +10,7 @@ import paddle
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from ..utils.errors import UserError
+from ..utils.errors import ArgumentError, UserError
 from ..utils.files import sha256
 from .runtimes import ENGINES, Settings
 
@@ -30,7 +30,7 @@ class Predictor:
         onednn: on the CPU, whether oneDNN's kernels are used; None: if the export found them right in this version.
 
     Attributes:
-        description: what ``inference.yml`` says: "task", "preprocess", "labels", "input_shape", "checked", ...
+        description: what ``inference.yml`` says: "served_form", "preprocess", "labels", "input_shape", "checked", ...
 
     Raises:
         UserError: a file of the folder is missing or damaged, the settings contradict each other, or what they ask for,
@@ -108,7 +108,7 @@ class _Description(BaseModel):
     files: Dict[str, str]
     input_shape: List[Optional[int]]
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"
-    task: str
+    served_form: str
     preprocess: Dict[str, Any]
     labels: List[str]
     checked: _Checked
@@ -119,7 +119,7 @@ class _Description(BaseModel):
 def _read_description(folder: Path) -> Dict[str, Any]:
     """``inference.yml``, after a look at the files it names."""
     if not folder.is_dir():
-        raise UserError(f"there is no folder {folder}; --model_dir takes one that export wrote")
+        raise ArgumentError("model_dir", f"takes a folder that export wrote; there is no folder {folder}")
     path = folder / DESCRIPTION
     try:
         description = yaml.safe_load(path.read_text(encoding="utf-8"))

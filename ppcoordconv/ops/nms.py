@@ -9,7 +9,7 @@ from paddle.vision import ops
 
 
 class MatrixNMS(nn.Layer):
-    """Of boxes that overlap the best, by matrix NMS (Wang et al. 2020, arXiv:2003.10152, section 4).
+    """Keeps the best of overlapping boxes, by matrix NMS (Wang et al. 2020, arXiv:2003.10152, section 4).
 
     Parameters:
         score_threshold: what scores less, before or after, is left out.
@@ -49,6 +49,6 @@ class MatrixNMS(nn.Layer):
 
 
 def matrix_nms_numpy(decoded: np.ndarray) -> np.ndarray:
-    """What ``MatrixNMS`` makes of an array."""
+    """What ``MatrixNMS`` makes of an array, by Paddle's operator: numpy goes in and comes out."""
     with paddle.no_grad():
         return MatrixNMS()(paddle.to_tensor(decoded)).numpy()

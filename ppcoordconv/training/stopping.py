@@ -49,7 +49,7 @@ class Stopping:
     def stopped(self, where: str, output: Path) -> Stopped:
         number = self.signal or signal.SIGTERM
         name = signal.Signals(number).name
-        message = f"stopped by {name} in {where}; the state is saved in {output}, --resume auto goes on from it"
+        message = f"stopped by {name} in {where}; the state is saved in {output}"
         return Stopped(message, 128 + number)
 
     def agree(self, somebody_heard: bool) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ..ops.canvas import SIZE
 from ..utils.files import atomic_write
 
 
@@ -99,7 +100,7 @@ def data_and_splits(inputs: Dict[str, np.ndarray], splits: Dict[str, Dict[str, n
     for axes, (title, sets) in zip(np.ravel(lower.subplots(1, len(splits))), splits.items()):
         for name, centres in sets.items():
             axes.scatter(centres[:, 0], centres[:, 1], s=1.2, label=f"{name}: {len(centres):,}")
-        axes.set(title=title, xlim=(0, 63), ylim=(63, 0), aspect="equal")
+        axes.set(title=title, xlim=(0, SIZE - 1), ylim=(SIZE - 1, 0), aspect="equal")
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, fontsize=7, markerscale=4)
     _write(figure, path)
 
@@ -121,7 +122,7 @@ def errors_over_the_canvas(
     panels = figure.subplots(len(rows), columns, squeeze=False)
     for line, (network, sets) in zip(panels, rows.items()):
         for axes, (name, (centres, errors)) in zip(line, sets.items()):
-            canvas = np.full([64, 64], np.nan)
+            canvas = np.full([SIZE, SIZE], np.nan)
             canvas[centres[:, 1], centres[:, 0]] = errors
             image = axes.imshow(canvas, cmap="viridis_r", vmin=0, vmax=most)
             axes.set_title(f"{network}\n{name}: {float((errors < 0.5).mean()):.0%} within 0.5", fontsize=8)

@@ -56,7 +56,7 @@ class SignalledTask(TinyTask):
 def test_stopped_in_mid_epoch_it_goes_on_bit_for_bit(tmp_path, name, at_step):
     whole, parts = (config(tmp_path, output_dir=tmp_path / n, **OPTIONS[name]) for n in ("whole", "parts"))
     expected = train(TinyTask(seed=7), whole)
-    with pytest.raises(Stopped, match=r"stopped by SIGTERM .* --resume auto goes on") as stopped:
+    with pytest.raises(Stopped, match=r"stopped by SIGTERM .* the state is saved in") as stopped:
         train(SignalledTask(at_step * (3 if "parts" in name else 1)), parts)
     assert stopped.value.status == 128 + signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
