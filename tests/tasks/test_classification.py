@@ -6,7 +6,6 @@ import pytest
 from PIL import Image
 
 from ppcoordconv.config import NamedConfig
-from ppcoordconv.postprocess.classification import Classification
 from ppcoordconv.tasks import TASKS
 from ppcoordconv.utils.errors import UserError
 
@@ -19,14 +18,6 @@ def build(model="aistudio_conv", data="digits", **options):
 @pytest.fixture(scope="module")
 def task():
     return build(shift=2)
-
-
-def test_decoding_is_softmax_and_argmax():
-    logits = np.array([[0.0, np.log(3.0)], [1000.0, -1000.0]], np.float32)
-    first, second = Classification().decode(logits, ["no", "yes"])
-    assert first == {"label": "yes", "class_id": 1, "score": 0.75}
-    assert second == {"label": "no", "class_id": 0, "score": 1.0}
-    assert Classification().decode(np.zeros([0, 2], np.float32), ["no", "yes"]) == []
 
 
 def test_accuracy(task):
@@ -74,6 +65,18 @@ def test_own_pictures_in_folders(tmp_path):
     (tmp_path / "red" / "1.png").write_bytes(b"broken")
     with pytest.raises(UserError, match=r"red/[01].png is no picture"):
         [part[i] for part in (task.train_samples(0), task.test_samples()) for i in range(len(part))]
+
+
+def test_with_the_labels_of_weights_no_data_are_read(tmp_path):
+    data = NamedConfig(name="image_folder", path=str(tmp_path / "nowhere"))
+    task = build(data=data, metadata={"labels": ["left", "right", "up"]})
+    assert task.network(paddle.zeros([1, *task.input_shape])).shape == [1, 3]
+    assert task.export_metadata()["labels"] == ["left", "right", "up"]
+    with pytest.raises(UserError, match="there is no folder .*nowhere"):
+        task.test_samples()
+    task = build(metadata={"labels": ["left", "right"]})
+    with pytest.raises(UserError, match=r"the data's labels are \['0', .*'9'\], the weights were trained on \['left'"):
+        task.test_samples()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import pytest
 
 from ppcoordconv.config import NamedConfig
 from ppcoordconv.data.not_so_clevr import square
-from ppcoordconv.postprocess import SERVED
 from ppcoordconv.tasks import TASKS
 from ppcoordconv.utils.errors import UserError
 
@@ -100,19 +99,6 @@ def test_the_picture_shows_what_is_wrong(name):
     assert all(p.dtype == np.uint8 and p.ndim == 3 for p in pictures)
     red = [int(((p[..., 0] > 200) & (p[..., 1] < 50) & (p[..., 2] < 50)).sum()) for p in pictures]
     assert red[0] == 0 < red[1]
-
-
-def test_decoders():
-    centres = np.array([[40, 17], [4, 59]])
-    for name in MODELS:
-        results = SERVED.build(name).decode(perfect_outputs(name, centres), [])
-        back = 4 if name == "coordinate_corner" else 0
-        assert [(r["x"] + back, r["y"] + back) for r in results] == [(40, 17), (4, 59)]
-    form = SERVED.build("coordinate_rendering")
-    rendered = form.decode(perfect_outputs("coordinate_rendering", centres), [])
-    assert rendered[0] == {"x": 40, "y": 17, "pixels": 81, "box": [36, 13, 44, 21]}
-    nothing = form.decode(np.full([1, 4096], -1.0), [])
-    assert nothing == [{"x": None, "y": None, "pixels": 0, "box": None}]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from PIL import Image
 from ppcoordconv.config import NamedConfig, load_config
 from ppcoordconv.data import DATASETS
 from ppcoordconv.data.scattered_digits import write_fields
-from ppcoordconv.metrics.coco import AveragePrecision
 from ppcoordconv.models.yolo import SCALE_X_Y, Decoded
 from ppcoordconv.ops.boxes import ious as overlaps
 from ppcoordconv.postprocess import SERVED
@@ -78,10 +77,6 @@ def measured(metric, outputs, targets):
     return metric.compute()
 
 
-def of_one_class():
-    return AveragePrecision(["a"], lambda outputs: outputs)
-
-
 def test_the_truth_is_perfect_and_less_is_less(fields):
     task = build(fields)
     _, *targets = batch(task.test_samples(), range(6))
@@ -110,24 +105,6 @@ def test_the_table_is_that_of_pycocotools(fields, capsys, monkeypatch):
     figures = measured(task.metrics(), found, targets)
     assert capsys.readouterr().out.splitlines()[-12:] == task.metrics().table(figures).splitlines()
     assert 0 < figures["ar1"] < figures["ar10"] == figures["ar100"] < 1
-
-
-def test_a_crowd_is_not_missed_nor_found_wrongly():
-    boxes = np.float32([[[0, 0, 10, 10], [20, 20, 60, 60]]])
-    truth = [boxes, np.array([[0, 0]]), np.array([[False, True]]), np.ones([1], np.float32)]
-    found = np.float32([[[0, 0.9, 0, 0, 10, 10], [0, 0.95, 25, 25, 35, 35]]])
-    assert measured(of_one_class(), found, truth)["ap"] == pytest.approx(1)
-    truth[2] = np.array([[False, False]])
-    assert measured(of_one_class(), found, truth)["ap"] < 0.6
-
-
-def test_sizes_are_those_of_the_picture():
-    """Of 20 pixels in the network's input, of 40 in the picture, which is medium."""
-    truth = [np.float32([[[0, 0, 20, 20]]]), np.array([[0]]), np.array([[False]]), np.float32([0.5])]
-    found = np.float32([[[0, 0.9, 0, 0, 20, 20]]])
-    figures = measured(of_one_class(), found, truth)
-    assert figures["ap_medium"] == pytest.approx(1)
-    assert "ap_small" not in figures
 
 
 def test_the_loss_falls_and_crowds_and_padding_count_for_nothing(fields):
@@ -161,6 +138,21 @@ def test_pictures_without_boxes_are_trained_on_too(tmp_path):
     maps = task.network(x)
     assert np.isfinite(task.loss(maps, targets).item())
     assert measured(task.metrics(), task.head(maps).numpy(), [t.numpy() for t in targets])["ap"] == 0
+
+
+def test_with_the_labels_of_weights_the_test_set_alone_is_enough(fields, tmp_path):
+    metadata = {"labels": [str(n) for n in range(10)]}
+    task = build(tmp_path, metadata=metadata)
+    assert task.network.num_classes == 10
+    (tmp_path / "test").symlink_to(fields / "test")
+    (tmp_path / "test.json").symlink_to(fields / "test.json")
+    assert len(task.test_samples()) == 6
+    with pytest.raises(UserError, match="there is no file .*train.json"):
+        task.train_samples(0)
+    with pytest.raises(UserError, match=r"the data's labels are .*, the weights were trained on \['cat'\]"):
+        build(fields, metadata={"labels": ["cat"]}).test_samples()
+    with pytest.raises(UserError, match="there is no file .*train.json"):
+        build(tmp_path)
 
 
 def test_an_epoch_has_one_of_the_sizes(fields):
