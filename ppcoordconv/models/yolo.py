@@ -163,7 +163,7 @@ class Decoded(nn.Layer):
         self._scales = list(zip(network.strides, network.anchors))
         self._num_classes = network.num_classes
         self._iou_aware = network.iou_aware
-        self._least_score = score_threshold
+        self._score_threshold = score_threshold
 
     def forward(self, maps: List[Tensor]) -> Tensor:
         parts = []
@@ -176,7 +176,7 @@ class Decoded(nn.Layer):
                 size,
                 flat,
                 self._num_classes,
-                self._least_score,
+                self._score_threshold,
                 stride,
                 scale_x_y=SCALE_X_Y,
                 iou_aware=self._iou_aware,

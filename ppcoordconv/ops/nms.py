@@ -23,15 +23,15 @@ class MatrixNMS(nn.Layer):
 
     def __init__(self, score_threshold: float = 0.01, keep_top_k: int = 100) -> None:
         super().__init__()
-        self._least_score = score_threshold
+        self._score_threshold = score_threshold
         self._keep_top_k = keep_top_k
 
     def forward(self, decoded: Tensor) -> Tensor:
         found, *rest = ops.matrix_nms(
             decoded[:, :, :4],
             decoded[:, :, 4:].transpose([0, 2, 1]),
-            self._least_score,
-            self._least_score,
+            self._score_threshold,
+            self._score_threshold,
             nms_top_k=400,
             keep_top_k=self._keep_top_k,
             background_label=-1,
