@@ -70,6 +70,7 @@ def run(main: Callable[[Any], int], arguments: argparse.Namespace, program: str 
     warnings.filterwarnings("ignore", module=r"paddle\.")
     from ..utils.cpu import tune_cpu
     from ..utils.errors import Stopped, UserError
+    from ..utils.extras import what_to_install
     from ..utils.progress import defer_info, flush_deferred
 
     class Said(logging.Handler):
@@ -92,6 +93,12 @@ def run(main: Callable[[Any], int], arguments: argparse.Namespace, program: str 
         status = fail(str(error), 2)
     except Stopped as stopped:
         status = fail(str(stopped), stopped.status)
+    except ModuleNotFoundError as error:
+        needs = what_to_install(error)
+        if needs is None:
+            raise
+        print(f"{program or Path(sys.argv[0]).name} {needs}", file=sys.stderr)
+        status = 2
     except BrokenPipeError:
         # Whoever read the results has read enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

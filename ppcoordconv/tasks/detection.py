@@ -91,6 +91,9 @@ class DetectionTask:
         iou_loss: float = 0.0,
         nms: bool = True,
     ) -> None:
+        # What measures: it is missed now, rather than after the first epoch.
+        import pycocotools  # noqa: F401
+
         if type(iou_loss) not in (int, float) or not 0 <= iou_loss <= 100:
             raise UserError(f"task.iou_loss takes a number from 0 to 100, got {iou_loss!r}")
         self._iou_loss = iou_loss
