@@ -51,7 +51,7 @@ def rooms_imported(path: Path) -> set:
 
 
 def test_every_room_is_known():
-    rooms = {path.stem for path in PACKAGE.iterdir() if path.name != "__init__.py" and path.name != "__pycache__"}
+    rooms = {path.stem for path in PACKAGE.iterdir() if path.name not in ("__init__.py", "__pycache__", "py.typed")}
     assert rooms == set(BELOW)
 
 

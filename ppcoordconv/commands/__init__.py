@@ -111,6 +111,7 @@ def _run(work: Callable[[Any], int], arguments: argparse.Namespace, program: str
     os.environ.setdefault("GLOG_minloglevel", "2")
     from ..utils.cpu import tune_cpu
     from ..utils.errors import Stopped, UserError
+    from ..utils.extras import what_to_install
     from ..utils.progress import flush_deferred
 
     def fail(message: str, status: int) -> int:
@@ -129,6 +130,11 @@ def _run(work: Callable[[Any], int], arguments: argparse.Namespace, program: str
             status = fail(str(error), 2)
         except Stopped as stopped:
             status = fail(str(stopped), stopped.status)
+        except ModuleNotFoundError as error:
+            needs = what_to_install(error)
+            if needs is None:
+                raise
+            status = fail(needs, 2)
         except BrokenPipeError:
             # Whoever read the results has read enough.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence,
 
 import numpy as np
 import paddle
-import yaml
 from paddle import nn
 from paddle.static import InputSpec
 
@@ -26,7 +25,7 @@ from ..postprocess import SERVED
 from ..utils.errors import ArgumentError, UserError
 from ..utils.files import atomic_write, sha256
 from ..utils.progress import log_info
-from .predictor import DESCRIPTION
+from .description import DESCRIPTION, write_description
 from .runtimes import INPUT, cpu_has_bf16
 
 if TYPE_CHECKING:
@@ -187,7 +186,7 @@ def _write_onnx(network: nn.Layer, spec: InputSpec, folder: Path) -> List[str]:
     missing = [name for name in ("onnx", "onnxruntime", "paddle2onnx") if importlib.util.find_spec(name) is None]
     if missing:
         first = "paddle2onnx==2.1.0" if paddle.__version__ >= "3" else "paddle2onnx==1.3.1"
-        raise UserError(f"the format onnx needs {', '.join(missing)}: pip install {first} onnx==1.17.0 onnxruntime")
+        raise UserError(f"the format onnx needs {', '.join(missing)}: pip install 'ppcoordconv[onnx]' {first}")
     written = _write_legacy(network, spec, folder)
     log_info("converting it to ONNX")
     arguments = [str(folder / file) for file in (*written, ONNX_MODEL)]
@@ -243,7 +242,7 @@ def _check(
     """Runs the files in processes of their own; returns what was found, and what serving may take."""
     np.savez(folder / "inputs.npz", *inputs)
     description["checked"] = {"paddle": paddle.__version__, "onednn": True, "bf16": True}
-    (folder / DESCRIPTION).write_text(yaml.safe_dump(description), encoding="utf-8")
+    write_description(folder, description)
     precision = description["precision"]
     engine = "onnxruntime" if description["model_file"] == ONNX_MODEL else "paddle"
     settings = {
@@ -280,7 +279,8 @@ def _error_of(folder: Path, name: str, options: Dict[str, Any], expected: List[n
         lines = run.stderr.strip().splitlines()
         return f"crashed ({run.returncode}): {lines[-1] if lines else 'no message'}"
     with np.load(folder / f"{name}.npz") as outputs:
-        return max(_relative_error(outputs[key], right) for key, right in zip(outputs.files, expected))
+        error = max(_relative_error(outputs[key], right) for key, right in zip(outputs.files, expected))
+    return error if np.isfinite(error) else "the outputs have another shape, or are not finite"
 
 
 def _run_apart(module: str, *arguments: str) -> subprocess.CompletedProcess:
@@ -296,9 +296,7 @@ def _relative_error(got: np.ndarray, expected: np.ndarray) -> float:
 
 
 def _hand_over(folder: Path, output_dir: Path, description: Dict[str, Any]) -> None:
-    (folder / DESCRIPTION).write_text(
-        yaml.safe_dump(description, sort_keys=False, allow_unicode=True), encoding="utf-8"
-    )
+    write_description(folder, description)
     for name in (*reversed(description["files"]), DESCRIPTION):
         with atomic_write(output_dir / name) as path:
             path.write_bytes((folder / name).read_bytes())

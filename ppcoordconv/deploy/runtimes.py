@@ -131,7 +131,7 @@ class OnnxEngine:
         try:
             import onnxruntime
         except ImportError as error:
-            raise UserError(f"{model} needs ONNX Runtime: pip install onnxruntime ({error})") from error
+            raise UserError(f"{model} needs ONNX Runtime: pip install 'ppcoordconv[onnx]' ({error})") from error
         if settings.trt is not None or settings.precision != "fp32":
             raise UserError(f"{model} runs in fp32 without TensorRT; for more, export it in the format paddle")
         provider = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}[settings.device]

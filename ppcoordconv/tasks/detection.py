@@ -95,6 +95,9 @@ class DetectionTask:
         iou_loss: float = 0.0,
         nms: bool = True,
     ) -> None:
+        # What measures: it is missed now, rather than after the first epoch.
+        import pycocotools  # noqa: F401
+
         check_number("iou_loss", iou_loss, 0, 100)
         check_bool("nms", nms)
         self._iou_loss = iou_loss
