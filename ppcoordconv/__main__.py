@@ -1,6 +1,13 @@
 """``python -m ppcoordconv`` is the command ``ppcoordconv``."""
 
-from .commands import main
+from typing import NoReturn
+
+from .commands import leave, main
+
+
+def script() -> NoReturn:
+    leave(main())
+
 
 if __name__ == "__main__":
-    main()
+    script()

@@ -12,13 +12,22 @@ from typing import Dict, List
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from ppcoordconv.commands import Parser, add_config_options, add_device_option, positive, run, run_alone  # noqa: E402
+from ppcoordconv.commands import (  # noqa: E402
+    Parser,
+    add_config_options,
+    add_device_option,
+    leave,
+    positive,
+    run,
+    run_alone,
+)
 
 __all__ = [
     "ROOT",
     "Parser",
     "add_config_options",
     "add_device_option",
+    "leave",
     "positive",
     "run",
     "run_alone",

@@ -1,12 +1,15 @@
 """Computes anchors for a detector from the boxes of a config's training data, and how well they fit."""
 
+from __future__ import annotations
+
 import argparse
 import json
+from typing import Sequence
 
-from _tool import Parser, add_config_options, positive, run
+from _tool import Parser, add_config_options, leave, positive, run
 
 
-def main(arguments: argparse.Namespace) -> int:
+def work(arguments: argparse.Namespace) -> int:
     from anchor_boxes import anchors_of, fit
 
     from ppcoordconv.config import load_config
@@ -23,8 +26,12 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-if __name__ == "__main__":
-    parser = Parser(description=__doc__)
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = Parser(prog="anchors.py", description=__doc__)
     add_config_options(parser)
     parser.add_argument("--count", type=positive, help="how many; default: as many as the config's model has")
-    run(main, parser.parse_args())
+    return run(parser, argv, work)
+
+
+if __name__ == "__main__":
+    leave(main())

@@ -1,11 +1,14 @@
 """Measures side by side, in one run: `layer` CoordConv, `tuning` the CPU's, `train`, `inference`, `necks`, `files`."""
 
+from __future__ import annotations
+
 import argparse
 import importlib
 import json
 from pathlib import Path
+from typing import Sequence
 
-from _tool import Parser, add_device_option, positive, run
+from _tool import Parser, add_device_option, leave, positive, run
 
 HELP = {
     "layer": "ratios of forward, training step and peak memory",
@@ -17,7 +20,7 @@ HELP = {
 }
 
 
-def main(arguments: argparse.Namespace) -> int:
+def work(arguments: argparse.Namespace) -> int:
     benchmark = importlib.import_module(f"benchmarks.{arguments.what}")
     result = benchmark.measure(*PARAMETERS[arguments.what](arguments))
     print(json.dumps(result) if arguments.json else benchmark.as_table(result))
@@ -40,8 +43,9 @@ PARAMETERS = {
     "files": lambda arguments: (arguments.count,),
 }
 
-if __name__ == "__main__":
-    parser = Parser(description=__doc__)
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = Parser(prog="benchmark.py", description=__doc__)
     commands = parser.add_subparsers(dest="what", required=True)
     for name, help_text in HELP.items():
         command = commands.add_parser(name, help=help_text)
@@ -51,4 +55,8 @@ if __name__ == "__main__":
     commands.choices["layer"].add_argument("--amp", choices=["O1", "O2"], help="in mixed precision, float16")
     commands.choices["files"].add_argument("--count", type=positive, default=10_000, help="default: 10000")
     add_device_option(commands.choices["layer"])
-    run(main, parser.parse_args())
+    return run(parser, argv, work)
+
+
+if __name__ == "__main__":
+    leave(main())

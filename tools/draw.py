@@ -1,12 +1,15 @@
 """Draws conventions' grids, the coordinate tasks' data, what weights predict, how much of them is on coordinates."""
 
+from __future__ import annotations
+
 import argparse
 from pathlib import Path
+from typing import Sequence
 
-from _tool import Parser, run
+from _tool import Parser, leave, run
 
 
-def main(arguments: argparse.Namespace) -> int:
+def work(arguments: argparse.Namespace) -> int:
     DRAWERS[arguments.what](arguments)
     print(arguments.output)
     return 0
@@ -81,8 +84,9 @@ DRAWERS = {
     "splits": draw_splits,
 }
 
-if __name__ == "__main__":
-    parser = Parser(description=__doc__)
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = Parser(prog="draw.py", description=__doc__)
     commands = parser.add_subparsers(dest="what", required=True)
     for name in DRAWERS:
         command = commands.add_parser(name)
@@ -90,4 +94,8 @@ if __name__ == "__main__":
         if name in ("usage", "predictions"):
             command.add_argument("-c", "--config", required=True, type=Path, help="a config file")
             command.add_argument("-w", "--weights", required=True, type=Path, help="a .pdparams file")
-    run(main, parser.parse_args())
+    return run(parser, argv, work)
+
+
+if __name__ == "__main__":
+    leave(main())

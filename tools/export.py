@@ -1,6 +1,15 @@
 """`ppcoordconv export`, for a checkout that is not installed."""
 
-from _tool import run_alone
+from __future__ import annotations
+
+from typing import Sequence
+
+from _tool import leave, run_alone
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_alone("export", argv)
+
 
 if __name__ == "__main__":
-    run_alone("export")
+    leave(main())

@@ -1,12 +1,15 @@
 """Writes a field of digits: handwritten digits scattered over pictures, as a COCO data set to train detectors on."""
 
+from __future__ import annotations
+
 import argparse
 from pathlib import Path
+from typing import Sequence
 
-from _tool import Parser, positive, run
+from _tool import Parser, leave, positive, run
 
 
-def main(arguments: argparse.Namespace) -> int:
+def work(arguments: argparse.Namespace) -> int:
     from ppcoordconv.data import DATASETS
     from ppcoordconv.data.scattered_digits import mnist, write_fields
     from ppcoordconv.utils.errors import UserError
@@ -27,8 +30,8 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-if __name__ == "__main__":
-    parser = Parser(description=__doc__)
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = Parser(prog="fields.py", description=__doc__)
     parser.add_argument("--output", required=True, type=Path, help="the folder to write")
     parser.add_argument("--train", type=positive, default=9000, help="training pictures; default: 9000")
     parser.add_argument("--test", type=positive, default=1000, help="test pictures; default: 1000")
@@ -38,4 +41,8 @@ if __name__ == "__main__":
     parser.add_argument("--by_position", action="store_true", help=help_text)
     parser.add_argument("--mnist", type=Path, help="a folder with MNIST's files; default: scikit-learn's digits")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
-    run(main, parser.parse_args())
+    return run(parser, argv, work)
+
+
+if __name__ == "__main__":
+    leave(main())

@@ -1,15 +1,18 @@
 """Where is the pixel? Trains CoordConv and a deconvolution on three quadrants, and draws where they are right."""
 
+from __future__ import annotations
+
 import argparse
 from pathlib import Path
+from typing import Sequence
 
-from _tool import Parser, run, tools_side_by_side
+from _tool import Parser, leave, run, tools_side_by_side
 
 NETWORKS = {"coordconv": "CoordConv", "conv": "deconvolution"}
 CONFIG = "configs/not_so_clevr/classification_{}_quadrant.yml"
 
 
-def main(arguments: argparse.Namespace) -> int:
+def work(arguments: argparse.Namespace) -> int:
     from experiments import errors_by_place
 
     from ppcoordconv.viz.plots import errors_over_the_canvas
@@ -40,7 +43,11 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-if __name__ == "__main__":
-    parser = Parser(description=__doc__)
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = Parser(prog="quadrant.py", description=__doc__)
     parser.add_argument("--minutes", type=float, default=2.0, help="of training for each; default: 2")
-    run(main, parser.parse_args())
+    return run(parser, argv, work)
+
+
+if __name__ == "__main__":
+    leave(main())

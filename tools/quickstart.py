@@ -1,18 +1,20 @@
 """The whole road on real digits: trains both small networks, exports and serves them, and shows what came out."""
 
+from __future__ import annotations
+
 import argparse
 import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Sequence
 
-from _tool import Parser, run, tools_side_by_side
+from _tool import Parser, leave, run, tools_side_by_side
 
 NETWORKS = {"coordconv": "CoordConv", "conv": "convolution"}
 
 
-def main(arguments: argparse.Namespace) -> int:
+def work(arguments: argparse.Namespace) -> int:
     output = Path("output") / "quickstart"
     shutil.rmtree(output, ignore_errors=True)
     tools_side_by_side({
@@ -80,5 +82,9 @@ def _report(output: Path, results: Dict[str, List[dict]]) -> None:
     print("Next, in two minutes, what a convolution can't learn and CoordConv can: make quadrant")
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    return run(Parser(prog="quickstart.py", description=__doc__), argv, work)
+
+
 if __name__ == "__main__":
-    run(main, Parser(description=__doc__).parse_args())
+    leave(main())

@@ -1,5 +1,7 @@
 """The experiments of docs/results.md: `run` trains, exports and measures them, `table` and `draw` show the results."""
 
+from __future__ import annotations
+
 import argparse
 import json
 import os
@@ -7,9 +9,9 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Sequence, Tuple
 
-from _tool import ROOT, Parser, positive, run
+from _tool import ROOT, Parser, leave, positive, run
 
 CONFIGS = ROOT / "configs"
 RECORDS = ROOT / "docs" / "results"
@@ -20,7 +22,7 @@ NETWORKS = {"coordconv": "CoordConv", "conv": "convolution"}
 CURVES = {"curves.png": ("classification_{}_quadrant", "accuracy"), "corner.png": ("corner_{}_uniform", "mean_error")}
 
 
-def main(arguments: argparse.Namespace) -> int:
+def work(arguments: argparse.Namespace) -> int:
     return {"run": run_experiments, "table": write_tables, "draw": draw_results}[arguments.what](arguments)
 
 
@@ -143,8 +145,8 @@ def _outputs(config: str, part: str) -> Tuple[Any, Any, Any]:
     return errors_by_place(CONFIGS / folder / f"{config}.yml", OUTPUT / folder / config / "seed_0" / "inference", part)
 
 
-if __name__ == "__main__":
-    parser = Parser(description=__doc__)
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = Parser(prog="results.py", description=__doc__)
     commands = parser.add_subparsers(dest="what", required=True)
     command = commands.add_parser("run", help="train, export and measure what docs/results has no record of")
     command.add_argument("configs", nargs="*", metavar="CONFIG", help="names, as regression_coordconv_uniform; or all")
@@ -152,4 +154,8 @@ if __name__ == "__main__":
     command.add_argument("--jobs", type=positive, default=os.cpu_count(), help="runs at once; default: the cores")
     commands.add_parser("draw", help="draw the pictures of docs/results, from runs below output/")
     commands.add_parser("table", help="write the tables of docs/results.md and the READMEs anew")
-    run(main, parser.parse_args())
+    return run(parser, argv, work)
+
+
+if __name__ == "__main__":
+    leave(main())

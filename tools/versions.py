@@ -1,5 +1,7 @@
 """Which version of Paddle serves what another has exported: writes the table of docs/deployment.md."""
 
+from __future__ import annotations
+
 import argparse
 import itertools
 import json
@@ -8,9 +10,9 @@ import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import List
+from typing import List, Sequence
 
-from _tool import ROOT, Parser, run
+from _tool import ROOT, Parser, leave, run
 
 CONFIG = "configs/not_so_clevr/regression_coordconv_quadrant.yml"
 WEIGHTS = "ppcoordconv/models/weights/coordinate_regression_coordconv.pdparams"
@@ -19,7 +21,7 @@ PAGE = ROOT / "docs" / "deployment.md"
 FORMATS = ("paddle", "legacy", "onnx")
 
 
-def main(arguments: argparse.Namespace) -> int:
+def work(arguments: argparse.Namespace) -> int:
     from ppcoordconv.utils.files import with_section, write_text
     from ppcoordconv.utils.progress import bar
 
@@ -81,7 +83,11 @@ def _is_right(printed: str) -> bool:
     return "error" not in found and abs(found["x"] - PIXEL[0]) < 0.1 and abs(found["y"] - PIXEL[1]) < 0.1
 
 
-if __name__ == "__main__":
-    parser = Parser(description=__doc__)
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = Parser(prog="versions.py", description=__doc__)
     parser.add_argument("python", nargs="+", type=Path, help="interpreters, each with another version of Paddle")
-    run(main, parser.parse_args())
+    return run(parser, argv, work)
+
+
+if __name__ == "__main__":
+    leave(main())

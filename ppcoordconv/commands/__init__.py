@@ -1,51 +1,78 @@
 """The command line: ``ppcoordconv train|eval|export|infer``, a module each, and what they and tools/ share.
 
 A module has ``add_arguments``, which imports nothing of weight, and ``main``, which does the work and returns the exit
-status. A user's mistake is one line on stderr and exit status 2.
+status. A user's mistake is one line on stderr and exit status 2; a programmer's keeps its traceback.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import logging
 import os
 import sys
+import traceback
 import warnings
 from pathlib import Path
-from typing import Any, Callable, NoReturn
+from typing import Any, Callable, Iterator, NoReturn, Sequence
 
 from .. import __version__
 
 PURPOSE = "CoordConv for PaddlePaddle: networks from a config to a served model."
-COMMANDS = ("train", "eval", "export", "infer")
+COMMANDS = ("train", "eval", "export", "infer", "benchmark")
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with an error in one line."""
+    """argparse, with an error in one line and an option that all commands have."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # Suppressed, so that a command's default doesn't replace what was said before its name.
+        help_text = "show the traceback of every error"
+        self.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=help_text)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (--help tells more)\n")
 
 
-def main() -> NoReturn:
-    """``ppcoordconv`` with the words after it."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """``ppcoordconv`` with the words after it, by default the process's own.
+
+    Returns:
+        The exit status. An error that is no user's mistake is raised.
+    """
+    words = sys.argv[1:] if argv is None else argv
     parser = Parser(prog="ppcoordconv", description=PURPOSE)
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name in COMMANDS:
         _set_up(commands.add_parser(name, help=_module(name).__doc__), name)
-    if not sys.argv[1:]:
+    if not words:
         parser.print_help(sys.stderr)
-        sys.exit(2)
-    _run(parser.parse_args())
+        return 2
+    return run(parser, words)
 
 
-def run_alone(name: str) -> NoReturn:
+def run_alone(name: str, argv: Sequence[str] | None = None) -> int:
     """One command, from a script of its own."""
-    parser = Parser()
+    parser = Parser(prog=f"{name}.py")
     _set_up(parser, name)
-    _run(parser.parse_args())
+    return run(parser, argv)
+
+
+def leave(status: int) -> NoReturn:
+    """Ends the process: for the scripts that call a ``main``."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the results has read enough; the interpreter flushes once more at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if int(os.environ.get("PADDLE_TRAINERS_NUM", 1)) > 1:
+        # All is written by now, and in the interpreter's exit one of several processes was seen to wait without end.
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def _module(name: str) -> Any:
@@ -59,55 +86,71 @@ def _set_up(parser: Parser, name: str) -> None:
     parser.set_defaults(main=module.main, parser=parser)
 
 
-def _run(arguments: argparse.Namespace) -> NoReturn:
-    run(arguments.main, arguments, arguments.parser.prog)
+def run(parser: Parser, argv: Sequence[str] | None, main: Callable[[Any], int] | None = None) -> int:
+    """Parses the words, tunes the CPU and calls ``main``, or the one that the parser has for the words."""
+    try:
+        arguments = parser.parse_args(argv)
+        with _process_as_it_was():
+            from ..utils.cpu import tune_cpu
+
+            tune_cpu()
+            return _status(main or arguments.main, arguments, getattr(arguments, "parser", parser).prog)
+    except SystemExit as exit:  # argparse's, after --help or a mistake
+        return int(exit.code or 0)
 
 
-def run(main: Callable[[Any], int], arguments: argparse.Namespace, program: str = "") -> NoReturn:
-    """Tunes the CPU, calls ``main`` and exits with what it returns."""
-    # Paddle reports its own start at length; only errors are news to somebody who runs a command.
-    os.environ.setdefault("GLOG_minloglevel", "2")
-    warnings.filterwarnings("ignore", module=r"paddle\.")
-    from ..utils.cpu import tune_cpu
+def _status(main: Callable[[Any], int], arguments: argparse.Namespace, program: str) -> int:
     from ..utils.errors import Stopped, UserError
-    from ..utils.progress import defer_info, flush_deferred
+    from ..utils.progress import flush_deferred
+
+    def fail(message: object, status: int) -> int:
+        if hasattr(arguments, "debug"):
+            traceback.print_exc()
+        print(f"{program}: {message}", file=sys.stderr)
+        return status
+
+    try:
+        status = main(arguments)
+        flush_deferred()
+        return status
+    except UserError as error:
+        return fail(error, 2)
+    except Stopped as stopped:
+        return fail(stopped, stopped.status)
+    except KeyboardInterrupt:
+        return fail("interrupted", 130)
+    except BrokenPipeError:
+        return 0
+
+
+@contextlib.contextmanager
+def _process_as_it_was() -> Iterator[None]:
+    """What a command changes in its process and another may not expect: variables, warnings, the package's logger."""
+    from ..utils.progress import defer_info, drop_deferred
 
     class Said(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             defer_info(record.getMessage())
 
-    def fail(message: str, status: int) -> int:
-        print(f"{program or Path(sys.argv[0]).name}: {message}", file=sys.stderr)
-        return status
-
-    logger = logging.getLogger("ppcoordconv")
-    logger.addHandler(Said())
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    tune_cpu()
-    try:
-        status = main(arguments)
-        flush_deferred()
-    except UserError as error:
-        status = fail(str(error), 2)
-    except Stopped as stopped:
-        status = fail(str(stopped), stopped.status)
-    except BrokenPipeError:
-        # Whoever read the results has read enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 0
-    except KeyboardInterrupt:
-        status = fail("interrupted", 130)
-    _leave(status)
-
-
-def _leave(status: int) -> NoReturn:
-    if int(os.environ.get("PADDLE_TRAINERS_NUM", 1)) > 1:
-        # All is written by now, and in the interpreter's exit one of several processes was seen to wait without end.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    sys.exit(status)
+    logger, handler = logging.getLogger("ppcoordconv"), Said()
+    level, propagate, variables = logger.level, logger.propagate, dict(os.environ)
+    with warnings.catch_warnings():
+        # Paddle reports its own start at length; only errors are news to somebody who runs a command.
+        os.environ.setdefault("GLOG_minloglevel", "2")
+        warnings.filterwarnings("ignore", module=r"paddle\.")
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = propagate
+            drop_deferred()
+            for name in set(os.environ) - set(variables):
+                del os.environ[name]
+            os.environ.update(variables)
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:

@@ -26,6 +26,10 @@ def flush_deferred() -> None:
         tqdm.write(_later.pop(0), file=sys.stderr)
 
 
+def drop_deferred() -> None:
+    _later.clear()
+
+
 def bar(total: int, done: int = 0, unit: str = "step") -> tqdm:
     """A progress bar, drawn on a terminal only."""
     return tqdm(total=total, initial=done, unit=unit, disable=None)

@@ -20,14 +20,14 @@ from ppcoordconv.utils.weights import load_state
 # not hold up the job.
 SCRIPT = f"""
 import sys
-sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests" / "engine")!r}]
-import argparse, atexit, os, time
+sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests" / "training")!r}]
+import atexit, os, time
 from pathlib import Path
 import ppcoordconv  # before paddle, whose GPU build of 2.6.2 brings a zlib of its own
 import paddle
 from tiny import TinyTask, config
 from ppcoordconv import commands
-from ppcoordconv.training import processes
+from ppcoordconv.training import dist
 from ppcoordconv.training.trainer import evaluate, find_resume, train
 
 def main(arguments):
@@ -47,7 +47,7 @@ def main(arguments):
     (folder / f"outputs{{dist.rank()}}.txt").write_text(repr(outputs.tolist()))
     return 0
 
-commands.run(main, argparse.Namespace())
+commands.leave(commands.run(commands.Parser(), [], main))
 """
 
 
