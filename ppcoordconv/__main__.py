@@ -1,6 +1,13 @@
 """``python -m ppcoordconv`` is the command ``ppcoordconv``."""
 
-from .commands import entry_point
+from typing import NoReturn
+
+from .commands import leave, main
+
+
+def script() -> NoReturn:
+    leave(main())
+
 
 if __name__ == "__main__":
-    entry_point()
+    script()

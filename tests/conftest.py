@@ -1,24 +1,30 @@
-"""What the tests share: the command lines as processes, and both small networks trained on the digits, once."""
+"""What the tests share: the command lines, and both small networks trained on the digits, once."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib
-import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Callable, Dict, List
+from typing import Callable, Dict, Iterator, List
 
 import pytest
+
+from ppcoordconv.utils.cpu import tune_cpu
 
 ROOT = Path(__file__).resolve().parents[1]
 # The package is found as a stranger's checkout has it: by the tools themselves.
 ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+# What a command does before its process imports Paddle, for all that run in this one.
+os.environ.setdefault("GLOG_minloglevel", "2")
+tune_cpu()
 
 
 def examples(count: int) -> int:
@@ -36,54 +42,87 @@ def put_environment(folder: Path, requirements: Path) -> None:
 
 
 def start_tool(name: str, *arguments: object, cwd: Path, **options: object) -> subprocess.Popen:
+    """In a process of its own, where that is the point: it is killed, or what it prints is read while it runs."""
     command = [sys.executable, str(ROOT / "tools" / f"{name}.py"), *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": ENVIRONMENT}
     return subprocess.Popen(command, cwd=cwd, **{**pipes, **options})
 
 
 def run_tool(name: str, *arguments: object, cwd: Path) -> SimpleNamespace:
-    """A tool of the checkout, in this process: its exit status and what it prints."""
-    return run_in_process(importlib.import_module(name).main, *arguments, cwd=cwd)
+    """In this process."""
+    return call(importlib.import_module(name).main, *arguments, cwd=cwd)
 
 
-def run_in_process(main: Callable[[List[str]], int], *arguments: object, cwd: Path) -> SimpleNamespace:
-    """A ``main(argv)``, in a directory: its exit status, what it prints and what it says."""
-    before = Path.cwd(), dict(os.environ)
+def call(main: Callable[[List[str]], int], *arguments: object, cwd: Path) -> SimpleNamespace:
+    """What a ``main`` returns, and what it and the libraries below it print."""
+    result, before = SimpleNamespace(), Path.cwd()
     os.chdir(cwd)
-    # The threads and the memory of this process are not the command's to set.
-    os.environ["PPCC_TUNE_CPU"] = "0"
     try:
-        with contextlib.redirect_stdout(io.StringIO()) as stdout, contextlib.redirect_stderr(io.StringIO()) as stderr:
-            status = main([str(argument) for argument in arguments])
+        with _captured(1, "stdout", result), _captured(2, "stderr", result):
+            result.status = main([str(argument) for argument in arguments])
     finally:
-        os.chdir(before[0])
-        os.environ.clear()
-        os.environ.update(before[1])
-    return SimpleNamespace(status=status, stdout=stdout.getvalue(), stderr=stderr.getvalue())
+        os.chdir(before)
+    return result
+
+
+@contextlib.contextmanager
+def _captured(descriptor: int, name: str, result: SimpleNamespace) -> Iterator[None]:
+    stream, kept = getattr(sys, name), os.dup(descriptor)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), descriptor)
+        setattr(sys, name, open(descriptor, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
+        try:
+            yield
+        finally:
+            getattr(sys, name).close()
+            setattr(sys, name, stream)
+            os.dup2(kept, descriptor)
+            os.close(kept)
+            file.seek(0)
+            setattr(result, name, file.read().decode())
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, SimpleNamespace]:
-    """Both networks of ``configs/digits``, trained in full, exported, and their held-out digits as files."""
-    folder = tmp_path_factory.mktemp("trained")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all workers of this run."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+def once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """The folder with what ``make`` puts there; of several workers the first makes it, and the others wait."""
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            part = folder.with_suffix(".part")
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
+            make(part)
+            part.rename(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(shared_folder: Path) -> Dict[str, SimpleNamespace]:
+    """Both networks of ``configs/digits``, trained in full and exported."""
     configs = {name: ROOT / "configs" / "digits" / f"{name}.yml" for name in ("coordconv", "conv")}
-    # Two at a time, each with a core.
-    one_core = {**ENVIRONMENT, "OMP_NUM_THREADS": "1"}
-    _finish({name: start_tool("train", "-c", config, cwd=folder, env=one_core) for name, config in configs.items()})
-    runs = {name: SimpleNamespace(config=config, output=folder / "output" / name) for name, config in configs.items()}
-    exports = {}
-    for name, run in runs.items():
-        run.metrics = json.loads((run.output / "metrics.json").read_text())
-        run.weights = run.output / "best.pdparams"
-        run.inference = run.output / "inference"
-        exports[name] = start_tool(
-            "export", "-c", run.config, "-w", run.weights, "--output_dir", run.inference, cwd=folder
+
+    def make(folder: Path) -> None:
+        for name, config in configs.items():
+            run = f"output/{name}"
+            for words in (
+                ["train", "-c", config],
+                ["export", "-c", config, "-w", f"{run}/best.pdparams", "--output_dir", f"{run}/inference"],
+            ):
+                done = run_tool(*words, cwd=folder)
+                assert done.status == 0, done.stderr
+
+    runs = {}
+    for name, config in configs.items():
+        output = once(shared_folder / "trained", make) / "output" / name
+        weights, inference = output / "best.pdparams", output / "inference"
+        metrics = json.loads((output / "metrics.json").read_text())
+        runs[name] = SimpleNamespace(
+            config=config, output=output, weights=weights, inference=inference, metrics=metrics
         )
-    _finish(exports)
     return runs
-
-
-def _finish(processes: Dict[str, subprocess.Popen]) -> None:
-    for process in processes.values():
-        _, stderr = process.communicate()
-        assert process.returncode == 0, stderr

@@ -16,10 +16,10 @@ from ppcoordconv.commands import (  # noqa: E402
     Parser,
     add_config_options,
     add_device_option,
-    command,
-    execute,
     leave,
     positive,
+    run,
+    run_alone,
 )
 
 __all__ = [
@@ -27,10 +27,10 @@ __all__ = [
     "Parser",
     "add_config_options",
     "add_device_option",
-    "command",
-    "execute",
     "leave",
     "positive",
+    "run",
+    "run_alone",
     "tools_side_by_side",
 ]
 

@@ -1,10 +1,12 @@
 """Computes anchors for a detector from the boxes of a config's training data, and how well they fit."""
 
+from __future__ import annotations
+
 import argparse
 import json
-from typing import Optional, Sequence
+from typing import Sequence
 
-from _tool import Parser, add_config_options, execute, leave, positive
+from _tool import Parser, add_config_options, leave, positive, run
 
 
 def work(arguments: argparse.Namespace) -> int:
@@ -24,12 +26,11 @@ def work(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="anchors.py", description=__doc__)
     add_config_options(parser)
     parser.add_argument("--count", type=positive, help="how many; default: as many as the config's model has")
-    parser.set_defaults(work=work)
-    return execute(parser, argv)
+    return run(parser, argv, work)
 
 
 if __name__ == "__main__":

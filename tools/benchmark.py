@@ -1,12 +1,14 @@
 """Measures side by side, in one run: `layer` CoordConv, `tuning` the CPU's, `train`, `inference`, `necks`, `files`."""
 
+from __future__ import annotations
+
 import argparse
 import importlib
 import json
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Sequence
 
-from _tool import Parser, add_device_option, execute, leave, positive
+from _tool import Parser, add_device_option, leave, positive, run
 
 HELP = {
     "layer": "ratios of forward, training step and peak memory",
@@ -42,7 +44,7 @@ PARAMETERS = {
 }
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="benchmark.py", description=__doc__)
     commands = parser.add_subparsers(dest="what", required=True)
     for name, help_text in HELP.items():
@@ -53,8 +55,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     commands.choices["layer"].add_argument("--amp", choices=["O1", "O2"], help="in mixed precision, float16")
     commands.choices["files"].add_argument("--count", type=positive, default=10_000, help="default: 10000")
     add_device_option(commands.choices["layer"])
-    parser.set_defaults(work=work)
-    return execute(parser, argv)
+    return run(parser, argv, work)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """Draws conventions' grids, the coordinate tasks' data, what weights predict, how much of them is on coordinates."""
 
+from __future__ import annotations
+
 import argparse
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Sequence
 
-from _tool import Parser, execute, leave
+from _tool import Parser, leave, run
 
 
 def work(arguments: argparse.Namespace) -> int:
@@ -79,7 +81,7 @@ DRAWERS = {
 }
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="draw.py", description=__doc__)
     commands = parser.add_subparsers(dest="what", required=True)
     for name in DRAWERS:
@@ -88,8 +90,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         if name in ("usage", "predictions"):
             command.add_argument("-c", "--config", required=True, type=Path, help="a config file")
             command.add_argument("-w", "--weights", required=True, type=Path, help="a .pdparams file")
-    parser.set_defaults(work=work)
-    return execute(parser, argv)
+    return run(parser, argv, work)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,15 @@
 """`ppcoordconv eval`, for a checkout that is not installed."""
 
-from _tool import command, leave
+from __future__ import annotations
 
-main = command("eval")
+from typing import Sequence
+
+from _tool import leave, run_alone
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_alone("eval", argv)
+
 
 if __name__ == "__main__":
     leave(main())

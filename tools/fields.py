@@ -1,10 +1,12 @@
 """Writes a field of digits: handwritten digits scattered over pictures, as a COCO data set to train detectors on."""
 
+from __future__ import annotations
+
 import argparse
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Sequence
 
-from _tool import Parser, execute, leave, positive
+from _tool import Parser, leave, positive, run
 
 
 def work(arguments: argparse.Namespace) -> int:
@@ -28,7 +30,7 @@ def work(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="fields.py", description=__doc__)
     parser.add_argument("--output", required=True, type=Path, help="the folder to write")
     parser.add_argument("--train", type=positive, default=9000, help="training pictures; default: 9000")
@@ -39,8 +41,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser.add_argument("--by_position", action="store_true", help=help_text)
     parser.add_argument("--mnist", type=Path, help="a folder with MNIST's files; default: scikit-learn's digits")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
-    parser.set_defaults(work=work)
-    return execute(parser, argv)
+    return run(parser, argv, work)
 
 
 if __name__ == "__main__":

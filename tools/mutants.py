@@ -1,5 +1,7 @@
 """Breaks the code in one place at a time and runs its tests: which mutants survive, and how many are killed."""
 
+from __future__ import annotations
+
 import argparse
 import ast
 import contextlib
@@ -17,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
-from _tool import ROOT, Parser, execute, leave, positive
+from _tool import ROOT, Parser, leave, positive, run
 
 PACKAGE = ROOT / "ppcoordconv"
 # By the part that is mutated: its files, and the tests that must notice, the most likely to first.
@@ -212,15 +214,14 @@ def _run_tests(folder: Path, tests: List[str]) -> None:
     os._exit(int(status != 0))
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="mutants.py", description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="default: all")
     parser.add_argument("--sample", type=positive, help="so many of them, drawn at random; default: all")
     parser.add_argument("--jobs", type=positive, default=os.cpu_count(), help="at once; default: the cores")
     parser.add_argument("--timeout", type=positive, default=300, help="seconds for a mutant's tests; default: 300")
     parser.add_argument("--examples", default="0.1", help="the part of hypothesis's examples that is run; default: 0.1")
-    parser.set_defaults(work=work)
-    return execute(parser, argv)
+    return run(parser, argv, work)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """Where is the pixel? Trains CoordConv and a deconvolution on three quadrants, and draws where they are right."""
 
+from __future__ import annotations
+
 import argparse
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Sequence
 
-from _tool import Parser, execute, leave, tools_side_by_side
+from _tool import Parser, leave, run, tools_side_by_side
 
 NETWORKS = {"coordconv": "CoordConv", "conv": "deconvolution"}
 CONFIG = "configs/not_so_clevr/classification_{}_quadrant.yml"
@@ -41,11 +43,10 @@ def work(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="quadrant.py", description=__doc__)
     parser.add_argument("--minutes", type=float, default=2.0, help="of training for each; default: 2")
-    parser.set_defaults(work=work)
-    return execute(parser, argv)
+    return run(parser, argv, work)
 
 
 if __name__ == "__main__":

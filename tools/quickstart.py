@@ -1,13 +1,15 @@
 """The whole road on real digits: trains both small networks, exports and serves them, and shows what came out."""
 
+from __future__ import annotations
+
 import argparse
 import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, List, Sequence
 
-from _tool import Parser, execute, leave, tools_side_by_side
+from _tool import Parser, leave, run, tools_side_by_side
 
 NETWORKS = {"coordconv": "CoordConv", "conv": "convolution"}
 
@@ -80,10 +82,8 @@ def _report(output: Path, results: Dict[str, List[dict]]) -> None:
     print("Next, in two minutes, what a convolution can't learn and CoordConv can: make quadrant")
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
-    parser = Parser(prog="quickstart.py", description=__doc__)
-    parser.set_defaults(work=work)
-    return execute(parser, argv)
+def main(argv: Sequence[str] | None = None) -> int:
+    return run(Parser(prog="quickstart.py", description=__doc__), argv, work)
 
 
 if __name__ == "__main__":

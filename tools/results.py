@@ -1,5 +1,7 @@
 """The experiments of docs/results.md: `run` trains, exports and measures them, `table` and `draw` show the results."""
 
+from __future__ import annotations
+
 import argparse
 import json
 import os
@@ -7,9 +9,9 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, Dict, Sequence, Tuple
 
-from _tool import ROOT, Parser, execute, leave, positive
+from _tool import ROOT, Parser, leave, positive, run
 
 CONFIGS = ROOT / "configs"
 RECORDS = ROOT / "docs" / "results"
@@ -143,7 +145,7 @@ def _outputs(config: str, part: str) -> Tuple[Any, Any, Any]:
     return errors_by_place(CONFIGS / folder / f"{config}.yml", OUTPUT / folder / config / "seed_0" / "inference", part)
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="results.py", description=__doc__)
     commands = parser.add_subparsers(dest="what", required=True)
     command = commands.add_parser("run", help="train, export and measure what docs/results has no record of")
@@ -152,8 +154,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     command.add_argument("--jobs", type=positive, default=os.cpu_count(), help="runs at once; default: the cores")
     commands.add_parser("draw", help="draw the pictures of docs/results, from runs below output/")
     commands.add_parser("table", help="write the tables of docs/results.md and the READMEs anew")
-    parser.set_defaults(work=work)
-    return execute(parser, argv)
+    return run(parser, argv, work)
 
 
 if __name__ == "__main__":

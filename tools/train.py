@@ -1,8 +1,15 @@
 """`ppcoordconv train`, for a checkout that is not installed."""
 
-from _tool import command, leave
+from __future__ import annotations
 
-main = command("train")
+from typing import Sequence
+
+from _tool import leave, run_alone
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_alone("train", argv)
+
 
 if __name__ == "__main__":
     leave(main())

@@ -1,5 +1,7 @@
 """Which version of Paddle serves what another has exported: writes the table of docs/deployment.md."""
 
+from __future__ import annotations
+
 import argparse
 import itertools
 import json
@@ -8,9 +10,9 @@ import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import List, Sequence
 
-from _tool import ROOT, Parser, execute, leave
+from _tool import ROOT, Parser, leave, run
 
 CONFIG = "configs/not_so_clevr/regression_coordconv_quadrant.yml"
 WEIGHTS = "ppcoordconv/models/weights/coordinate_regression_coordconv.pdparams"
@@ -81,11 +83,10 @@ def _is_right(printed: str) -> bool:
     return "error" not in found and abs(found["x"] - PIXEL[0]) < 0.1 and abs(found["y"] - PIXEL[1]) < 0.1
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="versions.py", description=__doc__)
     parser.add_argument("python", nargs="+", type=Path, help="interpreters, each with another version of Paddle")
-    parser.set_defaults(work=work)
-    return execute(parser, argv)
+    return run(parser, argv, work)
 
 
 if __name__ == "__main__":

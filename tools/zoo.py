@@ -1,12 +1,14 @@
 """The weights that come with the package: `add` puts a run's into the table, `table` writes docs/model_zoo.md anew."""
 
+from __future__ import annotations
+
 import argparse
 import json
 import shutil
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Sequence
 
-from _tool import ROOT, Parser, execute, leave
+from _tool import ROOT, Parser, leave, run
 
 PAGE = ROOT / "docs" / "model_zoo.md"
 
@@ -38,15 +40,14 @@ def write_table(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="zoo.py", description=__doc__)
     commands = parser.add_subparsers(dest="what", required=True)
     command = commands.add_parser("add", help="the weights of the last epoch, in the place of those the model has")
     command.add_argument("-c", "--config", required=True, help="a config of the package, as configs/digits/conv.yml")
     command.add_argument("--run", required=True, type=Path, help="the output_dir of a run of it")
     commands.add_parser("table", help="write the table of docs/model_zoo.md anew")
-    parser.set_defaults(work=work)
-    return execute(parser, argv)
+    return run(parser, argv, work)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The command line: ``ppcoordconv train|eval|export|infer``, a module each, and what they and tools/ share.
 
 A module has ``add_arguments``, which imports nothing of weight, and ``main``, which does the work and returns the exit
-status. A user's mistake is one line on stderr and exit status 2.
+status. A user's mistake is one line on stderr and exit status 2; a programmer's keeps its traceback.
 """
 
 from __future__ import annotations
@@ -15,74 +15,64 @@ import sys
 import traceback
 import warnings
 from pathlib import Path
-from typing import Any, Callable, Iterator, NoReturn, Optional, Sequence
+from typing import Any, Callable, Iterator, NoReturn, Sequence
 
 from .. import __version__
 
 PURPOSE = "CoordConv for PaddlePaddle: networks from a config to a served model."
-COMMANDS = ("train", "eval", "export", "infer")
+COMMANDS = ("train", "eval", "export", "infer", "benchmark")
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with an error in one line."""
+    """argparse, with an error in one line and an option that all commands have."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # Suppressed, so that a command's default doesn't replace what was said before its name.
+        help_text = "show the traceback of every error"
+        self.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=help_text)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (--help tells more)\n")
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
-    """``ppcoordconv`` with the words after it; returns the exit status, and leaves the process as it was.
+def main(argv: Sequence[str] | None = None) -> int:
+    """``ppcoordconv`` with the words after it, by default the process's own.
 
-    Parameters:
-        argv: the words; None: those of this process.
+    Returns:
+        The exit status. An error that is no user's mistake is raised.
     """
+    words = sys.argv[1:] if argv is None else argv
     parser = Parser(prog="ppcoordconv", description=PURPOSE)
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name in COMMANDS:
         _set_up(commands.add_parser(name, help=_module(name).__doc__), name)
-    words = sys.argv[1:] if argv is None else list(argv)
     if not words:
         parser.print_help(sys.stderr)
         return 2
-    return execute(parser, words)
+    return run(parser, words)
 
 
-def command(name: str) -> Callable[..., int]:
-    """The ``main(argv)`` of one command, for a script of its own."""
-
-    def main(argv: Optional[Sequence[str]] = None) -> int:
-        parser = Parser(prog=f"{name}.py")
-        _set_up(parser, name)
-        return execute(parser, argv)
-
-    return main
-
-
-def execute(parser: Parser, argv: Optional[Sequence[str]] = None) -> int:
-    """Parses the words, calls the ``work`` that the parser has as a default, and returns the exit status."""
-    for each in _with_commands(parser):
-        each.add_argument("--debug", action="store_true", help="show the traceback of every error")
-    try:
-        arguments = parser.parse_args(argv)
-        return _run(arguments.work, arguments, getattr(arguments, "parser", parser).prog)
-    except SystemExit as end:  # of --help, --version and of argparse's errors
-        return int(end.code or 0)
+def run_alone(name: str, argv: Sequence[str] | None = None) -> int:
+    """One command, from a script of its own."""
+    parser = Parser(prog=f"{name}.py")
+    _set_up(parser, name)
+    return run(parser, argv)
 
 
 def leave(status: int) -> NoReturn:
-    """Ends the process."""
+    """Ends the process: for the scripts that call a ``main``."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the results has read enough; the interpreter flushes once more at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if int(os.environ.get("PADDLE_TRAINERS_NUM", 1)) > 1:
         # All is written by now, and in the interpreter's exit one of several processes was seen to wait without end.
-        sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
     sys.exit(status)
-
-
-def entry_point() -> NoReturn:
-    """The console script."""
-    leave(main())
 
 
 def _module(name: str) -> Any:
@@ -93,77 +83,80 @@ def _set_up(parser: Parser, name: str) -> None:
     module = _module(name)
     parser.description = module.__doc__
     module.add_arguments(parser)
-    parser.set_defaults(work=module.main, parser=parser)
+    parser.set_defaults(main=module.main, parser=parser)
 
 
-def _with_commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    """The parsers of the commands of a parser, of several levels; where it has none, itself."""
-    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    if not groups:
-        yield parser
-    for group in groups:
-        for each in group.choices.values():
-            yield from _with_commands(each)
+def run(parser: Parser, argv: Sequence[str] | None, main: Callable[[Any], int] | None = None) -> int:
+    """Parses the words, tunes the CPU and calls ``main``, or the one that the parser has for the words."""
+    try:
+        arguments = parser.parse_args(argv)
+        with _process_as_it_was():
+            from ..utils.cpu import tune_cpu
+
+            tune_cpu()
+            return _status(main or arguments.main, arguments, getattr(arguments, "parser", parser).prog)
+    except SystemExit as exit:  # argparse's, after --help or a mistake
+        return int(exit.code or 0)
 
 
-def _run(work: Callable[[Any], int], arguments: argparse.Namespace, program: str) -> int:
-    # Paddle reports its own start at length; only errors are news to somebody who runs a command.
-    os.environ.setdefault("GLOG_minloglevel", "2")
-    from ..utils.cpu import tune_cpu
+def _status(main: Callable[[Any], int], arguments: argparse.Namespace, program: str) -> int:
     from ..utils.errors import Stopped, UserError
     from ..utils.extras import what_to_install
     from ..utils.progress import flush_deferred
 
-    def fail(message: str, status: int) -> int:
-        if arguments.debug:
+    def fail(message: object, status: int) -> int:
+        if hasattr(arguments, "debug"):
             traceback.print_exc()
         print(f"{program}: {message}", file=sys.stderr)
         return status
 
-    with warnings.catch_warnings(), _log_deferred():
-        warnings.filterwarnings("ignore", module=r"paddle\.")
-        tune_cpu()
-        try:
-            status = work(arguments)
-            flush_deferred()
-        except UserError as error:
-            status = fail(str(error), 2)
-        except Stopped as stopped:
-            status = fail(str(stopped), stopped.status)
-        except ModuleNotFoundError as error:
-            needs = what_to_install(error)
-            if needs is None:
-                raise
-            status = fail(needs, 2)
-        except BrokenPipeError:
-            # Whoever read the results has read enough.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            status = 0
-        except KeyboardInterrupt:
-            status = fail("interrupted", 130)
-    return status
+    try:
+        status = main(arguments)
+        flush_deferred()
+        return status
+    except UserError as error:
+        return fail(error, 2)
+    except Stopped as stopped:
+        return fail(stopped, stopped.status)
+    except ModuleNotFoundError as error:
+        needs = what_to_install(error)
+        if needs is None:
+            raise
+        return fail(needs, 2)
+    except KeyboardInterrupt:
+        return fail("interrupted", 130)
+    except BrokenPipeError:
+        return 0
 
 
 @contextlib.contextmanager
-def _log_deferred() -> Iterator[None]:
-    """What the package logs goes to stderr, before the next line that is printed there."""
-    from ..utils.progress import defer_info, forget_deferred
+def _process_as_it_was() -> Iterator[None]:
+    """What a command changes in its process and another may not expect: variables, warnings, the package's logger."""
+    from ..utils.progress import defer_info, drop_deferred
 
-    class Deferred(logging.Handler):
+    class Said(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             defer_info(record.getMessage())
 
-    logger, handler = logging.getLogger("ppcoordconv"), Deferred()
-    before = logger.level, logger.propagate
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.level, logger.propagate = before
-        forget_deferred()
+    logger, handler = logging.getLogger("ppcoordconv"), Said()
+    level, propagate, variables = logger.level, logger.propagate, dict(os.environ)
+    with warnings.catch_warnings():
+        # Paddle reports its own start at length; only errors are news to somebody who runs a command.
+        os.environ.setdefault("GLOG_minloglevel", "2")
+        warnings.filterwarnings("ignore", module=r"paddle\.")
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = propagate
+            drop_deferred()
+            for name in set(os.environ) - set(variables):
+                del os.environ[name]
+            os.environ.update(variables)
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:

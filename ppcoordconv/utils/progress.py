@@ -31,7 +31,7 @@ def flush_deferred() -> None:
         _write(_later.pop(0))
 
 
-def forget_deferred() -> None:
+def drop_deferred() -> None:
     """After an error, which is all the news there is."""
     _later.clear()
 

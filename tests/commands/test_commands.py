@@ -6,56 +6,30 @@ import os
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 
 import pytest
-from conftest import ROOT, run_in_process, run_tool
+from conftest import ROOT, call, run_tool
 
 import ppcoordconv as pcc
-from ppcoordconv import commands
-from ppcoordconv.commands import COMMANDS
+from ppcoordconv.commands import COMMANDS, main
+from ppcoordconv.commands import infer as infer_command
+from ppcoordconv.commands import train as train_command
+from ppcoordconv.utils.errors import Stopped
 
 
-def ppcoordconv(*words, cwd=ROOT):
-    return run_in_process(commands.main, *words, cwd=cwd)
-
-
-def test_the_module_is_the_command():
-    done = subprocess.run([sys.executable, "-m", "ppcoordconv", "--version"], cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, f"ppcoordconv {pcc.__version__}\n")
-
-
-def test_main_returns_and_leaves_the_process_as_it_was(tmp_path):
-    logger = logging.getLogger("ppcoordconv")
-    before = logger.level, logger.propagate, list(logger.handlers), list(warnings.filters), dict(os.environ), Path.cwd()
-    for _ in range(2):
-        assert ppcoordconv("infer", "--model_dir", "nowhere", "--input", "x", cwd=tmp_path).status == 2
-    after = logger.level, logger.propagate, list(logger.handlers), list(warnings.filters), dict(os.environ), Path.cwd()
-    assert after == before
-
-
-@pytest.mark.parametrize("words", [["--debug"], []])
-def test_debug_shows_the_traceback_of_a_users_mistake(words):
-    done = ppcoordconv("train", "-c", "nowhere.yml", *words)
-    assert done.status == 2
-    assert ("Traceback" in done.stderr) == bool(words)
-    assert done.stderr.splitlines()[-1].startswith("ppcoordconv train: there is no config file nowhere.yml")
-
-
-def test_a_bug_keeps_its_traceback(monkeypatch):
-    from ppcoordconv import tasks
-
-    def buggy(config):
-        return None + 1
-
-    monkeypatch.setattr(tasks, "build_task", buggy)
-    with pytest.raises(TypeError, match="NoneType"):
-        ppcoordconv("train", "-c", "configs/digits/conv.yml")
+def ppcoordconv(*words):
+    return call(main, *words, cwd=ROOT)
 
 
 def test_version():
     done = ppcoordconv("--version")
     assert (done.status, done.stdout) == (0, f"ppcoordconv {pcc.__version__}\n")
+
+
+def test_as_a_module_it_is_the_process_that_leaves_with_the_status():
+    done = subprocess.run([sys.executable, "-m", "ppcoordconv", "trian"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == ppcoordconv("trian").stderr
 
 
 @pytest.mark.parametrize(("words", "status"), [([], 2), (["--help"], 0)])
@@ -74,6 +48,10 @@ def test_alone_it_tells_the_commands(words, status):
         (["train"], "ppcoordconv train: the following arguments are required: -c/--config (--help tells more)"),
         (["train", "-c", "nowhere.yml"], "ppcoordconv train: there is no config file nowhere.yml. With the package"),
         (["infer", "--model_dir", "x", "--input", "x", "--resume"], "ppcoordconv infer: --resume needs the --output"),
+        (
+            ["benchmark", "layer"],
+            "ppcoordconv benchmark: the benchmarks are in a checkout of the project: ",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(words, message):
@@ -83,7 +61,66 @@ def test_a_mistake_is_one_line_and_status_2(words, message):
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("place", [0, 3])
+def test_debug_shows_where_a_mistake_was_found(place):
+    words = ["train", "-c", "nowhere.yml"]
+    words.insert(place, "--debug")
+    done = ppcoordconv(*words)
+    assert (done.status, done.stdout) == (2, "")
+    first, *_, last = done.stderr.splitlines()
+    assert first == "Traceback (most recent call last):"
+    assert last.startswith("ppcoordconv train: there is no config file nowhere.yml.")
+
+
+@pytest.mark.parametrize("debug", [[], ["--debug"]])
+def test_a_programmers_error_is_raised(monkeypatch, debug):
+    def broken(arguments):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(infer_command, "main", broken)
+    with pytest.raises(ZeroDivisionError):
+        ppcoordconv("infer", "--model_dir", "x", "--input", "x", *debug)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (Stopped("stopped by SIGTERM", 143), 143, "ppcoordconv train: stopped by SIGTERM\n"),
+        (KeyboardInterrupt(), 130, "ppcoordconv train: interrupted\n"),
+        (BrokenPipeError(), 0, ""),
+        (SystemExit(3), 3, ""),
+    ],
+)
+def test_the_status_of_what_ends_a_command(monkeypatch, error, status, said):
+    def ended(arguments):
+        raise error
+
+    monkeypatch.setattr(train_command, "main", ended)
+    done = ppcoordconv("train", "-c", "x.yml")
+    assert (done.status, done.stderr) == (status, said)
+
+
+def test_a_call_leaves_nothing_behind(monkeypatch):
+    def state():
+        logger = logging.getLogger("ppcoordconv")
+        return dict(os.environ), logger.handlers[:], logger.level, logger.propagate, warnings.filters[:]
+
+    def changes(arguments):
+        os.environ["PPCC_LEFT"] = "1"
+        del os.environ["PPCC_GIVEN"]
+        assert len(logging.getLogger("ppcoordconv").handlers) == len(before[1]) + 1
+        return 7
+
+    monkeypatch.setenv("PPCC_GIVEN", "1")
+    monkeypatch.delenv("GLOG_minloglevel", raising=False)
+    monkeypatch.setattr(train_command, "main", changes)
+    before = state()
+    for _ in range(3):
+        assert ppcoordconv("train", "-c", "x.yml").status == 7
+        assert state() == before
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "benchmark"])
 def test_the_tool_of_a_checkout_is_the_same_command(name):
     of_tool, of_command = run_tool(name, "--help", cwd=ROOT).stdout, ppcoordconv(name, "--help").stdout
     assert of_tool.startswith(f"usage: {name}.py ")

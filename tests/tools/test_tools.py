@@ -1,4 +1,4 @@
-"""The command lines as a user meets them: real processes, their output, their one line on a mistake."""
+"""The command lines as a user meets them: their output, their one line on a mistake."""
 
 import json
 import subprocess

@@ -47,9 +47,7 @@ def main(arguments):
     (folder / f"outputs{{dist.rank()}}.txt").write_text(repr(outputs.tolist()))
     return 0
 
-parser = commands.Parser()
-parser.set_defaults(work=main)
-commands.leave(commands.execute(parser, []))
+commands.leave(commands.run(commands.Parser(), [], main))
 """
 
 

@@ -163,7 +163,7 @@ def test_killed_at_random_moments(tmp_path):
     script = tmp_path / "run.py"
     script.write_text(f"""
 import sys
-sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests" / "engine")!r}]
+sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests" / "training")!r}]
 from pathlib import Path
 from tiny import TinyTask, config
 from ppcoordconv.training.trainer import find_resume, train

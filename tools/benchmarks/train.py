@@ -105,7 +105,7 @@ def _scaling() -> Dict[str, Dict[str, float]]:
         with tempfile.TemporaryDirectory() as folder:
             launch = ["-m", "paddle.distributed.launch", "--nproc_per_node", str(count), "--log_dir", f"{folder}/log"]
             script = Path(folder) / "train.py"
-            script.write_text("from ppcoordconv.commands import command, leave\nleave(command('train')())\n")
+            script.write_text("from ppcoordconv.commands import leave, run_alone\nleave(run_alone('train'))\n")
             tool = [str(script), "-c", str(CONFIG), "-o", "epochs=3", f"output_dir={folder}/run"]
             environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
             done = subprocess.run([sys.executable, *launch, *tool], env=environment, capture_output=True, text=True)
