@@ -82,6 +82,27 @@ def _captured(descriptor: int, name: str, result: SimpleNamespace) -> Iterator[N
             setattr(result, name, file.read().decode())
 
 
+# Where the version of Paddle matters. CI runs these on each supported version, the others on one.
+DEPENDS_ON_PADDLE = (
+    "contrib",
+    "convert",
+    "deploy",
+    "layers",
+    "models",
+    "tasks",
+    "test_coords.py",
+    "test_functional.py",
+    "training",
+)
+
+
+def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
+    for item in items:
+        top = item.path.relative_to(ROOT).parts[1] if item.path.is_relative_to(ROOT / "tests") else ""
+        if top in DEPENDS_ON_PADDLE and item.get_closest_marker("any_paddle") is None:
+            item.add_marker("paddle_version")
+
+
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One for all workers of this run."""
