@@ -67,11 +67,13 @@ def _read(path: Path) -> Tuple[Dict[str, Any], Optional[Dict[str, Any]]]:
         stream = io.BytesIO(data)
         state = _ArraysOnly(stream).load()
         end = stream.tell()
-        # Others' files have neither.
-        content, _, checksum = data.rpartition(CHECKSUM) if data[end:] else (data, b"", b"")
-        if data[end:] and hashlib.sha256(content).hexdigest().encode() != checksum:
-            raise ValueError("its checksum is another one")
-        metadata = _metadata(content[end:])
+        metadata = None
+        if len(data) > end:  # others' files have nothing there
+            marker = data.rfind(CHECKSUM, end)
+            checksum = hashlib.sha256(memoryview(data)[:marker]).hexdigest().encode()
+            if marker < 0 or data[marker + len(CHECKSUM) :] != checksum:
+                raise ValueError("its checksum is another one")
+            metadata = _metadata(data[end:marker])
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
     except Exception as error:  # a damaged pickle can raise anything

@@ -11,7 +11,7 @@ from paddle import nn
 
 from ppcoordconv.training.checkpoints import save_state
 from ppcoordconv.utils.errors import UserError
-from ppcoordconv.utils.weights import load_state, load_weights
+from ppcoordconv.utils.weights import load_metadata, load_state, load_weights
 
 
 @pytest.fixture
@@ -131,3 +131,22 @@ def test_a_value_that_is_no_array(network, tmp_path):
     save_state({**network.state_dict(), "0.bias": "text"}, tmp_path / "a")
     with pytest.raises(UserError, match="0.bias has shape"):
         load_weights(network, tmp_path / "a")
+
+
+def test_metadata_go_with_the_weights_and_damage_is_seen(tmp_path):
+    path, metadata = tmp_path / "w.pdparams", {"labels": ["é", "b"], "preprocess": {"kind": "image"}}
+    save_state({"w": np.ones([2], "float32")}, path, metadata=metadata)
+    assert load_metadata(path) == metadata
+    assert list(load_state(path)) == list(paddle.load(str(path))) == ["w"]
+    whole = path.read_bytes()
+    for damaged in (whole.replace(b'"b"', b'"c"'), whole[:-70], whole[:-1], whole + b"x"):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match="is no file of weights, or a damaged one"):
+            load_metadata(path)
+
+
+def test_weights_without_metadata(tmp_path):
+    save_state({"w": np.ones([2], "float32")}, tmp_path / "ours.pdparams")
+    paddle.save({"w": paddle.ones([2])}, str(tmp_path / "others.pdparams"))
+    assert load_metadata(tmp_path / "ours.pdparams") is None
+    assert load_metadata(tmp_path / "others.pdparams") is None

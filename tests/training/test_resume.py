@@ -103,7 +103,7 @@ def test_an_ignored_signal_stays_ignored(tmp_path, interruptible):
 def test_save_steps(tmp_path):
     with pytest.raises(ZeroDivisionError):
         task = TinyTask()
-        task.measure = lambda *_: 1 / 0
+        task.metrics = lambda: 1 / 0
         train(task, config(tmp_path, save_steps=2))
     assert load_state(tmp_path / "run" / "last.pdopt")["step"] == 4
     assert load_state(tmp_path / "run" / "last.1.pdopt")["step"] == 2
@@ -240,7 +240,7 @@ def small_disk(tmp_path):
 def test_a_disk_that_is_full_or_read_only(tmp_path, small_disk, trouble):
     run = config(tmp_path, output_dir=small_disk / "run", epochs=9)
     task = TinyTask()
-    draw, drawn = task.draw, []
+    visualize, drawn = task.visualize, []
 
     def draw_and_make_trouble(outputs):
         drawn.append(1)
@@ -250,9 +250,9 @@ def test_a_disk_that_is_full_or_read_only(tmp_path, small_disk, trouble):
                     os.write(file.fileno(), bytes(512))
         elif len(drawn) == 3:
             subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-        return draw(outputs)
+        return visualize(outputs)
 
-    task.draw = draw_and_make_trouble
+    task.visualize = draw_and_make_trouble
     with pytest.raises(UserError, match="can't be written: (No space left on device|Read-only file system)"):
         train(task, run)
     if trouble == "full":
@@ -292,7 +292,7 @@ def test_the_random_numbers_of_others_do_not_matter(tmp_path):
     """What is drawn from the global generators between steps changes nothing."""
     for name, draws in (("a", 0), ("b", 3)):
         task = TinyTask()
-        measure = task.measure
-        task.measure = lambda *a, d=draws, m=measure: ([paddle.rand([2]) for _ in range(d)], m(*a))[1]
+        metrics = task.metrics
+        task.metrics = lambda d=draws, m=metrics: ([paddle.rand([2]) for _ in range(d)], m())[1]
         train(task, config(tmp_path, output_dir=tmp_path / name))
     assert_same_weights(weights(tmp_path / "a"), weights(tmp_path / "b"))

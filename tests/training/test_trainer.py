@@ -93,13 +93,13 @@ def test_a_resumed_run_is_bit_identical(tmp_path, stop_after):
     task = TinyTask()
     metrics, epochs = task.metrics, []
 
-    def measure_and_stop():
+    def metrics_or_stop():
         epochs.append(1)
         if len(epochs) > stop_after:
             raise KeyboardInterrupt
         return metrics()
 
-    task.metrics = measure_and_stop
+    task.metrics = metrics_or_stop
     parts = config(tmp_path, output_dir=tmp_path / "parts")
     if stop_after < 5:
         with pytest.raises(KeyboardInterrupt):
