@@ -21,6 +21,7 @@ from paddle import nn
 from paddle.static import InputSpec
 
 from ..convert import convert_to_deploy
+from ..convert.to_deploy import restore_grids
 from ..postprocess import SERVED
 from ..utils.errors import ArgumentError, UserError
 from ..utils.files import atomic_write, sha256
@@ -146,8 +147,7 @@ def deploy_form(
     if precision == "fp32":
         return network
     network = network.to(dtype=DTYPES[precision])
-    # Once more, because the constant grids were cast too.
-    network = convert_to_deploy(network, None if example is None else example.astype(DTYPES[precision]), engine)
+    restore_grids(network)
     network = _InHalf(network, DTYPES[precision])
     network.eval()
     return network
