@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Callable, Dict, Iterator, List
 
 import pytest
+from forked import Forked, run_module
 
 from ppcoordconv.utils.cpu import tune_cpu
 
@@ -101,6 +102,23 @@ def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
         top = item.path.relative_to(ROOT).parts[1] if item.path.is_relative_to(ROOT / "tests") else ""
         if top in DEPENDS_ON_PADDLE and item.get_closest_marker("any_paddle") is None:
             item.add_marker("paddle_version")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _exports_are_checked_in_forked_processes() -> Iterator[None]:
+    """They still are processes of their own, which may crash; a test with a stand-in for Python starts that."""
+    from ppcoordconv.deploy import export
+
+    python, start = sys.executable, export._run_apart
+
+    def run_apart(module: str, *arguments: str) -> subprocess.CompletedProcess:
+        if sys.executable != python:
+            return start(module, *arguments)
+        return Forked(run_module, f"ppcoordconv.deploy.{module}", *arguments).finish()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "_run_apart", run_apart)
+        yield
 
 
 @pytest.fixture(scope="session")
