@@ -37,7 +37,7 @@ class BoxedImage:
         """uint8 ``[H, W, 3]``.
 
         Raises:
-            UserError: the file is no picture, or one of another size than the annotations say.
+            UserError: the file is not a picture, or one of another size than the annotations say.
         """
         pixels = read_image(self.image) if isinstance(self.image, Path) else self.image
         if pixels.shape[:2] != self.size:

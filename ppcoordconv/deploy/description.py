@@ -55,7 +55,7 @@ def read_description(folder: Path) -> Dict[str, Any]:
         description = _parsed(path.read_text(encoding="utf-8"), path)
         _check(description)
     except FileNotFoundError:
-        raise UserError(f"{folder} lacks {DESCRIPTION}; it is no folder that export wrote") from None
+        raise UserError(f"{folder} lacks {DESCRIPTION}; it is not a folder that export wrote") from None
     except UserError:
         raise
     except (OSError, ValueError) as error:

@@ -101,7 +101,7 @@ def _results_before(path: Path, names: List[str]) -> int:
     try:
         before = [json.loads(line)["input"] for line in whole]
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} holds no results of infer.py: {error}") from error
+        raise UserError(f"{path} does not hold results of infer: {error}") from error
     if before != names[: len(before)]:
         raise UserError(f"{path} holds results of other inputs; choose another folder, or don't resume")
     os.truncate(path, sum(map(len, whole)))

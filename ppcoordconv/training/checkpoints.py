@@ -62,7 +62,7 @@ def latest_valid(path: Path) -> Optional[Path]:
             log_info(f"{message}; taking {candidate}")
         return candidate
     if damaged:
-        raise UserError("there is no state that is whole: " + "; ".join(damaged))
+        raise UserError("all saved states are damaged: " + "; ".join(damaged))
     return None
 
 

@@ -181,7 +181,7 @@ def _step(run: Run, samples: Samples, indices: np.ndarray, parts: List[Batch], s
             value += loss.item() * weight
             # DataParallel takes the mean over the processes.
             run.scaler.scale(loss * (weight * dist.count())).backward()
-    value, stop = dist.all_reduce_sum([value, float(stopping.heard is not None)])
+    value, stop = dist.all_reduce_sum([value, float(stopping.received is not None)])
     stopping.agree(stop > 0)
     if not math.isfinite(value):
         run.optimizer.clear_grad()

@@ -77,9 +77,9 @@ def _read(path: Path) -> Tuple[Dict[str, Any], Optional[Dict[str, Any]]]:
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
     except Exception as error:  # a damaged pickle can raise anything
-        raise UserError(f"{path} is no file of weights, or a damaged one: {error}") from error
+        raise UserError(f"{path} is not a valid weights file: {error}") from error
     if not isinstance(state, dict):
-        raise UserError(f"{path} is no file of weights: it holds a {type(state).__name__}, not a dict")
+        raise UserError(f"{path} is not a valid weights file: it holds a {type(state).__name__}, not a dict")
     # Paddle's own table of names, beside the tensors.
     state.pop("StructuredToParameterName@@", None)
     return state, metadata

@@ -106,14 +106,14 @@ def data_and_splits(inputs: Dict[str, np.ndarray], splits: Dict[str, Dict[str, n
 
 
 def errors_over_the_canvas(
-    title: str, rows: Dict[str, Dict[str, Tuple[np.ndarray, np.ndarray]]], most: float, path: Path
+    title: str, rows: Dict[str, Dict[str, Tuple[np.ndarray, np.ndarray]]], maximum: float, path: Path
 ) -> None:
     """Draws for each network how far it is off, by the place of the square.
 
     Parameters:
         title: what an error is.
         rows: by network and by set, centres ``[N, 2]`` and errors ``[N]``.
-        most: errors from this on have one colour.
+        maximum: errors from this on have one colour.
         path: the PNG file to write.
     """
     columns = max(map(len, rows.values()))
@@ -124,7 +124,7 @@ def errors_over_the_canvas(
         for axes, (name, (centres, errors)) in zip(line, sets.items()):
             canvas = np.full([SIZE, SIZE], np.nan)
             canvas[centres[:, 1], centres[:, 0]] = errors
-            image = axes.imshow(canvas, cmap="viridis_r", vmin=0, vmax=most)
+            image = axes.imshow(canvas, cmap="viridis_r", vmin=0, vmax=maximum)
             axes.set_title(f"{network}\n{name}: {float((errors < 0.5).mean()):.0%} within 0.5", fontsize=8)
             axes.set(xticks=[], yticks=[])
     figure.colorbar(image, ax=panels, label=title, shrink=0.7, extend="max")

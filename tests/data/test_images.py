@@ -95,7 +95,7 @@ def png_bytes():
 def test_files_that_are_no_pictures(tmp_path, content):
     path = tmp_path / "a.png"
     path.write_bytes(content)
-    with pytest.raises(UserError, match="a.png is no picture that can be read"):
+    with pytest.raises(UserError, match="a.png is not a readable picture"):
         read_image(path)
 
 

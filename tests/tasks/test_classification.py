@@ -63,7 +63,7 @@ def test_own_pictures_in_folders(tmp_path):
     assert x[:, 0, 0].tolist() == ([-1, -1, 1] if target == 0 else [1, -1, -1])
     (tmp_path / "red" / "0.png").write_bytes(b"broken")
     (tmp_path / "red" / "1.png").write_bytes(b"broken")
-    with pytest.raises(UserError, match=r"red/[01].png is no picture"):
+    with pytest.raises(UserError, match=r"red/[01].png is not a readable picture"):
         [part[i] for part in (task.train_samples(0), task.test_samples()) for i in range(len(part))]
 
 

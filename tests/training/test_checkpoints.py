@@ -104,7 +104,7 @@ class Malicious:
 def test_files_that_are_no_weights_run_nothing(network, tmp_path, monkeypatch, content):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.pdparams").write_bytes(content)
-    with pytest.raises(UserError, match="a.pdparams is no file of weights") as caught:
+    with pytest.raises(UserError, match="a.pdparams is not a valid weights file") as caught:
         load_weights(network, tmp_path / "a.pdparams")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "hacked").exists()
@@ -116,14 +116,14 @@ def test_truncated_anywhere(network, tmp_path):
     good = path.read_bytes()
     for length in np.random.default_rng(0).integers(0, len(good), 30):
         path.write_bytes(good[:length])
-        with pytest.raises(UserError, match="is no file of weights"):
+        with pytest.raises(UserError, match="is not a valid weights file"):
             load_weights(network, path)
 
 
 def test_a_missing_file_and_a_folder(network, tmp_path):
     with pytest.raises(UserError, match="there is no file"):
         load_weights(network, tmp_path / "a")
-    with pytest.raises(UserError, match="is no file of weights"):
+    with pytest.raises(UserError, match="is not a valid weights file"):
         load_weights(network, tmp_path)
 
 
@@ -141,7 +141,7 @@ def test_metadata_go_with_the_weights_and_damage_is_seen(tmp_path):
     whole = path.read_bytes()
     for damaged in (whole.replace(b'"b"', b'"c"'), whole[:-70], whole[:-1], whole + b"x"):
         path.write_bytes(damaged)
-        with pytest.raises(UserError, match="is no file of weights, or a damaged one"):
+        with pytest.raises(UserError, match="is not a valid weights file"):
             load_metadata(path)
 
 

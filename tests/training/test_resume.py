@@ -81,7 +81,7 @@ def test_twice_interrupted_it_stops_at_once(tmp_path, interruptible):
     def loss_and_again(outputs, targets):
         value = loss(outputs, targets)
         if task.steps_left == 0:
-            # Two signals at once are one: the second comes when the first was heard.
+            # Two signals at once are one: the second comes when the first was received.
             while signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
                 time.sleep(0.001)
             os.kill(os.getpid(), signal.SIGINT)
@@ -133,13 +133,13 @@ def test_a_damaged_newest_state_is_named_and_the_one_before_taken(tmp_path, caps
         state = find_resume("auto", whole)
         assert state == tmp_path / "run" / "last.1.pdopt"
         said = capsys.readouterr().err
-        assert "last.pdopt is no file of weights, or a damaged one" in said
+        assert "last.pdopt is not a valid weights file" in said
         assert "taking" in said
     train(TinyTask(seed=9), whole, state)
     assert_same_weights(weights(tmp_path / "run"), expected)
     for path in (tmp_path / "run").glob("*.pdopt"):
         path.write_bytes(b"gone")
-    with pytest.raises(UserError, match="there is no state that is whole: .*last.pdopt.*last.1.pdopt"):
+    with pytest.raises(UserError, match="all saved states are damaged: .*last.pdopt.*last.1.pdopt"):
         find_resume("auto", whole)
 
 
@@ -153,7 +153,7 @@ def test_every_damaged_file_is_found(tmp_path, name):
         bad = bytearray(content)
         bad[place] ^= 1 << rng.integers(8)
         path.write_bytes(bad)
-        with pytest.raises(UserError, match=f"{name} is no file of weights, or a damaged one"):
+        with pytest.raises(UserError, match=f"{name} is not a valid weights file"):
             load_state(path)
 
 
