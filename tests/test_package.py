@@ -188,7 +188,7 @@ def test_a_command_without_its_extra_says_which_to_install(bare_python, tmp_path
     command += {"train": [], "eval": ["-w", "x"], "export": ["-w", "x", "--output_dir", "y"]}[name]
     done = attempt(bare_python.with_name("ppcoordconv"), *command, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"ppcoordconv {name} needs yaml: pip install 'ppcoordconv[train]'\n"
+    assert done.stderr == f"ppcoordconv {name}: needs yaml: pip install 'ppcoordconv[train]'\n"
 
 
 @pytest.mark.any_paddle
@@ -200,7 +200,7 @@ def test_an_extra_is_missed_before_the_training_begins(tmp_path, monkeypatch, ca
     assert train_without(module, config, tmp_path, monkeypatch) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err == f"ppcoordconv train needs {module}: pip install 'ppcoordconv[{extra}]'\n"
+    assert printed.err == f"ppcoordconv train: needs {module}: pip install 'ppcoordconv[{extra}]'\n"
     assert not list(tmp_path.rglob("*.*"))
 
 

@@ -38,7 +38,7 @@ _CHECKED: Dict[str, type] = {"paddle": str, "onednn": bool, "bf16": bool}
 def write_description(folder: Path, description: Dict[str, Any]) -> None:
     text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
     # In YAML 1.1, which PyYAML reads, 1e-05 is a text and 1.0e-05 a number.
-    text = re.sub(r"^(.*[ :]-?\d)(e-\d+,?)$", r"\1.0\2", text, flags=re.MULTILINE)
+    text = re.sub(r"^(.*[ :]-?\d)(e[-+]\d+,?)$", r"\1.0\2", text, flags=re.MULTILINE)
     (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
 
 

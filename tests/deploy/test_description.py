@@ -50,7 +50,7 @@ def test_the_yaml_of_earlier_versions_is_read_where_pyyaml_is(folder, monkeypatc
         ("input_shape", [1, True], "input_shape is"),
         ("input_shape", None, "input_shape is None"),
         ("precision", "int8", "precision is 'int8'"),
-        ("task", 5, "task is 5"),
+        ("served_form", 5, "served_form is 5"),
         ("preprocess", [], "preprocess is"),
         ("labels", [0, 1], "labels is"),
         ("checked", {"paddle": "3.2.2", "onednn": True}, "checked.bf16 is None"),
