@@ -28,24 +28,13 @@ def test_what_it_shows_works(tmp_path):
         path.parent.mkdir(exist_ok=True)
         with path.open("a") as file:
             file.write(text)
-<<<<<<< ours
-    printed = []
-    for command in COMMANDS:
-        done = subprocess.run(
-            [sys.executable, *command.split()], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True
-        )
-        assert done.returncode == 0, f"{command}\n{done.stderr}"
-        printed.append(json.loads(done.stdout))
-    stripes, exported, ink, again, exported_ink, served = printed
-=======
     # One process for all, since what it imports is the copy.
     words = [[Path(tool).stem, *rest] for tool, *rest in map(str.split, COMMANDS)]
     code = "import importlib, sys; sys.path.insert(0, 'tools')\n"
     code += f"for tool, *rest in {words!r}: assert importlib.import_module(tool).main(rest) == 0, tool"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    stripes, exported, ink, again = map(json.loads, done.stdout.splitlines())
->>>>>>> theirs
+    stripes, exported, ink, again, exported_ink, served = map(json.loads, done.stdout.splitlines())
     assert stripes["best"]["accuracy"] == 1
     assert exported["checked"]
     assert exported_ink["checked"]

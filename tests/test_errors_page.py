@@ -90,10 +90,12 @@ CAUSES = {
     "…: in_channels=…, but": lambda _: pcc.CoordConv(4, 4, 1)(paddle.zeros([1, 6, 3, 3])),
     "coords=… names": lambda _: pcc.coord_grid([3], "padle"),
     "coords takes": lambda _: pcc.coord_grid([3], 7),
-    "…: padding takes an int or": lambda _: pcc.CoordConv(2, 2, 1, padding=[1, 2, 3]),
-    "…: padding takes an int, each": lambda _: pcc.CoordConv(2, 2, 3, padding=[1, 1], padding_mode="reflect"),
-    "…: in_channels takes a multiple": lambda _: pcc.CoordConv(3, 2, 1, groups=2),
-    "…: weight_attr takes": lambda _: pcc.CoordConv(2, 2, 1, weight_attr=False),
+    "…: padding: expected an int of at least 0 or": lambda _: pcc.CoordConv(2, 2, 1, padding=[1, 2, 3]),
+    "…: padding: expected an int of at least 0, got": lambda _: pcc.CoordConv(
+        2, 2, 3, padding=[1, 1], padding_mode="reflect"
+    ),
+    "…: in_channels: expected a multiple": lambda _: pcc.CoordConv(3, 2, 1, groups=2),
+    "…: weight_attr: expected": lambda _: pcc.CoordConv(2, 2, 1, weight_attr=False),
     "…: the input must have 4": lambda _: pcc.CoordConv(2, 2, 1)(paddle.zeros([2, 3, 3])),
     "…: the input must be floating": lambda _: pcc.CoordConv(2, 2, 1)(paddle.zeros([1, 2, 3, 3], "int32")),
     "…: the input is …, the weights": lambda _: pcc.CoordConv(2, 2, 1)(paddle.zeros([1, 2, 3, 3], "float64")),
