@@ -104,6 +104,22 @@ def test_the_inference_benchmark(monkeypatch):
     assert len(inference.as_table(result).splitlines()) == 1 + len(rows) + 2 * len(result["ratios"]["networks"])
 
 
+def test_the_ratios_of_the_inference_benchmark():
+    """Geometric means and the largest, of each engine and kind by itself."""
+
+    def row(subject, engine, plain, concat):
+        times = {"plain": plain, "coordconv": 6.0, "concat": concat}
+        return {"subject": subject, "engine": engine, "variants": {k: {"p50_ms": v} for k, v in times.items()}}
+
+    network = next(iter(inference.NETWORKS))
+    rows = [row(network, "paddle", 3.0, 12.0), row(network, "paddle", 12.0, 12.0), row(network, "onnx", 6.0, 8.0)]
+    ratios = inference._ratios([*rows, row("a layer", "paddle", 4.0, 5.0)])
+    assert ratios["networks"]["paddle"]["plain"] == {"mean": pytest.approx(1), "worst": 2}
+    assert ratios["networks"]["paddle"]["concat"] == {"mean": pytest.approx(0.5), "worst": 0.5}
+    assert ratios["networks"]["onnx"]["concat"] == {"mean": pytest.approx(0.75), "worst": 0.75}
+    assert ratios["layers"]["paddle"]["plain"] == {"mean": pytest.approx(1.5), "worst": 1.5}
+
+
 @pytest.mark.parametrize("name", inference.NETWORKS)
 def test_the_variants_of_a_network_are_what_they_are_called(name):
     network = inference.NETWORKS[name]()

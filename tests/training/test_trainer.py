@@ -191,6 +191,12 @@ def test_visualdl_holds_the_curves_and_pictures(tmp_path):
     assert best.value == pytest.approx(result["best"]["accuracy"], rel=1e-6)
     assert len(reader.get_data("image", "held out")) == 5
     assert set(reader.get_tags()["histogram"]) == {"1.conv.weight", "1.conv.bias"}
+    for name, parameter in task.network.named_parameters():
+        records = reader.get_data("histogram", name)
+        assert len(records) == 5
+        counts, edges = np.histogram(parameter.numpy().astype(np.float64), bins=32)
+        assert list(records[-1].histogram.hist) == counts.tolist()
+        assert list(records[-1].histogram.bin_edges) == pytest.approx(edges.tolist())
 
 
 def test_visualdl_takes_weights_that_lie_close_together(tmp_path):
@@ -201,8 +207,18 @@ def test_visualdl_takes_weights_that_lie_close_together(tmp_path):
 
 
 def test_visualdl_takes_every_plain_option(tmp_path):
+    from visualdl import LogReader
+
     options = {"model.norm": "false", "model.width": 3, "model.coords": "paddle", "model.sizes": [1]}
     train(TinyTask(), config(tmp_path, epochs=1, **options))
+    (log,) = (tmp_path / "run" / "vdl").iterdir()
+    (shown,) = LogReader(file_path=str(log)).get_data("hyper_parameters", "hparam")
+    kinds = {info.name: info for info in shown.hparam.hparamInfos}
+    assert kinds["model.norm"].string_value == "False"
+    assert kinds["model.width"].int_value == 3
+    assert kinds["model.coords"].string_value == "paddle"
+    assert kinds["optimizer.learning_rate"].float_value == pytest.approx(0.05)
+    assert "model.sizes" not in kinds
 
 
 def test_visualdl_serves_it(tmp_path):

@@ -9,6 +9,7 @@ from conftest import ROOT, run_tool
 from PIL import Image
 
 import ppcoordconv as pcc
+from ppcoordconv.viz import plots
 from ppcoordconv.viz.plots import (
     convention_grids,
     coordinate_shares,
@@ -22,6 +23,25 @@ from ppcoordconv.viz.plots import (
 
 def pixels(path):
     return np.asarray(Image.open(path).convert("RGB")).astype(int)
+
+
+@pytest.fixture
+def figure(monkeypatch):
+    """Its axes are those of the figure that was written last."""
+    written, write = SimpleNamespace(), plots._write
+
+    def record(figure, path, **options):
+        write(figure, path, **options)
+        assert pixels(path).std() > 1
+        written.axes = figure.axes
+
+    monkeypatch.setattr(plots, "_write", record)
+    return written
+
+
+def rows_go_down(axes):
+    (bottom, top), (left, right) = axes.get_ylim(), axes.get_xlim()
+    return bottom > top and left < right
 
 
 def test_predictions_and_coordinate_weights(tmp_path):
@@ -45,11 +65,15 @@ def test_convention_grids_show_the_numbers(tmp_path):
     assert np.abs(pixels(tmp_path / "a.png") - pixels(tmp_path / "b.png")).max() > 100
 
 
-def test_coordinate_shares(tmp_path):
-    shares = np.array([0.1, 0.9])
-    coordinate_shares({"": 0.5}, {"": shares}, tmp_path / "one.png")
-    coordinate_shares({"a": 0.5, "b": 0.5}, {"a": shares, "b": shares}, tmp_path / "two.png")
-    assert pixels(tmp_path / "two.png").shape[0] > pixels(tmp_path / "one.png").shape[0]
+def test_coordinate_shares(figure, tmp_path):
+    shares = {"": np.array([0.1, 0.9, 0.4]), "b": np.array([0.3, 0.2])}
+    coordinate_shares({"": 0.5, "b": 0.25}, shares, tmp_path / "a.png")
+    one, two = figure.axes
+    assert [axes.get_title() for axes in figure.axes] == ["the layer", "b"]
+    assert [bar.get_height() for bar in one.patches] == [0.9, 0.4, 0.1]
+    assert [bar.get_height() for bar in two.patches] == [0.3, 0.2]
+    assert [axes.lines[0].get_ydata()[0] for axes in figure.axes] == [0.5, 0.25]
+    assert one.get_ylim() == (0, 1)
 
 
 def test_the_tool_draws_conventions(tmp_path):
@@ -91,40 +115,51 @@ def test_the_tool_draws_predictions(trained, tmp_path):
     assert pixels(tmp_path / "a.png").shape[1] > 500
 
 
-def assert_data_shows(draw, one, other, folder):
-    for name, value in (("a", one), ("b", one), ("c", other)):
-        draw(value, folder / f"{name}.png")
-    a, b, c = (pixels(folder / f"{name}.png") for name in "abc")
-    assert (a == b).all()
-    assert a.shape == c.shape
-    assert (a != c).any()
-
-
-def test_figures_of_the_coordinate_tasks(tmp_path):
-    centres = np.array([[4, 4], [59, 40]])
+def test_data_and_splits(figure, tmp_path):
+    centres = np.array([[4, 4], [59, 40], [10, 30]])
     splits = {"uniform": {"train": centres}, "quadrant": {"train": centres, "test": centres + 1}}
-    canvas = np.eye(64)
-    assert_data_shows(
-        lambda value, path: data_and_splits({"one": value, "two": canvas}, splits, path),
-        canvas,
-        canvas.T[::-1],
-        tmp_path,
-    )
-    assert_data_shows(
-        lambda errors, path: errors_over_the_canvas("pixels off", {"net": {"train": (centres, errors)}}, 8, path),
-        np.array([0.0, 1.0]),
-        np.array([0.0, 7.0]),
-        tmp_path,
-    )
-    assert_data_shows(
-        lambda picture, path: rendered_squares({"net": [picture, canvas], "other": [canvas]}, path),
-        canvas,
-        1 - canvas,
-        tmp_path,
-    )
-    assert_data_shows(
-        lambda value, path: curves({"loss": {"net": [(1, 0.5), (2, value)]}, "accuracy": {"net": [(1, 0)]}}, path),
-        0.25,
-        0.3,
-        tmp_path,
-    )
+    canvas = np.eye(64)[:, ::-1].cumsum(0)
+    data_and_splits({"one": canvas, "two": canvas.T}, splits, tmp_path / "a.png")
+    one, two, uniform, quadrant = figure.axes
+    assert [axes.get_title() for axes in figure.axes] == ["one", "two", "uniform", "quadrant"]
+    for axes, picture in ((one, canvas), (two, canvas.T)):
+        assert (axes.images[0].get_array() == picture).all()
+        assert rows_go_down(axes)
+    for axes, sets in ((uniform, [centres]), (quadrant, [centres, centres + 1])):
+        assert [points.get_offsets().tolist() for points in axes.collections] == [c.tolist() for c in sets]
+        assert rows_go_down(axes)
+    assert [text.get_text() for text in quadrant.get_legend().get_texts()] == ["train: 3", "test: 3"]
+
+
+def test_errors_over_the_canvas(figure, tmp_path):
+    centres, errors = np.array([[4, 7], [59, 40], [60, 1]]), np.array([0.0, 0.4, 7.0])
+    sets = {"train": (centres, errors), "test": (centres + 1, errors + 1)}
+    errors_over_the_canvas("pixels off", {"net": sets}, 8, tmp_path / "a.png")
+    train, test, colours = figure.axes
+    assert train.get_title() == "net\ntrain: 67% within 0.5"
+    assert test.get_title() == "net\ntest: 0% within 0.5"
+    assert colours.get_ylabel() == "pixels off"
+    for axes, (places, values) in zip((train, test), sets.values()):
+        drawn = axes.images[0].get_array().filled(np.nan)
+        assert drawn[places[:, 1], places[:, 0]].tolist() == values.tolist()
+        assert np.isfinite(drawn).sum() == 3
+        assert axes.images[0].get_clim() == (0, 8)
+        assert rows_go_down(axes)
+
+
+def test_rendered_squares(figure, tmp_path):
+    canvas = np.eye(64)[:, ::-1].cumsum(0).clip(0, 1)
+    rendered_squares({"net": [canvas, canvas.T], "other": [1 - canvas]}, tmp_path / "a.png")
+    drawn = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+    assert all((got == expected).all() for got, expected in zip(drawn, [canvas, canvas.T, 1 - canvas]))
+    assert [axes.get_ylabel() for axes in figure.axes] == ["net", "", "other", ""]
+    assert all(axes.images[0].get_clim() == (0, 1) for axes in figure.axes if axes.images)
+
+
+def test_curves(figure, tmp_path):
+    points = [(60, 0.5), (120, 0.25)]
+    curves({"loss": {"net": points, "other": points[:1]}, "accuracy": {"net": [(60, 0)]}}, tmp_path / "a.png")
+    loss, accuracy = figure.axes
+    assert [line.get_xydata().tolist() for line in loss.lines] == [[[1, 0.5], [2, 0.25]], [[1, 0.5]]]
+    assert [line.get_label() for line in loss.lines] == ["net", "other"]
+    assert (loss.get_yscale(), accuracy.get_yscale()) == ("log", "linear")
