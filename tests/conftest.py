@@ -88,12 +88,11 @@ def once(folder: Path, make: Callable[[Path], None]) -> Path:
     """The folder with what ``make`` puts there; of several workers the first makes it, and the others wait."""
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            part = folder.with_suffix(".part")
-            shutil.rmtree(part, ignore_errors=True)
-            part.mkdir()
-            make(part)
-            part.rename(folder)
+        if not folder.with_suffix(".done").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            folder.with_suffix(".done").touch()
     return folder
 
 

@@ -14,6 +14,7 @@ from benchmark import PARAMETERS
 from benchmarks import files, inference, steps, train, tuning
 from benchmarks import layer as benchmark
 from conftest import run_tool
+from PIL import Image
 
 from ppcoordconv.utils.cpu import START
 from ppcoordconv.utils.errors import UserError
@@ -78,11 +79,22 @@ def test_processes_start_without_what_the_tuning_of_this_one_has_set(monkeypatch
 
 
 @pytest.mark.any_paddle
-def test_the_engine_benchmark():
-    assert 0 < train._overhead() < 0.5
+def test_the_engine_benchmark(tmp_path, monkeypatch):
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        for i in range(20):
+            Image.new("L", (32, 32), i).save(tmp_path / label / f"{i}.png")
+    config = {"_BASE_": str(train.CONFIG), "data": {"name": "image_folder", "path": str(tmp_path)}, "batch_size": 4}
+    (tmp_path / "small.yml").write_text(json.dumps(config))
+    monkeypatch.setattr(train, "CONFIG", tmp_path / "small.yml")
+    assert 0 < train._overhead() < 1
+    real, seconds = train._epoch_seconds, iter([6.0, 4.0])
+    measured = []
+    monkeypatch.setattr(train, "_epoch_seconds", lambda state: (measured.append(real(state)), next(seconds))[1])
     rows = train._scaling()
-    assert rows["1"]["efficiency"] == 1
-    assert rows["2"]["efficiency"] == pytest.approx(rows["1"]["seconds"] / rows["2"]["seconds"] / 2)
+    assert rows == {"1": {"seconds": 6, "efficiency": 1}, "2": {"seconds": 4, "efficiency": 0.75}}
+    assert len(measured) == 2
+    assert min(measured) > 0
     networks = {"net": {"paddle": 30.0, "torch": 20.0, "ratio": 1.5}}
     table = train.as_table({"networks": networks, "overhead": 0.012, "processes": rows}).splitlines()
     assert table[1].split() == ["net", "30", "20", "1.50"]
@@ -147,9 +159,14 @@ def test_the_tuning_benchmark(monkeypatch):
     result = tuning.measure(1)
     assert result.pop("batch") == 32
     assert set(result) == {"aistudio_coordconv"}
-    row = result["aistudio_coordconv"]
-    assert row["speedup"] == row["stock_ms"] / row["tuned_ms"] > 0
+    assert all(value > 0 for value in result["aistudio_coordconv"].values())
     assert len(tuning.as_table({"batch": 32, **result}).splitlines()) == 2
+
+
+def test_the_speedup_is_that_of_the_tuned(monkeypatch):
+    monkeypatch.setattr(tuning, "interleaved", lambda *_: {"stock": 30.0, "tuned": 10.0})
+    for row in (tuning.measure(1)[name] for name in tuning.NETWORKS):
+        assert row == {"stock_ms": 30, "tuned_ms": 10, "speedup": 3}
 
 
 @pytest.mark.any_paddle

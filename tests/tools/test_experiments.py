@@ -137,7 +137,11 @@ def test_records_that_are_none(tmp_path):
         read_records(tmp_path / "half.json")
 
 
-def test_every_experiment_is_a_config():
-    for name, experiment in EXPERIMENTS.items():
-        config = load_config(ROOT / "configs" / experiment.folder / f"{name}.yml", [])
-        assert config.epochs <= 30 or config.model.name.endswith("_coordconv") is False
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_is_a_config_of_what_its_title_says(name):
+    experiment = EXPERIMENTS[name]
+    config = load_config(ROOT / "configs" / experiment.folder / f"{name}.yml", [])
+    options = config.model.options()
+    has_coordinates = options.get("coordconv", options.get("coord_conv", config.model.name.endswith("_coordconv")))
+    assert has_coordinates == (experiment.title.split(",")[0] not in ("convolution", "deconvolution"))
+    assert all(split in name for split in ("uniform", "quadrant") if split in experiment.title)

@@ -43,7 +43,7 @@ def test_in_a_log_file_there_is_a_line_every_30_seconds(tmp_path, capsys, monkey
 
 def test_on_a_terminal_there_is_a_bar(tmp_path):
     script = (
-        f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests' / 'engine')!r}]\n"
+        f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests' / 'training')!r}]\n"
         "from pathlib import Path; import ppcoordconv; from tiny import TinyTask, config\n"
         "from ppcoordconv.training.trainer import train\n"
         f"train(TinyTask(), config(Path({str(tmp_path)!r}), epochs=40))\n"
