@@ -15,7 +15,7 @@ from rendering import png
 from ppcoordconv.data.preprocessing import preprocess_of
 from ppcoordconv.deploy import Predictor
 from ppcoordconv.ops.boxes import ious
-from ppcoordconv.postprocess.decoding import DECODERS
+from ppcoordconv.postprocess import SERVED
 from ppcoordconv.utils.errors import UserError
 
 Stroke = List[Tuple[float, float]]
@@ -125,7 +125,7 @@ def detect(detector: Predictor, strokes: Sequence[Stroke]) -> Tuple[np.ndarray, 
     pixels = rasterise(strokes, placement)
     description = detector.description
     rows = detector(preprocess_of(description["preprocess"])(pixels)[None])
-    (result,) = DECODERS[description["task"]](rows, description["labels"])
+    (result,) = SERVED.build(description["served_form"]).decode(rows, description["labels"])
     return pixels, one_for_each_place(result["objects"]), placement
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from ppcoordconv.data.not_so_clevr import HALF, SIZE, SQUARE, all_centres, not_so_clevr, square
 from ppcoordconv.data.preprocessing import preprocess_of
 from ppcoordconv.deploy import Predictor
-from ppcoordconv.postprocess.decoding import coordinate_rendering, is_lit
+from ppcoordconv.postprocess.coordinates import CoordinateRendering, is_lit
 
 # From dark to light, as the pictures are coloured.
 NIGHT, LIGHT = (13, 20, 38), (255, 255, 255)
@@ -68,7 +68,7 @@ def ious_of(logits: np.ndarray, centres: np.ndarray) -> np.ndarray:
 def render(predictor: Predictor, x: int, y: int) -> Rendered:
     centre = np.array([[x, y]])
     logits = logits_of(predictor, centre)
-    (found,) = coordinate_rendering(logits, [])
+    (found,) = CoordinateRendering().decode(logits, [])
     probabilities = 0.5 + 0.5 * np.tanh(logits.reshape(SIZE, SIZE) / 2)
     return Rendered(probabilities, found["box"] or [], float(ious_of(logits, centre)[0]))
 

@@ -6,7 +6,7 @@ import sys
 
 # Before paddle: paddlepaddle-gpu 2.6.2 brings a zlib of its own, and Python's crashes when it is loaded after that.
 import zlib  # noqa: F401
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, List
 
 if TYPE_CHECKING:
     from . import deploy, functional, models
@@ -74,10 +74,17 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f".{name}", __name__)
-    for module, names in _MODULES.items():
-        if name in names:
-            return getattr(importlib.import_module(f".{module}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# With it, type checkers would take any name.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            return importlib.import_module(f".{name}", __name__)
+        for module, names in _MODULES.items():
+            if name in names:
+                return getattr(importlib.import_module(f".{module}", __name__), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> List[str]:
+    return sorted(["__version__", *__all__])

@@ -35,7 +35,7 @@ def coord_usage(model: nn.Layer) -> Dict[str, CoordUsage]:
         By the layer's name, the share in all and for each output channel. Empty where there is no CoordConv.
 
     Raises:
-        TypeError: ``model`` is no layer.
+        TypeError: ``model`` is not a layer.
 
     Examples:
         >>> import paddle, ppcoordconv as pcc

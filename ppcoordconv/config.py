@@ -200,7 +200,7 @@ def _read_with_bases(path: Path, below: Tuple[Path, ...]) -> Dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no YAML: {error}") from error
+        raise UserError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(tree, dict):
         raise UserError(f"{path} takes 'key: value' lines, got {type(tree).__name__}")
     base = tree.pop("_BASE_", None)
@@ -232,7 +232,7 @@ def _override(tree: Dict[str, Any], override: str) -> None:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UserError(f"the value of the override {override!r} is no YAML: {error}") from error
+        raise UserError(f"the value of the override {override!r} is not valid YAML: {error}") from error
     *sections, last = key.split(".")
     for section in sections:
         tree = tree.setdefault(section, {})

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Callable, Dict, Iterator, List
 
 import pytest
+from forked import Forked, run_module
 
 from ppcoordconv.utils.cpu import tune_cpu
 
@@ -25,6 +26,11 @@ ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "PYTHON
 # What a command does before its process imports Paddle, for all that run in this one.
 os.environ.setdefault("GLOG_minloglevel", "2")
 tune_cpu()
+
+
+def examples(count: int) -> int:
+    """How many examples hypothesis tries; EXAMPLES=0.1 in the environment makes it a tenth."""
+    return max(1, round(count * float(os.environ.get("EXAMPLES", 1))))
 
 
 def put_environment(folder: Path, requirements: Path) -> None:
@@ -75,6 +81,44 @@ def _captured(descriptor: int, name: str, result: SimpleNamespace) -> Iterator[N
             os.close(kept)
             file.seek(0)
             setattr(result, name, file.read().decode())
+
+
+# Where the version of Paddle matters. CI runs these on each supported version, the others on one.
+DEPENDS_ON_PADDLE = (
+    "contrib",
+    "convert",
+    "deploy",
+    "layers",
+    "models",
+    "tasks",
+    "test_coords.py",
+    "test_functional.py",
+    "training",
+)
+
+
+def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
+    for item in items:
+        top = item.path.relative_to(ROOT).parts[1] if item.path.is_relative_to(ROOT / "tests") else ""
+        if top in DEPENDS_ON_PADDLE and item.get_closest_marker("any_paddle") is None:
+            item.add_marker("paddle_version")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _exports_are_checked_in_forked_processes() -> Iterator[None]:
+    """They still are processes of their own, which may crash; a test with a stand-in for Python starts that."""
+    from ppcoordconv.deploy import export
+
+    python, start = sys.executable, export._run_apart
+
+    def run_apart(module: str, *arguments: str) -> subprocess.CompletedProcess:
+        if sys.executable != python:
+            return start(module, *arguments)
+        return Forked(run_module, f"ppcoordconv.deploy.{module}", *arguments).finish()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "_run_apart", run_apart)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import examples
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -77,8 +78,8 @@ def test_base(config):
         (GOOD.replace("{name: digits}", "digits"), [], "data: "),
         ("- a list", [], "takes 'key: value' lines, got list"),
         ("", [], "takes 'key: value' lines"),
-        ("a: [1", [], "is no YAML"),
-        ("a: !!python/object/apply:os.system [ls]", [], "is no YAML"),
+        ("a: [1", [], "is not valid YAML"),
+        ("a: !!python/object/apply:os.system [ls]", [], "is not valid YAML"),
         ("_BASE_: run.yml", [], "leads back to the file itself"),
         ("_BASE_: nowhere.yml", [], "there is no config file .*nowhere.yml"),
         ("_BASE_: 3", [], "_BASE_ takes the path"),
@@ -86,7 +87,7 @@ def test_base(config):
         (GOOD, ["=3"], "takes the form"),
         (GOOD, ["task..shift=3"], "takes the form"),
         (GOOD, ["epochs.more=3"], "goes into 'epochs'"),
-        (GOOD, ["epochs=[1"], "is no YAML"),
+        (GOOD, ["epochs=[1"], "is not valid YAML"),
         (GOOD, ["epocs=3"], "did you mean 'epochs'"),
         (GOOD, ["optimizer.name=sgdd"], "optimizer.name takes one of 'sgd', 'momentum', 'adam', 'adamw', got 'sgdd'"),
         (GOOD, ["optimizer.name=3"], "optimizer.name takes one of .*, got '3'"),
@@ -168,7 +169,7 @@ WRONG = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.sampled_from(KEYS), WRONG)
 def test_any_wrong_value_is_one_line_that_names_the_key(tmp_path_factory, key, value):
     path = tmp_path_factory.mktemp("configs") / "run.yml"
@@ -178,7 +179,7 @@ def test_any_wrong_value_is_one_line_that_names_the_key(tmp_path_factory, key, v
     assert "\n" not in str(caught.value)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.sampled_from(["", "optimizer.", "schedule."]), st.from_regex(r"[a-z]{3,12}", fullmatch=True))
 def test_any_unknown_key_is_named(tmp_path_factory, section, key):
     path = tmp_path_factory.mktemp("configs") / "run.yml"
@@ -221,5 +222,5 @@ def test_files_that_are_none(tmp_path):
     with pytest.raises(UserError, match="can't be read"):
         load_config(tmp_path, [])
     (tmp_path / "binary.yml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="is no YAML"):
+    with pytest.raises(UserError, match="is not valid YAML"):
         load_config(tmp_path / "binary.yml", [])

@@ -13,7 +13,9 @@ from ppcoordconv.config import load_config
 from ppcoordconv.data.coco import read_coco
 from ppcoordconv.data.points import read_point
 from ppcoordconv.deploy import Predictor
+from ppcoordconv.deploy.infer import infer
 from ppcoordconv.tasks import build_task
+from ppcoordconv.utils.errors import argument_prefix
 from ppcoordconv.utils.weights import fit_weights, load_state
 
 pytestmark = pytest.mark.any_paddle
@@ -22,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
 MESSAGES = re.findall(r"^- `(.+)`$", PAGE, re.MULTILINE)
 CONFIG = ROOT / "configs" / "digits" / "coordconv.yml"
-TRAINED = str(ROOT / "docs" / "trained" / "classification")
+TRAINED, CANVASES = (str(ROOT / "docs" / "trained" / name) for name in ("classification", "regression"))
 
 
 def templates():
@@ -71,6 +73,18 @@ def legacy(**options):
     return pcc.paddledet_legacy_to_paddle(pcc.CoordConv(2, 2, 3, coords="paddledet_legacy", **options))
 
 
+def as_a_command(action):
+    with argument_prefix("--"):
+        action()
+
+
+def canvas(folder):
+    from PIL import Image
+
+    Image.new("L", (64, 64)).save(folder / "x.png")
+    return folder / "x.png"
+
+
 # By the beginning of a message: what brings it about, given a folder.
 CAUSES = {
     "…: in_channels=…, but": lambda _: pcc.CoordConv(4, 4, 1)(paddle.zeros([1, 6, 3, 3])),
@@ -95,15 +109,16 @@ CAUSES = {
     "there is no model": lambda _: pcc.models.create("resnet"),
     "model … has no": lambda _: pcc.models.create("aistudio_conv", classes=3),
     "model.num_classes": lambda _: build_task(config("model.num_classes=3")),
-    "… is no file of weights": lambda _: load_state(CONFIG),
+    "… is not a valid weights file": lambda _: load_state(CONFIG),
     "… does not fit": lambda _: fit_weights(paddle.nn.Linear(2, 2), {}, "weights"),
     "there is no folder …; image_folder": lambda folder: folder_of_pictures(folder / "nowhere", 0),
     "… holds … class folders": lambda folder: folder_of_pictures(folder, 1),
     "the class folder": lambda folder: folder_of_pictures(folder, 2),
-    "… is no picture": lambda folder: picture(folder / "x.png"),
+    "… is not a readable picture": lambda folder: picture(folder / "x.png"),
     "there is no file": lambda folder: read_coco(folder / "train.json", folder),
     "a point is": lambda _: read_point("40;17"),
-    "there is no folder …; --model_dir": lambda folder: Predictor(str(folder / "nowhere")),
+    "--model_dir takes": lambda folder: as_a_command(lambda: Predictor(str(folder / "nowhere"))),
+    "--output would": lambda folder: as_a_command(lambda: list(infer(Predictor(CANVASES), [canvas(folder)], folder))),
     "the model takes a batch": lambda _: Predictor(TRAINED)(np.zeros([1, 3], np.float32)),
     "fp16 is for GPUs": lambda _: Predictor(TRAINED, precision="fp16"),
     "trt_int8": lambda _: Predictor(TRAINED, device="gpu", trt="int8"),

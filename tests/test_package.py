@@ -7,12 +7,17 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
+import paddle
 import pytest
+from packaging.requirements import Requirement
 
 import ppcoordconv as pcc
+from ppcoordconv.commands import main
 from ppcoordconv.tasks import TASKS
+from ppcoordconv.utils.extras import EXTRA_OF
 
 ROOT = Path(__file__).resolve().parents[1]
 PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
@@ -22,8 +27,12 @@ ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "PYTHON
 CONFIG = "configs/digits/coordconv.yml"
 
 
+def attempt(*command, cwd):
+    return subprocess.run([*map(str, command)], cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True)
+
+
 def run(*command, cwd):
-    done = subprocess.run([*map(str, command)], cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True)
+    done = attempt(*command, cwd=cwd)
     assert done.returncode == 0, f"{command}\n{done.stderr}"
     return done.stdout
 
@@ -55,10 +64,40 @@ def python(wheel):
     return environment / "bin" / "python"
 
 
+@pytest.fixture(scope="module")
+def bare_python(wheel):
+    """An environment where the package is installed beside Paddle and what Paddle itself requires, nothing else."""
+    environment = wheel.parent / "bare"
+    run(sys.executable, "-m", "venv", "--without-pip", environment, cwd=wheel.parent)
+    (site,) = environment.glob("lib/python3*/site-packages")
+    build = "paddlepaddle-gpu" if paddle.is_compiled_with_cuda() else "paddlepaddle"
+    # Paddle imports setuptools without asking for it.
+    for distribution in required_by(build, "setuptools"):
+        for name in {Path(path).parts[0] for path in distribution.files} - {"..", "__pycache__"}:
+            (site / name).symlink_to(Path(distribution.locate_file(name)).resolve())
+    run(*PIP, "--python", environment / "bin" / "python", "install", *OFFLINE, wheel, cwd=wheel.parent)
+    return environment / "bin" / "python"
+
+
+def required_by(*requested):
+    """The distributions that pip installs for those, and themselves."""
+    found, names = {}, [*requested]
+    while names:
+        distribution = metadata.distribution(names.pop())
+        found[distribution.metadata["Name"].lower()] = distribution
+        needed = [Requirement(line) for line in distribution.requires or []]
+        names += [
+            each.name
+            for each in needed
+            if each.name.lower() not in found and (each.marker is None or each.marker.evaluate({"extra": ""}))
+        ]
+    return found.values()
+
+
 def shipped():
     """What the wheel holds, by the repository."""
     code = {str(path.relative_to(ROOT)) for path in (ROOT / "ppcoordconv").rglob("*.py")}
-    data = {"ppcoordconv/models/zoo.json"}
+    data = {"ppcoordconv/py.typed", "ppcoordconv/models/zoo.json"}
     data |= {str(path.relative_to(ROOT)) for path in (ROOT / "ppcoordconv" / "models" / "weights").iterdir()}
     configs = {f"ppcoordconv/{path.relative_to(ROOT)}" for path in (ROOT / "configs").rglob("*.yml")}
     return code | data | configs
@@ -95,6 +134,134 @@ def test_the_command_from_a_config_to_a_served_model(python, tmp_path):
     assert [json.loads(line)["input"] for line in lines.splitlines()] == [
         f"digits/{path.name}" for path in sorted((tmp_path / "digits").iterdir())
     ]
+
+
+LAYER_ALONE = """
+import importlib.util, sys
+import ppcoordconv as pcc
+pcc.tune_cpu()
+import numpy as np, paddle
+from paddle import nn
+
+assert [n for n in sys.argv[1:] if importlib.util.find_spec(n)] == []
+x = paddle.rand([2, 3, 8, 8])
+for coords in pcc.list_coords():
+    assert pcc.CoordConv(3, 4, 3, padding=1, coords=coords, with_r=True)(x).shape == [2, 4, 8, 8]
+for d in (1, 2, 3):
+    for kind in ("", "Transpose"):
+        getattr(pcc, f"CoordConv{d}D{kind}")(3, 4, 3)(paddle.rand([2, 3] + [8] * d)).sum().backward()
+print(pcc.explain(pcc.CoordConv(3, 4, 3), x))
+assert pcc.AddCoords()(x).shape[1] == 5 and pcc.coord_grid([4, 4]).shape == [1, 2, 4, 4]
+pcc.CoordConvNormActivation(3, 4)(x)
+model = pcc.convert_to_coordconv(nn.Sequential(nn.Conv2D(3, 4, 3), nn.ReLU()))
+assert "0" in pcc.coord_usage(model)
+deployed = pcc.convert_to_deploy(model, x)
+paddle.jit.save(paddle.jit.to_static(deployed, input_spec=[paddle.static.InputSpec([None, 3, 8, 8])]), "deployed")
+assert np.allclose(paddle.jit.load("deployed")(x).numpy(), model(x).numpy(), atol=1e-5)
+for name in pcc.models.list_models():
+    pcc.models.create(name)
+
+from ppcoordconv.deploy import Predictor
+print("found", Predictor("regression")(np.zeros([1, 1, 64, 64], np.float32)).shape)
+"""
+
+
+def test_the_layers_and_the_predictor_need_numpy_and_paddle_alone(bare_python, tmp_path):
+    shutil.copytree(ROOT / "docs" / "trained" / "regression", tmp_path / "regression")
+    absent = [module for module in EXTRA_OF if module != "PIL"]  # Pillow comes with Paddle.
+    printed = run(bare_python, "-c", LAYER_ALONE, *absent, cwd=tmp_path)
+    assert "found (1, 2)" in printed
+
+
+def test_infer_needs_no_extra(bare_python, tmp_path):
+    trained = ROOT / "docs" / "trained"
+    command = [bare_python.with_name("ppcoordconv"), "infer", "--output", "pictures"]
+    command += ["--model_dir", trained / "regression", "--input", trained / "pixel_40_17.png"]
+    found = json.loads(run(*command, cwd=tmp_path))
+    assert abs(found["x"] - 40) < 0.1 and abs(found["y"] - 17) < 0.1
+
+
+@pytest.mark.any_paddle
+@pytest.mark.parametrize("name", ["train", "eval", "export"])
+def test_a_command_without_its_extra_says_which_to_install(bare_python, tmp_path, name):
+    command = [name, "-c", CONFIG]
+    command += {"train": [], "eval": ["-w", "x"], "export": ["-w", "x", "--output_dir", "y"]}[name]
+    done = attempt(bare_python.with_name("ppcoordconv"), *command, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"ppcoordconv {name}: needs yaml: pip install 'ppcoordconv[train]'\n"
+
+
+@pytest.mark.any_paddle
+@pytest.mark.parametrize(
+    ("module", "config", "extra"),
+    [("sklearn", CONFIG, "train"), ("pycocotools", "configs/detection/digits_coordconv.yml", "detection")],
+)
+def test_an_extra_is_missed_before_the_training_begins(tmp_path, monkeypatch, capsys, module, config, extra):
+    assert train_without(module, config, tmp_path, monkeypatch) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == f"ppcoordconv train: needs {module}: pip install 'ppcoordconv[{extra}]'\n"
+    assert not list(tmp_path.rglob("*.*"))
+
+
+@pytest.mark.any_paddle
+def test_a_missing_module_of_no_extra_is_a_bug_and_keeps_its_traceback(tmp_path, monkeypatch):
+    with pytest.raises(ModuleNotFoundError, match="ppcoordconv.training.seeds"):
+        train_without("ppcoordconv.training.seeds", CONFIG, tmp_path, monkeypatch)
+
+
+def train_without(module, config, folder, monkeypatch):
+    """The exit status."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PPCC_TUNE_CPU", "0")
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setattr(sys, "argv", ["ppcoordconv", "train", "-c", config])
+    try:
+        return main()
+    except SystemExit as end:
+        return end.code
+
+
+USER = """import ppcoordconv as pcc
+
+layer = pcc.CoordConv(3, 8, 3, padding="SAME", coords="gnouhp")
+reveal_type(layer)
+reveal_type(pcc.convert_to_coordconv)
+reveal_type(pcc.deploy.Predictor("served", device="gpu").description)
+pcc.CoordConv("three", 8, 3)
+pcc.CoordConv(3, 8, 3, coord="gnouhp")
+pcc.CoordConvv
+"""
+
+
+@pytest.mark.any_paddle
+def test_mypy_in_a_users_project_sees_the_types(python, tmp_path):
+    pytest.importorskip("mypy")
+    (tmp_path / "user.py").write_text(USER)
+    # Paddle's own types take a minute, and are not what is tested.
+    (tmp_path / "mypy.ini").write_text("[mypy]\n[mypy-paddle.*]\nfollow_imports = skip\n")
+    done = attempt(sys.executable, "-m", "mypy", "--python-executable", python, "user.py", cwd=tmp_path)
+    for line, words in (
+        (4, 'Revealed type is "ppcoordconv.layers.coord_conv.CoordConv"'),
+        (5, "coords: str | ppcoordconv.coords.Coords"),
+        (6, 'Revealed type is "dict[str, Any]"'),
+        (7, 'Argument 1 to "CoordConv" has incompatible type "str"; expected "int"'),
+        (8, 'Unexpected keyword argument "coord" for "CoordConv"; did you mean "coords"?'),
+        (9, 'Module has no attribute "CoordConvv"'),
+    ):
+        (said,) = [
+            said
+            for said in done.stdout.splitlines()
+            if f"user.py:{line}: note: Re" in said or f":{line}: error" in said
+        ]
+        assert words in said, done.stdout
+    assert "Found 3 errors" in done.stdout
+
+
+@pytest.mark.any_paddle
+def test_the_public_names_are_what_tab_completion_shows():
+    assert dir(pcc) == sorted([*pcc.__all__, "__version__"])
+    assert all(getattr(pcc, name) is not None for name in dir(pcc))
 
 
 @pytest.mark.any_paddle

@@ -136,7 +136,7 @@ def test_commands_of_guides(page, tmp_path):
     put_data(tmp_path)
     commands, _ = of_page(page)
     for command in commands:
-        if command == "pip install .":
+        if command.startswith("pip install"):
             continue  # tests/test_package.py does
         if "--nnodes 2" in command:
             with socket.socket() as free:

@@ -1,6 +1,7 @@
-"""The house: imports go downward only, the layer's two files stand alone, serving needs no network."""
+"""The structure: imports go downward only, the layers need Paddle alone, serving needs no network."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "ppcoordconv"
-# What each room may import, besides itself.
+# What each package or module may import, besides itself. docs/architecture.md has the same table.
 BELOW = {
     "utils": set(),
     "compat": set(),
@@ -20,46 +21,52 @@ BELOW = {
     "convert": {"compat", "coords", "forms", "layers"},
     "analysis": {"forms", "layers"},
     "ops": set(),
-    "viz": {"utils"},
+    "viz": {"ops", "utils"},
     "config": {"utils"},
     "data": {"ops", "utils"},
-    "models": {"compat", "coords", "layers", "utils"},
-    "postprocess": {"ops"},
+    "models": {"compat", "coords", "layers", "ops", "utils"},
+    "postprocess": {"ops", "utils", "viz"},
     "metrics": {"ops", "postprocess"},
     "tasks": {"config", "data", "metrics", "models", "ops", "postprocess", "utils", "viz"},
     "training": {"__version__", "analysis", "config", "utils"},
     "deploy": {"convert", "data", "postprocess", "utils", "viz"},
     "contrib": {"coords", "layers", "models"},
-    "commands": {"__version__", "config", "deploy", "metrics", "tasks", "training", "utils"},
+    "commands": {"__version__", "config", "deploy", "tasks", "training", "utils"},
     "__main__": {"commands"},
 }
 
 
-def rooms_imported(path: Path) -> set:
-    """The rooms that a module imports when it runs; what is imported for type checkers alone doesn't count."""
+def parts_imported(path: Path) -> set:
+    """What a module imports of the package when it runs; what type checkers alone import does not count."""
     depth = len(path.relative_to(PACKAGE).parts)
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             node.body = []
-    rooms = set()
+    parts = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level == depth:
-            rooms |= {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
+            parts |= {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
         assert not (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ppcoordconv"))
-    return rooms
+    return parts
 
 
-def test_every_room_is_known():
-    rooms = {path.stem for path in PACKAGE.iterdir() if path.name != "__init__.py" and path.name != "__pycache__"}
-    assert rooms == set(BELOW)
+def test_every_part_is_known():
+    parts = {path.stem for path in PACKAGE.iterdir() if path.name not in ("__init__.py", "__pycache__", "py.typed")}
+    assert parts == set(BELOW)
 
 
-@pytest.mark.parametrize("room", BELOW)
-def test_imports_go_downward(room):
-    files = [PACKAGE / f"{room}.py"] if (PACKAGE / f"{room}.py").exists() else sorted((PACKAGE / room).rglob("*.py"))
+def test_the_page_of_the_architecture_has_the_same_table():
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|$", page, re.MULTILINE)
+    assert {part: set(re.findall(r"`(\w+)`", imports)) for part, imports in rows} == BELOW
+
+
+@pytest.mark.parametrize("part", BELOW)
+def test_imports_go_downward(part):
+    files = [PACKAGE / f"{part}.py"] if (PACKAGE / f"{part}.py").exists() else sorted((PACKAGE / part).rglob("*.py"))
     for path in files:
-        assert rooms_imported(path) - {room} <= BELOW[room], path
+        assert parts_imported(path) - {part} <= BELOW[part], path
 
 
 @pytest.mark.parametrize("name", ["compat", "coords", "offset", "forms", "functional", "layers", "convert", "analysis"])
@@ -86,8 +93,8 @@ def test_serving_imports_no_network_and_no_task():
     code = "import sys, ppcoordconv.deploy.infer; print([m for m in sys.modules if m.startswith('ppcoordconv.')])"
     printed = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True).stdout
     assert "ppcoordconv.deploy.predictor" in printed
-    for room in ("models", "tasks", "training", "config"):
-        assert f"'ppcoordconv.{room}" not in printed
+    for part in ("models", "tasks", "training", "config"):
+        assert f"'ppcoordconv.{part}" not in printed
 
 
 def test_zlib_works_after_the_import():

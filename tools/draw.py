@@ -30,13 +30,11 @@ def draw_conventions(arguments: argparse.Namespace) -> None:
 def draw_usage(arguments: argparse.Namespace) -> None:
     import ppcoordconv as pcc
     from ppcoordconv.config import load_config
-    from ppcoordconv.tasks import build_task
+    from ppcoordconv.tasks import trained_task
     from ppcoordconv.utils.errors import UserError
-    from ppcoordconv.utils.weights import load_weights
     from ppcoordconv.viz.plots import coordinate_shares
 
-    task = build_task(load_config(arguments.config, []))
-    load_weights(task.network, arguments.weights)
+    task = trained_task(load_config(arguments.config, []), arguments.weights)
     usage = pcc.coord_usage(task.network)
     if not usage:
         raise UserError(f"the network of {arguments.config} has no CoordConv")
@@ -49,18 +47,16 @@ def draw_predictions(arguments: argparse.Namespace) -> None:
     from PIL import Image
 
     from ppcoordconv.config import load_config
-    from ppcoordconv.tasks import build_task
+    from ppcoordconv.tasks import trained_task
     from ppcoordconv.training.trainer import evaluate
     from ppcoordconv.utils.files import atomic_write
-    from ppcoordconv.utils.weights import load_weights
 
     paddle.set_device("cpu")
     config = load_config(arguments.config, [])
-    task = build_task(config)
-    load_weights(task.network, arguments.weights)
+    task = trained_task(config, arguments.weights)
     _, outputs = evaluate(task, task.test_samples(), config.batch_size)
     with atomic_write(arguments.output) as path:
-        Image.fromarray(task.draw(outputs)).save(path, format="PNG")
+        Image.fromarray(task.visualize(outputs)).save(path, format="PNG")
 
 
 def draw_splits(arguments: argparse.Namespace) -> None:

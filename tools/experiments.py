@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import statistics
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ import yaml
 from ppcoordconv.config import CONFIGS, load_config
 from ppcoordconv.deploy import Predictor
 from ppcoordconv.deploy.evaluate import outputs_of
-from ppcoordconv.models import MODELS, zoo
+from ppcoordconv.models import zoo
 from ppcoordconv.tasks import build_task
+from ppcoordconv.tasks.coordinates import CoordinateTask
 from ppcoordconv.utils.errors import UserError
 from ppcoordconv.utils.files import with_section
 from ppcoordconv.utils.weights import load_state
@@ -181,10 +181,13 @@ def errors_by_place(config: Path, model_dir: Path, part: str) -> Tuple[np.ndarra
     Returns:
         The centres ``[N, 2]``, the errors ``[N]`` as the task measures them, and the outputs ``[N, ...]``.
     """
-    task: Any = build_task(load_config(config, []))
+    task = build_task(load_config(config, []))
+    if not isinstance(task, CoordinateTask):
+        raise UserError(f"{config} is of no coordinate task")
     samples = task.test_samples() if part == "test" else task.train_samples(0)
-    outputs, targets = outputs_of(Predictor(str(model_dir)), samples, 32)
-    return samples.centres, task.errors(outputs, targets[0]), outputs
+    batches = list(outputs_of(Predictor(str(model_dir)), samples, 32))
+    errors = [task.errors(outputs, targets[0]) for outputs, targets in batches]
+    return samples.centres, np.concatenate(errors), np.concatenate([outputs for outputs, _ in batches])
 
 
 def read_records(path: Path) -> Dict[str, Dict[str, Any]]:
@@ -323,8 +326,8 @@ def zoo_row(config: str, record: Dict[str, Any]) -> Tuple[str, Dict[str, Any]]:
     loaded = load_config(CONFIGS.parent / config, [])
     task = build_task(loaded)
     options = loaded.model.options()
-    if "num_classes" in inspect.signature(MODELS.find(loaded.model.name)).parameters:
-        options["num_classes"] = len(task.serving()["labels"])
+    if labels := task.export_metadata()["labels"]:
+        options["num_classes"] = len(labels)
     run = {key: value for key, value in record.items() if key != "exported"}
     return loaded.model.name, {"config": config, "options": options, "metric": task.metric, **run}
 

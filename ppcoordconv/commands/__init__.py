@@ -101,6 +101,7 @@ def run(parser: Parser, argv: Sequence[str] | None, main: Callable[[Any], int] |
 
 def _status(main: Callable[[Any], int], arguments: argparse.Namespace, program: str) -> int:
     from ..utils.errors import Stopped, UserError
+    from ..utils.extras import what_to_install
     from ..utils.progress import flush_deferred
 
     def fail(message: object, status: int) -> int:
@@ -117,6 +118,11 @@ def _status(main: Callable[[Any], int], arguments: argparse.Namespace, program: 
         return fail(error, 2)
     except Stopped as stopped:
         return fail(stopped, stopped.status)
+    except ModuleNotFoundError as error:
+        needs = what_to_install(error)
+        if needs is None:
+            raise
+        return fail(needs, 2)
     except KeyboardInterrupt:
         return fail("interrupted", 130)
     except BrokenPipeError:

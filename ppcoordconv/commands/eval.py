@@ -3,8 +3,12 @@
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import Parser, add_config_options, add_device_option
+
+if TYPE_CHECKING:
+    from ..tasks import Samples, Task
 
 
 def add_arguments(parser: Parser) -> None:
@@ -18,28 +22,29 @@ def add_arguments(parser: Parser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     from ..config import load_config
-    from ..tasks import build_task
+    from ..deploy import Predictor
+    from ..deploy.evaluate import evaluate_exported
+    from ..tasks import build_task, trained_task
+    from ..training.trainer import evaluate
     from ..utils.device import select_device
+    from ..utils.errors import argument_prefix
+    from ..utils.progress import log_info
 
     config = load_config(arguments.config, arguments.override)
     device = select_device(arguments.device)
-    task = build_task(config)
-    samples = task.test_samples() if arguments.split == "test" else task.train_samples(seed=0)
     if arguments.model_dir:
-        from ..deploy import Predictor
-        from ..deploy.evaluate import evaluate_exported
-
-        metrics = evaluate_exported(task, Predictor(str(arguments.model_dir), device), samples, config.batch_size)
+        with argument_prefix("--"):
+            predictor = Predictor(str(arguments.model_dir), device)
+        task = build_task(config, predictor.description)
+        metrics = evaluate_exported(task, predictor, _samples(task, arguments.split), config.batch_size)
     else:
-        from ..training.trainer import evaluate
-        from ..utils.weights import load_weights
-
-        load_weights(task.network, arguments.weights)
-        metrics, _ = evaluate(task, samples, config.batch_size)
-    if config.task.name == "detection":
-        from ..metrics.coco import coco_table
-        from ..utils.progress import log_info
-
-        log_info(coco_table(metrics))
+        task = trained_task(config, arguments.weights)
+        metrics, _ = evaluate(task, _samples(task, arguments.split), config.batch_size)
+    if table := task.metrics().table(metrics):
+        log_info(table)
     print(json.dumps(metrics))
     return 0
+
+
+def _samples(task: "Task", split: str) -> "Samples":
+    return task.test_samples() if split == "test" else task.train_samples(seed=0)

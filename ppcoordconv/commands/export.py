@@ -24,15 +24,15 @@ def add_arguments(parser: Parser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     from ..config import load_config
     from ..deploy.export import export
-    from ..tasks import build_task
+    from ..tasks import trained_task
     from ..utils.device import select_device
-    from ..utils.weights import load_weights
+    from ..utils.errors import argument_prefix
 
     config = load_config(arguments.config, arguments.override)
     # CPU builds of Paddle refuse to trace convolutions in half precision.
     select_device("cpu" if arguments.precision == "fp32" else "auto")
-    task = build_task(config)
-    load_weights(task.network, arguments.weights)
-    description = export(task, arguments.output_dir, arguments.format, arguments.dynamic_size, arguments.precision)
+    task = trained_task(config, arguments.weights)
+    with argument_prefix("--"):
+        description = export(task, arguments.output_dir, arguments.format, arguments.dynamic_size, arguments.precision)
     print(json.dumps({"output_dir": str(arguments.output_dir), "checked": description["checked"]}))
     return 0

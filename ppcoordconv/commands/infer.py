@@ -31,16 +31,18 @@ def main(arguments: argparse.Namespace) -> int:
         arguments.parser.error("--resume needs the --output that the earlier call had")
     from ..deploy import Predictor
     from ..deploy.infer import infer
+    from ..utils.errors import argument_prefix
 
-    predictor = Predictor(
-        str(arguments.model_dir),
-        arguments.device,
-        precision=arguments.precision,
-        cpu_threads=arguments.cpu_threads,
-        trt=RUN_MODES[arguments.run_mode],
-    )
     failed = False
-    for result in infer(predictor, arguments.input, arguments.output, arguments.resume):
-        print(json.dumps(result, ensure_ascii=False), flush=True)
-        failed |= "error" in result
+    with argument_prefix("--"):
+        predictor = Predictor(
+            str(arguments.model_dir),
+            arguments.device,
+            precision=arguments.precision,
+            cpu_threads=arguments.cpu_threads,
+            trt=RUN_MODES[arguments.run_mode],
+        )
+        for result in infer(predictor, arguments.input, arguments.output, arguments.resume):
+            print(json.dumps(result, ensure_ascii=False), flush=True)
+            failed |= "error" in result
     return int(failed)

@@ -18,11 +18,16 @@ def main(arguments: argparse.Namespace) -> int:
     from ..training import dist
     from ..training.seeds import train_seeds
     from ..utils.device import select_device
+    from ..utils.errors import Stopped, argument_prefix
 
     config = load_config(arguments.config, arguments.override)
     select_device(arguments.device)
     dist.init()
-    result = train_seeds(config, build_task, arguments.resume)
+    try:
+        with argument_prefix("--"):
+            result = train_seeds(config, build_task, arguments.resume)
+    except Stopped as stopped:
+        raise Stopped(f"{stopped}, --resume auto goes on from it", stopped.status) from stopped
     if dist.is_main_process():
         print(json.dumps(result))
     return 0

@@ -163,7 +163,7 @@ def repair_coords(model: nn.Layer, coords: Union[str, Coords] = "paddle") -> Lis
         The names of the layers; none if the model has no CoordConv of PaddleDetection's.
 
     Raises:
-        TypeError: ``model`` is no layer, or ``coords`` of a wrong type.
+        TypeError: ``model`` is not a layer, or ``coords`` of a wrong type.
         ValueError: there is no such convention.
 
     Examples:

@@ -54,7 +54,7 @@ def convert_to_coordconv(
         The model; if it is a convolution itself, its replacement.
 
     Raises:
-        TypeError: ``model`` is no layer, or ``match`` is of another type.
+        TypeError: ``model`` is not a layer, or ``match`` is of another type.
         ValueError: no convolution matches (it lists their names), or one that does is reparameterised.
 
     Examples:

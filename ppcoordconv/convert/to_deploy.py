@@ -152,6 +152,13 @@ def convert_to_deploy(model: nn.Layer, example: Optional[Tensor] = None, engine:
     return model
 
 
+def restore_grids(model: nn.Layer) -> None:
+    """Puts the constant grids of a deployed model back to float32, after its weights were cast to half precision."""
+    for layer in model.sublayers(include_self=True):
+        if isinstance(layer, DeployedCoordConv) and layer.grid is not None:
+            layer.set_size(list(layer.grid.shape[2:]))
+
+
 def _can_replace(layer: CoordConvNd) -> bool:
     is_known = type(layer) in REPLACEMENTS.values() or getattr(layer, "runs_in_order", False)
     return is_known and not is_hooked(layer, layer.conv)

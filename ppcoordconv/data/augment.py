@@ -9,12 +9,12 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from ..ops.boxes import clipped
-from ..utils.errors import UserError
+from ..utils.arguments import check_bool, check_number
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Draws what happens to a picture.
+    """Samples and applies an augmentation.
 
     Parameters:
         flip: half of the pictures are mirrored, left to right.
@@ -27,12 +27,9 @@ class Augmentation:
     colour: float = 0.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.flip, bool):
-            raise UserError(f"task.flip takes true or false, got {self.flip!r}")
-        for name, most in (("crop", 0.9), ("colour", 1)):
-            value = getattr(self, name)
-            if type(value) not in (int, float) or not 0 <= value <= most:
-                raise UserError(f"task.{name} takes a number from 0 to {most}, got {value!r}")
+        check_bool("flip", self.flip)
+        check_number("crop", self.crop, 0, 0.9)
+        check_number("colour", self.colour, 0, 1)
 
     def __call__(
         self, pixels: np.ndarray, boxes: np.ndarray, rng: np.random.Generator

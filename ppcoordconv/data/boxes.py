@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Dict, List, Sequence, Tuple, Union
+from typing import Callable, ClassVar, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from PIL import Image
@@ -36,7 +37,7 @@ class BoxedImage:
         """uint8 ``[H, W, 3]``.
 
         Raises:
-            UserError: the file is no picture, or one of another size than the annotations say.
+            UserError: the file is not a picture, or one of another size than the annotations say.
         """
         pixels = read_image(self.image) if isinstance(self.image, Path) else self.image
         if pixels.shape[:2] != self.size:
@@ -45,13 +46,44 @@ class BoxedImage:
         return pixels
 
 
-@dataclass(frozen=True)
-class DetectionData:
-    """A training and a test set, and the labels of the classes."""
+# Pictures, and the labels of their classes.
+LabelledBoxes = Tuple[Sequence[BoxedImage], List[str]]
 
-    train: Sequence[BoxedImage]
-    test: Sequence[BoxedImage]
-    labels: List[str]
+
+class DetectionData:
+    """A training and a test set, and the labels of the classes. A set is read when it is asked for first.
+
+    Parameters:
+        read_train, read_test: each gives a set's pictures, and the labels of its classes.
+    """
+
+    def __init__(self, read_train: Callable[[], LabelledBoxes], read_test: Callable[[], LabelledBoxes]) -> None:
+        self._read_train = read_train
+        self._read_test = read_test
+        self._labels: Optional[List[str]] = None
+
+    @cached_property
+    def train(self) -> Sequence[BoxedImage]:
+        return self._read("train", self._read_train)
+
+    @cached_property
+    def test(self) -> Sequence[BoxedImage]:
+        return self._read("test", self._read_test)
+
+    @property
+    def labels(self) -> List[str]:
+        """Those of what was read; the training set is read where nothing was."""
+        if self._labels is None:
+            _ = self.train
+            assert self._labels is not None
+        return self._labels
+
+    def _read(self, name: str, read: Callable[[], LabelledBoxes]) -> Sequence[BoxedImage]:
+        images, labels = read()
+        if self._labels not in (None, labels):
+            raise UserError(f"the labels of the {name} set are {labels}, those of the other set {self._labels}")
+        self._labels = labels
+        return images
 
 
 @dataclass(frozen=True)
@@ -71,15 +103,10 @@ class Letterbox(Preprocess):
         box[:height, :width] = pixels
         return super().__call__(box)
 
-    def on(self, size: Sequence[int], result: Dict[str, Any]) -> Dict[str, Any]:
-        """A result whose boxes are in pixels of a picture of that height and width, and inside it."""
+    def boxes_to_image(self, boxes: np.ndarray, size: Sequence[int]) -> np.ndarray:
+        """Boxes ``[n, 4]`` in pixels of a picture of that height and width, and inside it."""
         height, width = size[:2]
-        scale = self.scale((height, width))
-        objects = []
-        for found in result["objects"]:
-            (box,) = clipped(np.array([found["box"]]) / scale, height, width)
-            objects.append({**found, "box": [round(float(edge), 2) for edge in box]})
-        return {**result, "objects": objects}
+        return clipped(boxes / self.scale((height, width)), height, width)
 
     def scale(self, size: Sequence[int]) -> float:
         """By which a picture of that height and width, and its boxes, are multiplied."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
 
 import numpy as np
 
 from ..ops.boxes import areas, clipped
-from ..utils.errors import UserError
+from ..utils.errors import ArgumentError, UserError
 from ..utils.progress import log_info
 from . import DATASETS
 from .boxes import BoxedImage, DetectionData
@@ -24,7 +25,7 @@ def coco(
     test_annotations: str = "test.json",
     test_images: str = "test",
 ) -> DetectionData:
-    """Any data set with COCO JSON.
+    """Any data set with COCO JSON; the training and the test set are read when they are asked for.
 
     ``bbox`` is left, top, width, height, in pixels. Boxes are cut at the edges of their picture; those without width or
     height are left out, and said to be. Pictures without annotations are kept: they teach what is nothing.
@@ -37,12 +38,12 @@ def coco(
         UserError: a file or a picture is missing, or an entry is wrong; it names the entry.
     """
     if not path:
-        raise UserError("dataset 'coco' needs the folder of its files: data.path=FOLDER")
-    train, labels = read_coco(Path(path) / train_annotations, Path(path) / train_images)
-    test, test_labels = read_coco(Path(path) / test_annotations, Path(path) / test_images)
-    if test_labels != labels:
-        raise UserError(f"{Path(path) / test_annotations}: its categories are {test_labels}, those trained on {labels}")
-    return DetectionData(train, test, labels)
+        raise ArgumentError("path", "takes the folder of the data set's files, got nothing")
+    folder = Path(path)
+    return DetectionData(
+        partial(read_coco, folder / train_annotations, folder / train_images),
+        partial(read_coco, folder / test_annotations, folder / test_images),
+    )
 
 
 def read_coco(annotations: Path, images: Path) -> Tuple[List[BoxedImage], List[str]]:
@@ -104,7 +105,7 @@ def _read_json(path: Path) -> Dict[str, Any]:
         tree = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(
-            f"there is no file {path}; coco takes a folder in COCO's format, as tools/fields.py makes one"
+            f"there is no file {path}; coco takes a folder in COCO's format, as scattered_digits.write_fields makes one"
         ) from None
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror}") from error

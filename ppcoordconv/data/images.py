@@ -26,7 +26,7 @@ def read_image(path: Path) -> np.ndarray:
         uint8 ``[H, W, 3]``.
 
     Raises:
-        UserError: there is no such file, or it is no picture, or a damaged one.
+        UserError: there is no such file, or it is not a picture, or damaged.
     """
     try:
         with Image.open(path) as image:
@@ -34,7 +34,7 @@ def read_image(path: Path) -> np.ndarray:
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
     except Exception as error:  # Pillow's decoders raise whatever a damaged file makes them stumble over
-        raise UserError(f"{path} is no picture that can be read: {error}") from error
+        raise UserError(f"{path} is not a readable picture: {error}") from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -89,6 +89,7 @@ class Preprocess:
         x = (x - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
         return np.ascontiguousarray(x.transpose(2, 0, 1))
 
+    @property
     def input_shape(self) -> List[int]:
         return [len(self.mean), *self.image_size]
 

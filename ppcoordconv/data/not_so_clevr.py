@@ -7,11 +7,10 @@ from typing import Callable, Dict
 
 import numpy as np
 
-from ..utils.errors import UserError
+from ..ops.canvas import SIZE, SQUARE
+from ..utils.arguments import check_choice, check_int
 from . import DATASETS
 
-SIZE = 64
-SQUARE = 9
 HALF = SQUARE // 2
 
 
@@ -54,10 +53,8 @@ def not_so_clevr(split: str = "uniform", quadrant_from: int = 32) -> Positions:
         quadrant_from: to test on are those with x and y both at least this: 32, 2,352 and 784, is the tutorial's
             definition; 33, 2,407 and 729, that of the paper's code.
     """
-    if not isinstance(split, str) or split not in SPLITS:
-        raise UserError(f"data.split takes one of {', '.join(SPLITS)}, got {split!r}")
-    if type(quadrant_from) is not int or not 5 <= quadrant_from <= 59:
-        raise UserError(f"data.quadrant_from takes a whole number from 5 to 59, got {quadrant_from!r}")
+    check_choice("split", split, SPLITS)
+    check_int("quadrant_from", quadrant_from, 5, 59)
     centres = all_centres()
     is_test = SPLITS[split](centres, quadrant_from)
     return Positions(centres[~is_test], centres[is_test])

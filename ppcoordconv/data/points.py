@@ -17,14 +17,14 @@ def read_lines(path: Path) -> List[str]:
     """The lines of a text file of points.
 
     Raises:
-        UserError: there is no such file, it is no text, or it holds no line.
+        UserError: there is no such file, it is not text, or it holds no line.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no text file of points that can be read: {error}") from error
+        raise UserError(f"{path} is not a readable text file of points: {error}") from error
     if not lines:
         raise UserError(f"{path} is empty; it takes a point a line, as 40,17")
     return lines
@@ -61,6 +61,7 @@ class PointPreprocess:
         """``[2]``, x and y -> float32 ``[2]``."""
         return np.float32(2 * point / (self.size - 1) - 1 if self.normalised else point)
 
+    @property
     def input_shape(self) -> List[int]:
         return [2]
 

@@ -152,5 +152,5 @@ def _read_idx(folder: Path, name: str, rank: int) -> np.ndarray:
         raise UserError(f"{found} can't be read: {error}") from error
     head = np.frombuffer(data[: 4 * (rank + 1)], ">i4")
     if len(head) != rank + 1 or head[0] != 0x0800 + rank or np.prod(head[1:]) != len(data) - 4 * (rank + 1):
-        raise UserError(f"{found} is no file of MNIST, or a damaged one")
+        raise UserError(f"{found} is not a valid MNIST file")
     return np.frombuffer(data, np.uint8, offset=4 * (rank + 1)).reshape(head[1:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, List, Tuple
+from typing import TYPE_CHECKING, Dict, Iterator, List, Tuple
 
 import numpy as np
 
@@ -18,22 +18,24 @@ def evaluate_exported(task: Task, predictor: Predictor, samples: Samples, batch_
     """What the task measures of the exported model's outputs for the samples.
 
     Raises:
-        UserError: the model is another task's, or was exported in another form.
+        UserError: the model was exported in another served form than the task's.
     """
-    got, wanted = predictor.description["task"], task.serving()["task"]
+    got, wanted = predictor.description["served_form"], task.export_metadata()["served_form"]
     if got != wanted:
-        raise UserError(f"the exported model's task is {got!r}, the config's {wanted!r}")
-    return task.measure(*outputs_of(predictor, samples, batch_size))
+        raise UserError(f"the exported model's served form is {got!r}, the config's {wanted!r}")
+    metric = task.metrics()
+    for outputs, targets in outputs_of(predictor, samples, batch_size):
+        metric.update(outputs, targets)
+    return metric.compute()
 
 
-def outputs_of(predictor: Predictor, samples: Samples, batch_size: int) -> Tuple[np.ndarray, List[np.ndarray]]:
-    """The outputs for all samples, ``[N, ...]``, and their targets."""
-    parts = []
+def outputs_of(
+    predictor: Predictor, samples: Samples, batch_size: int
+) -> Iterator[Tuple[np.ndarray, List[np.ndarray]]]:
+    """Of one batch of the samples after another the outputs, ``[N, ...]``, and the targets."""
     with bar(len(samples), unit="sample") as progress:
         for start in range(0, len(samples), batch_size):
             rows = [samples[index] for index in range(start, min(start + batch_size, len(samples)))]
             inputs, *targets = (np.stack(field) for field in zip(*rows))
-            parts.append((predictor(inputs), *targets))
+            yield predictor(inputs), targets
             progress.update(len(rows))
-    outputs, *all_targets = (np.concatenate(field) for field in zip(*parts))
-    return outputs, all_targets

@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence,
 
 import numpy as np
 import paddle
-import yaml
 from paddle import nn
 from paddle.static import InputSpec
 
 from ..convert import convert_to_deploy
-from ..utils.errors import UserError
+from ..convert.to_deploy import restore_grids
+from ..postprocess import SERVED
+from ..utils.errors import ArgumentError, UserError
 from ..utils.files import atomic_write, sha256
 from ..utils.progress import log_info
-from .predictor import DESCRIPTION
+from .description import DESCRIPTION, write_description
 from .runtimes import INPUT, cpu_has_bf16
 
 if TYPE_CHECKING:
@@ -50,8 +51,6 @@ SETTINGS: Dict[str, Dict[str, Dict[str, Any]]] = {
     "paddle, half": {"gpu": {"device": "gpu", "onednn": False}},
     "onnxruntime": {"onnxruntime": {"onednn": False}},
 }
-# By the name of a task, why it can't be exported as ONNX.
-WITHOUT_ONNX = {"detection": "Paddle2ONNX can't convert matrix NMS; leave it to infer.py with -o export.nms=false"}
 # Other sizes that a model is checked with whose size is not fixed, as parts of the size that it was trained on.
 SIZES = ((1, 1), (0.5, 0.75), (1.25, 0.625))
 
@@ -85,11 +84,13 @@ def export(
             export is left as it was.
     """
     _check_precision(model_format, precision)
-    if model_format == "onnx" and task.serving()["task"] in WITHOUT_ONNX:
-        raise UserError(WITHOUT_ONNX[task.serving()["task"]])
-    shape = task.input_shape()
+    metadata = task.export_metadata()
+    reason = SERVED.build(metadata["served_form"]).without_onnx
+    if model_format == "onnx" and reason:
+        raise UserError(reason)
+    shape = task.input_shape
     if dynamic_size and len(shape) != 3:
-        raise UserError(f"dynamic_size is for networks that take maps, and this one takes {shape}")
+        raise ArgumentError("dynamic_size", f"is for networks that take maps, and this one takes {shape}")
     inputs = _probe(task, SIZES if dynamic_size else SIZES[:1])
     network = task.network if task.head is None else nn.Sequential(task.network, task.head)
     network.eval()
@@ -118,7 +119,7 @@ def export(
             "files": {file: sha256(folder / file) for file in files},
             "input_shape": served,
             "precision": precision,
-            **task.serving(),
+            **metadata,
         }
         description["checked"] = _check(folder, description, inputs, expected)
         _hand_over(folder, output_dir, description)
@@ -127,13 +128,13 @@ def export(
 
 def _check_precision(model_format: str, precision: str) -> None:
     if precision not in DTYPES:
-        raise UserError(f"precision takes one of {', '.join(DTYPES)}, got {precision!r}")
+        raise ArgumentError("precision", f"takes one of {', '.join(DTYPES)}, got {precision!r}")
     if model_format == "onnx" and precision == "bf16":
         raise UserError("ONNX Runtime has no convolution in bf16; take fp16, or another format")
     if model_format != "onnx" and precision != "fp32" and not paddle.device.cuda.device_count():
         raise UserError(
             f"a model in {precision} is for GPUs, and here is none to check it on: export it where there is one, "
-            "or take --format onnx with fp16"
+            "or take the format onnx with fp16"
         )
 
 
@@ -146,8 +147,7 @@ def deploy_form(
     if precision == "fp32":
         return network
     network = network.to(dtype=DTYPES[precision])
-    # Once more, because the constant grids were cast too.
-    network = convert_to_deploy(network, None if example is None else example.astype(DTYPES[precision]), engine)
+    restore_grids(network)
     network = _InHalf(network, DTYPES[precision])
     network.eval()
     return network
@@ -186,7 +186,7 @@ def _write_onnx(network: nn.Layer, spec: InputSpec, folder: Path) -> List[str]:
     missing = [name for name in ("onnx", "onnxruntime", "paddle2onnx") if importlib.util.find_spec(name) is None]
     if missing:
         first = "paddle2onnx==2.1.0" if paddle.__version__ >= "3" else "paddle2onnx==1.3.1"
-        raise UserError(f"the format onnx needs {', '.join(missing)}: pip install {first} onnx==1.17.0 onnxruntime")
+        raise UserError(f"the format onnx needs {', '.join(missing)}: pip install 'ppcoordconv[onnx]' {first}")
     written = _write_legacy(network, spec, folder)
     log_info("converting it to ONNX")
     arguments = [str(folder / file) for file in (*written, ONNX_MODEL)]
@@ -206,7 +206,7 @@ FORMATS: Dict[str, Callable[[nn.Layer, InputSpec, Path], List[str]]] = {
 
 
 def _forget_call_stacks(model: Path) -> None:
-    """Paddle writes with each operator which lines of which files made it: half of the file, and nobody's business."""
+    """Paddle writes with each operator which lines of which files made it: half the file, and local paths."""
     program = paddle.base.core.ProgramDesc(model.read_bytes())
     for block in (program.block(i) for i in range(program.num_blocks())):
         for operator in (block.op(i) for i in range(block.op_size())):
@@ -215,17 +215,23 @@ def _forget_call_stacks(model: Path) -> None:
 
 
 def _probe(task: Task, sizes: Sequence[Tuple[float, float]]) -> List[np.ndarray]:
-    """Batches of the numbers and sizes to check, half of them real inputs, half noise."""
+    """Batches of the numbers and sizes to check, half of them real inputs where there are any, the rest noise."""
     rng = np.random.default_rng(0)
-    samples = task.test_samples()
+    count = max(BATCHES)
+    try:
+        samples = task.test_samples()
+        real = [samples[row % len(samples)][0] for row in range(0, count, 2)]
+    except UserError as error:
+        log_info(f"checking with noise alone, without samples of the data: {error}")
+        real = []
     batches = []
     for number in BATCHES:
-        batch = rng.standard_normal([number, *task.input_shape()]).astype(np.float32)
-        for row in range(0, number, 2):
-            batch[row] = samples[row % len(samples)][0]
+        batch = rng.standard_normal([number, *task.input_shape]).astype(np.float32)
+        for row, x in zip(range(0, number, 2), real):
+            batch[row] = x
         batches.append(batch)
     for height, width in sizes[1:]:
-        channels, h, w = task.input_shape()
+        channels, h, w = task.input_shape
         batches.append(rng.standard_normal([2, channels, int(h * height), int(w * width)]).astype(np.float32))
     return batches
 
@@ -236,7 +242,7 @@ def _check(
     """Runs the files in processes of their own; returns what was found, and what serving may take."""
     np.savez(folder / "inputs.npz", *inputs)
     description["checked"] = {"paddle": paddle.__version__, "onednn": True, "bf16": True}
-    (folder / DESCRIPTION).write_text(yaml.safe_dump(description), encoding="utf-8")
+    write_description(folder, description)
     precision = description["precision"]
     engine = "onnxruntime" if description["model_file"] == ONNX_MODEL else "paddle"
     settings = {
@@ -273,7 +279,8 @@ def _error_of(folder: Path, name: str, options: Dict[str, Any], expected: List[n
         lines = run.stderr.strip().splitlines()
         return f"crashed ({run.returncode}): {lines[-1] if lines else 'no message'}"
     with np.load(folder / f"{name}.npz") as outputs:
-        return max(_relative_error(outputs[key], right) for key, right in zip(outputs.files, expected))
+        error = max(_relative_error(outputs[key], right) for key, right in zip(outputs.files, expected))
+    return error if np.isfinite(error) else "the outputs have another shape, or are not finite"
 
 
 def _run_apart(module: str, *arguments: str) -> subprocess.CompletedProcess:
@@ -289,9 +296,7 @@ def _relative_error(got: np.ndarray, expected: np.ndarray) -> float:
 
 
 def _hand_over(folder: Path, output_dir: Path, description: Dict[str, Any]) -> None:
-    (folder / DESCRIPTION).write_text(
-        yaml.safe_dump(description, sort_keys=False, allow_unicode=True), encoding="utf-8"
-    )
+    write_description(folder, description)
     for name in (*reversed(description["files"]), DESCRIPTION):
         with atomic_write(output_dir / name) as path:
             path.write_bytes((folder / name).read_bytes())

@@ -13,15 +13,12 @@ from typing import IO, Any, Callable, ContextManager, Deque, Dict, Iterable, Ite
 import numpy as np
 from PIL import Image
 
-from ..data.boxes import Letterbox
 from ..data.inputs import Input
-from ..data.not_so_clevr import SIZE
 from ..data.preprocessing import preprocess_of
-from ..postprocess.decoding import DECODERS, is_lit
-from ..utils.errors import UserError
+from ..postprocess import SERVED
+from ..utils.errors import ArgumentError, UserError
 from ..utils.files import atomic_write, remove_abandoned
 from ..utils.progress import bar
-from ..viz.draw import boxed, canvas, captioned
 from .predictor import Predictor
 
 BATCH_SIZE = 32
@@ -32,7 +29,7 @@ RESULTS = "results.jsonl"
 def infer(
     predictor: Predictor, inputs: List[Path], output: Optional[Path] = None, resume: bool = False
 ) -> Iterator[Dict[str, Any]]:
-    """A result for each input, in order: "input" (the path, or path:line) and what the decoder gives, or "error".
+    """A result for each input, in order: "input" (the path, or path:line) and what the served form decodes, or "error".
 
     The next batches are read and preprocessed while the model runs.
 
@@ -46,7 +43,7 @@ def infer(
     """
     description = predictor.description
     preprocess = preprocess_of(description["preprocess"])
-    decode, draw = DECODERS[description["task"]], PICTURES[description["task"]]
+    form = SERVED.build(description["served_form"])
     items = [item for path in inputs for item in preprocess.inputs(path)]
     pictures: List[Optional[Path]] = [None] * len(items)
     if output is not None:
@@ -61,22 +58,21 @@ def infer(
         chunk = slice(start, start + BATCH_SIZE)
         values = [_read(item) for item in items[chunk]]
         readable = [preprocess(value) for value in values if isinstance(value, np.ndarray)]
-        return chunk, values, np.stack(readable) if readable else np.zeros([0, *preprocess.input_shape()], np.float32)
+        return chunk, values, np.stack(readable) if readable else np.zeros([0, *preprocess.input_shape], np.float32)
 
     with bar(len(items), done, unit="input") as progress, _results_file(output, bool(done)) as file:
         for chunk, values, batch in _ahead(read, range(done, len(items), BATCH_SIZE)):
             rows = predictor(batch)
-            results = iter(zip(rows, decode(rows, description["labels"])))
+            results = iter(zip(rows, form.decode(rows, description["labels"])))
             for item, picture, value in zip(items[chunk], pictures[chunk], values):
                 if isinstance(value, UserError):
                     result: Dict[str, Any] = {"error": str(value)}
                 else:
                     row, result = next(results)
-                    if isinstance(preprocess, Letterbox):
-                        result = preprocess.on(value.shape, result)
+                    result = form.to_image(result, preprocess, value.shape)
                     if picture is not None:
                         with atomic_write(picture) as path:
-                            Image.fromarray(draw(value, row, result)).save(path, format="PNG")
+                            Image.fromarray(form.draw(value, row, result)).save(path, format="PNG")
                 result = {"input": item.name, **result}
                 if file is not None:
                     print(json.dumps(result, ensure_ascii=False), file=file, flush=True)
@@ -105,9 +101,9 @@ def _results_before(path: Path, names: List[str]) -> int:
     try:
         before = [json.loads(line)["input"] for line in whole]
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} holds no results of infer.py: {error}") from error
+        raise UserError(f"{path} does not hold results of infer: {error}") from error
     if before != names[: len(before)]:
-        raise UserError(f"{path} holds results of other inputs; choose another folder, or leave --resume out")
+        raise UserError(f"{path} holds results of other inputs; choose another folder, or don't resume")
     os.truncate(path, sum(map(len, whole)))
     return len(before)
 
@@ -122,36 +118,6 @@ def _results_file(output: Optional[Path], resumed: bool) -> ContextManager[Optio
         raise UserError(f"{output} can't be written: {error.strerror}") from error
 
 
-def _labelled(pixels: np.ndarray, row: np.ndarray, result: Dict[str, Any]) -> np.ndarray:
-    return captioned(pixels, f"{result['label']}  {result['score']:.1%}")
-
-
-def _point(value: np.ndarray, row: np.ndarray, result: Dict[str, Any]) -> np.ndarray:
-    place = np.clip(np.round([result["x"], result["y"]]), 0, SIZE - 1).astype(int)
-    return captioned(canvas(SIZE, {"blue": place[None]}), f"x {result['x']}, y {result['y']}")
-
-
-def _rendered(value: np.ndarray, row: np.ndarray, result: Dict[str, Any]) -> np.ndarray:
-    y, x = np.nonzero(is_lit(row.reshape(SIZE, SIZE)))
-    return captioned(canvas(SIZE, {"blue": np.stack([x, y], axis=1)}), f"{result['pixels']} pixels")
-
-
-def _boxed(pixels: np.ndarray, row: np.ndarray, result: Dict[str, Any]) -> np.ndarray:
-    return boxed(pixels, result["objects"], side=256)
-
-
-# By the name of the task: (input, row of the output, result) -> uint8 [H, W, 3].
-PICTURES: Dict[str, Callable[[np.ndarray, np.ndarray, Dict[str, Any]], np.ndarray]] = {
-    "classification": _labelled,
-    "coordinate_classification": _point,
-    "coordinate_regression": _point,
-    "coordinate_corner": _point,
-    "coordinate_rendering": _rendered,
-    "detection": _boxed,
-    "detection_without_nms": _boxed,
-}
-
-
 def _read(item: Input) -> Union[np.ndarray, UserError]:
     try:
         return item.read()
@@ -162,7 +128,7 @@ def _read(item: Input) -> Union[np.ndarray, UserError]:
 def _refuse_to_replace(inputs: List[Path], outputs: List[Path]) -> None:
     replaced = {path.resolve() for path in inputs} & {path.resolve() for path in outputs}
     if replaced:
-        raise UserError(f"--output would replace the input {min(replaced)}; choose another folder")
+        raise ArgumentError("output", f"would replace the input {min(replaced)}; choose another folder")
 
 
 def _distinct_names(stems: List[str]) -> List[str]:

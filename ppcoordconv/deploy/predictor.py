@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Literal, Optional
+from typing import Optional
 
 import numpy as np
 import paddle
-import yaml
-from pydantic import BaseModel, ConfigDict
 
 from ..utils.errors import UserError
-from ..utils.files import sha256
+from .description import read_description
 from .runtimes import ENGINES, Settings
-
-DESCRIPTION = "inference.yml"
 
 
 class Predictor:
@@ -30,7 +26,7 @@ class Predictor:
         onednn: on the CPU, whether oneDNN's kernels are used; None: if the export found them right in this version.
 
     Attributes:
-        description: what ``inference.yml`` says: "task", "preprocess", "labels", "input_shape", "checked", ...
+        description: what ``inference.yml`` says: "served_form", "preprocess", "labels", "input_shape", "checked", ...
 
     Raises:
         UserError: a file of the folder is missing or damaged, the settings contradict each other, or what they ask for,
@@ -57,13 +53,13 @@ class Predictor:
     ) -> None:
         settings = Settings(device, precision, cpu_threads, trt, gpu_memory_mb)
         folder = Path(model_dir)
-        self.description = _read_description(folder)
+        self.description = read_description(folder)
         checked = self.description["checked"]
         # What is right in one version of Paddle crashes in another.
         is_this = checked["paddle"] == paddle.__version__
         if onednn is None:
             onednn = is_this and checked["onednn"]
-        kept_in, is_onnx = self.description.get("precision", "fp32"), self.description["model_file"].endswith(".onnx")
+        kept_in, is_onnx = self.description["precision"], self.description["model_file"].endswith(".onnx")
         if kept_in != "fp32" and device == "cpu" and not is_onnx:
             raise UserError(f"{folder} was exported in {kept_in}, which is for GPUs: take device='gpu'")
         if precision == "bf16" and device == "cpu" and not (onednn and is_this and checked["bf16"]):
@@ -93,44 +89,3 @@ class Predictor:
             raise UserError(f"the model takes a batch of shape {['N', *wanted]}, got {list(batch.shape)}")
         # oneDNN crashes on an empty batch.
         return self._run(batch) if len(batch) else self._run(np.zeros([1, *shape], np.float32))[:0]
-
-
-class _Checked(BaseModel):
-    paddle: str
-    onednn: bool
-    bf16: bool
-
-
-class _Description(BaseModel):
-    """What ``inference.yml`` must hold, at the least."""
-
-    model_file: Literal["inference.json", "inference.pdmodel", "inference.onnx"]
-    files: Dict[str, str]
-    input_shape: List[Optional[int]]
-    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
-    task: str
-    preprocess: Dict[str, Any]
-    labels: List[str]
-    checked: _Checked
-
-    model_config = ConfigDict(protected_namespaces=())
-
-
-def _read_description(folder: Path) -> Dict[str, Any]:
-    """``inference.yml``, after a look at the files it names."""
-    if not folder.is_dir():
-        raise UserError(f"there is no folder {folder}; --model_dir takes one that export wrote")
-    path = folder / DESCRIPTION
-    try:
-        description = yaml.safe_load(path.read_text(encoding="utf-8"))
-        _Description.model_validate(description)
-    except FileNotFoundError:
-        raise UserError(f"{folder} lacks {DESCRIPTION}; it is no folder that export wrote") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path} is damaged, export again: {error}") from error
-    for name, checksum in description["files"].items():
-        if not (folder / name).is_file():
-            raise UserError(f"{folder} lacks {name}; export again")
-        if sha256(folder / name) != checksum:
-            raise UserError(f"{folder / name} is not the file that was exported but damaged or replaced; export again")
-    return description

@@ -97,11 +97,11 @@ class PaddleEngine:
         if model.suffix == ".json" and paddle.__version__ < "3":
             raise UserError(
                 f"{model} is a model of Paddle 3, and this is {paddle.__version__}; "
-                "export it again with --format legacy, which both read"
+                "export it again in the format legacy, which both read"
             )
         select_device(settings.device)
         if settings.trt is not None and None in description["input_shape"]:
-            raise UserError(f"TensorRT takes a model of a fixed size; export {folder} without --dynamic_size")
+            raise UserError(f"TensorRT takes a model of a fixed size; export {folder} without dynamic_size")
         if settings.trt is not None and inference.get_trt_compile_version() == (0, 0, 0):
             raise UserError("this build of Paddle has no TensorRT; take run_mode paddle")
         config = paddle_config(model, settings, onednn, description["input_shape"])
@@ -131,9 +131,9 @@ class OnnxEngine:
         try:
             import onnxruntime
         except ImportError as error:
-            raise UserError(f"{model} needs ONNX Runtime: pip install onnxruntime ({error})") from error
+            raise UserError(f"{model} needs ONNX Runtime: pip install 'ppcoordconv[onnx]' ({error})") from error
         if settings.trt is not None or settings.precision != "fp32":
-            raise UserError(f"{model} runs in fp32 without TensorRT; for more, export --format paddle")
+            raise UserError(f"{model} runs in fp32 without TensorRT; for more, export it in the format paddle")
         provider = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}[settings.device]
         if provider not in onnxruntime.get_available_providers():
             raise UserError("this onnxruntime can't use a GPU: pip install onnxruntime-gpu, or take the device 'cpu'")

@@ -88,7 +88,7 @@ CoordConv2D = CoordConv
 
 
 class CoordConv1D(CoordConvNd):
-    """A 1-D convolution that also sees where it is; beside ``nn.Conv1D`` what ``CoordConv`` is beside ``nn.Conv2D``.
+    """A 1-D convolution that also sees where it is; with ``nn.Conv1D``'s arguments.
 
     Shape:
         - input: ``[N, in_channels, L]`` (``[N, L, in_channels]`` for "NLC"), floating.
@@ -142,7 +142,7 @@ class CoordConv1D(CoordConvNd):
 
 
 class CoordConv3D(CoordConvNd):
-    """A 3-D convolution that also sees where it is; beside ``nn.Conv3D`` what ``CoordConv`` is beside ``nn.Conv2D``.
+    """A 3-D convolution that also sees where it is; with ``nn.Conv3D``'s arguments.
 
     Shape:
         - input: ``[N, in_channels, D, H, W]`` (``[N, D, H, W, in_channels]`` for "NDHWC"), floating.

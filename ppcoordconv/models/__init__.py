@@ -10,7 +10,8 @@ from typing import Any, List
 
 from paddle import nn
 
-from ..utils.errors import UserError
+from ..coords import find_coords
+from ..utils.errors import ArgumentError, UserError
 from ..utils.registry import Registry
 from ..utils.weights import load_weights
 from . import necks as necks
@@ -49,7 +50,12 @@ def create(name: str, pretrained: bool = False, **options: Any) -> nn.Layer:
         >>> net = pcc.models.create("aistudio_coordconv", pretrained=True)  # reads handwritten digits
     """
     if not isinstance(pretrained, bool):
-        raise UserError(f"pretrained takes True or False, got {pretrained!r}")
+        raise ArgumentError("pretrained", f"takes True or False, got {pretrained!r}")
+    if "coords" in options:
+        try:
+            find_coords(options["coords"])
+        except (TypeError, ValueError) as error:
+            raise UserError(str(error)) from error
     if not pretrained:
         return MODELS.build(name, **options)
     network = MODELS.build(name, **zoo.pretrained_options(name, MODELS.find(name), options))

@@ -9,6 +9,7 @@ from paddle import Tensor, nn
 
 from ..coords import Coords
 from ..layers import Conv2D, CoordConv
+from ..utils.arguments import check_bool
 from . import MODELS
 
 
@@ -44,6 +45,7 @@ class AIStudioNet(nn.Layer):
 @MODELS.register
 def aistudio_coordconv(num_classes: int = 1, coords: Union[str, Coords] = "paddle", with_r: bool = False) -> nn.Layer:
     """The article's network with CoordConv: 160,065 parameters for one class."""
+    check_bool("with_r", with_r)
     return AIStudioNet(CoordConv(64, 64, 3, stride=2, padding=1, coords=coords, with_r=with_r), num_classes)
 
 

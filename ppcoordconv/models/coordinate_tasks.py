@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import List, Tuple
+from typing import List
 
 import paddle
 import paddle.nn.functional as F
@@ -12,10 +12,10 @@ from paddle import Tensor, nn
 from ..compat import expand_to_batch, is_eager_on_cpu
 from ..coords import coord_grid, find_coords
 from ..layers import Conv2D, CoordConv
+from ..ops.canvas import SIZE, SQUARE
+from ..utils.arguments import check_bool, check_choice, check_int
 from . import MODELS
 
-SIZE = 64
-SQUARE = 9 * 9
 # The classifier's channels after each convolution.
 WIDTHS = (32, 32, 64, 64, 1)
 
@@ -127,7 +127,7 @@ class CoordinateRenderer(nn.Layer):
         with paddle.no_grad():
             mean = self.convolutions(paddle.full([1, 1, SIZE, SIZE], 1 / SIZE**2))[0, 0, SIZE // 2, SIZE // 2]
         layers[0].weight.set_value(layers[0].weight / mean)
-        part = SQUARE / SIZE**2
+        part = SQUARE**2 / SIZE**2
         layers[-1].bias.set_value(paddle.full_like(layers[-1].bias, math.log(part / (1 - part))))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -206,7 +206,7 @@ class _OnCanvas(nn.Sequential):
 @MODELS.register
 def coordinate_classification_coordconv(coords: str = "paddle", init: str = "random") -> nn.Layer:
     """The paper's CoordConv network for coordinate classification: 7,553 parameters."""
-    _check_choice("init", init, ("random", "differences"))
+    check_choice("init", init, ("random", "differences"))
     return CoordinateClassifier(coords, init)
 
 
@@ -215,9 +215,9 @@ def coordinate_rendering_coordconv(
     kernel_size: int = 3, width: int = 2, coords: str = "paddle", init: str = "random"
 ) -> nn.Layer:
     """The paper's CoordConv network for rendering: 8,074 (kernel 1, width 1) to 24,210 parameters (3, 2)."""
-    _check_range("kernel_size", kernel_size, 1, 3)
-    _check_range("width", width, 1, 3)
-    _check_choice("init", init, ("random", "differences"))
+    check_int("kernel_size", kernel_size, 1, 3)
+    check_int("width", width, 1, 3)
+    check_choice("init", init, ("random", "differences"))
     return CoordinateRenderer(kernel_size, width, coords, init)
 
 
@@ -227,15 +227,16 @@ def coordinate_deconvolution(kernel_size: int = 2, width: int = 1, norm: bool = 
 
     The tutorial's has kernel 2, width 3 and no ``norm`` (batch normalisation): 408,193 parameters.
     """
-    _check_range("kernel_size", kernel_size, 2, 4)
-    _check_range("width", width, 1, 3)
+    check_int("kernel_size", kernel_size, 2, 4)
+    check_int("width", width, 1, 3)
+    check_bool("norm", norm)
     return Deconvolution(kernel_size, width, norm)
 
 
 @MODELS.register
 def coordinate_regression_coordconv(coords: str = "paddle", init: str = "random") -> nn.Layer:
     """The paper's CoordConv network for regression, with no activations: 906 parameters."""
-    _check_choice("init", init, ("random", "centred"))
+    check_choice("init", init, ("random", "centred"))
     return CoordinateRegressor(coords, init)
 
 
@@ -281,6 +282,7 @@ def coordinate_regression_conv_strided() -> nn.Layer:
 @MODELS.register
 def coordinate_corner(coordconv: bool = True, coords: str = "paddle") -> nn.Layer:
     """gnouhp's small network with a fully connected layer, for the top-left corner of a square."""
+    check_bool("coordconv", coordconv)
     return _OnCanvas(
         CoordConv(1, 1, 1, coords=coords) if coordconv else Conv2D(1, 1, 1),
         nn.BatchNorm2D(1),
@@ -296,13 +298,3 @@ def coordinate_corner(coordconv: bool = True, coords: str = "paddle") -> nn.Laye
         nn.Linear(32, 2),
         nn.ReLU(),
     )
-
-
-def _check_range(name: str, value: int, least: int, most: int) -> None:
-    if type(value) is not int or not least <= value <= most:
-        raise ValueError(f"{name} takes a whole number from {least} to {most}, got {value!r}")
-
-
-def _check_choice(name: str, value: str, choices: Tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} takes {' or '.join(choices)}, got {value!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
 import paddle
 from paddle import Tensor, nn
@@ -11,6 +11,8 @@ from paddle.vision import ops
 
 from ..coords import Coords
 from ..layers import Conv2D
+from ..utils.arguments import check_bool, check_choice, is_size
+from ..utils.errors import ArgumentError
 from . import MODELS
 from .necks import FPN, PPYOLOFPN
 
@@ -161,7 +163,7 @@ class Decoded(nn.Layer):
         self._scales = list(zip(network.strides, network.anchors))
         self._num_classes = network.num_classes
         self._iou_aware = network.iou_aware
-        self._least_score = score_threshold
+        self._score_threshold = score_threshold
 
     def forward(self, maps: List[Tensor]) -> Tensor:
         parts = []
@@ -174,7 +176,7 @@ class Decoded(nn.Layer):
                 size,
                 flat,
                 self._num_classes,
-                self._least_score,
+                self._score_threshold,
                 stride,
                 scale_x_y=SCALE_X_Y,
                 iou_aware=self._iou_aware,
@@ -204,23 +206,19 @@ def yolo(
         coord_conv: whether the neck has CoordConv.
         iou_aware: whether it predicts how well its boxes fit, and scores them by that too, as PP-YOLO does.
     """
-    backbones: Tuple[str, ...] = ("small", *RESNETS)
-    if backbone not in backbones:
-        raise ValueError(f"backbone takes one of {', '.join(backbones)}, got {backbone!r}")
-    if neck not in NECKS:
-        raise ValueError(f"neck takes one of {', '.join(NECKS)}, got {neck!r}")
+    check_choice("backbone", backbone, ("small", *RESNETS))
+    check_choice("neck", neck, NECKS)
+    check_bool("coord_conv", coord_conv)
+    check_bool("iou_aware", iou_aware)
     body = SmallBackbone() if backbone == "small" else ResNetBackbone(backbone)
     scales = len(body.strides)
     anchors = body.anchors if anchors is None else anchors
-    is_pairs = isinstance(anchors, (list, tuple)) and all(
-        isinstance(a, (list, tuple)) and len(a) == 2 and all(type(n) is int and n > 0 for n in a) for a in anchors
-    )
+    is_pairs = isinstance(anchors, (list, tuple)) and all(is_size(anchor) for anchor in anchors)
     if not is_pairs or not anchors or len(anchors) % scales:
-        raise ValueError(
-            f"anchors takes [width, height] pairs of whole pixels, as many for each of the {scales} scales of the "
-            f"backbone {backbone!r}, got {anchors!r}"
+        raise ArgumentError(
+            "anchors",
+            f"takes [width, height] pairs of whole pixels, as many for each of the {scales} scales of the "
+            f"backbone {backbone!r}, got {anchors!r}",
         )
-    if not isinstance(iou_aware, bool):
-        raise TypeError(f"iou_aware takes True or False, got {iou_aware!r}")
     built = NECKS[neck](body.out_channels, coord_conv, coords)
     return YOLO(body, built, anchors, num_classes, iou_aware, reverse=neck == "ppyolo")

@@ -9,7 +9,7 @@ from paddle.vision import ops
 
 
 class MatrixNMS(nn.Layer):
-    """Of boxes that overlap the best, by matrix NMS (Wang et al. 2020, arXiv:2003.10152, section 4).
+    """Keeps the best of overlapping boxes, by matrix NMS (Wang et al. 2020, arXiv:2003.10152, section 4).
 
     Parameters:
         score_threshold: what scores less, before or after, is left out.
@@ -23,15 +23,15 @@ class MatrixNMS(nn.Layer):
 
     def __init__(self, score_threshold: float = 0.01, keep_top_k: int = 100) -> None:
         super().__init__()
-        self._least_score = score_threshold
+        self._score_threshold = score_threshold
         self._keep_top_k = keep_top_k
 
     def forward(self, decoded: Tensor) -> Tensor:
         found, *rest = ops.matrix_nms(
             decoded[:, :, :4],
             decoded[:, :, 4:].transpose([0, 2, 1]),
-            self._least_score,
-            self._least_score,
+            self._score_threshold,
+            self._score_threshold,
             nms_top_k=400,
             keep_top_k=self._keep_top_k,
             background_label=-1,
@@ -49,6 +49,6 @@ class MatrixNMS(nn.Layer):
 
 
 def matrix_nms_numpy(decoded: np.ndarray) -> np.ndarray:
-    """What ``MatrixNMS`` makes of an array."""
+    """What ``MatrixNMS`` makes of an array, by Paddle's operator: numpy goes in and comes out."""
     with paddle.no_grad():
         return MatrixNMS()(paddle.to_tensor(decoded)).numpy()

@@ -1,1 +1,44 @@
-"""From network outputs to results, in evaluation and in serving alike."""
+"""Served forms: what the output of an exported network means, by the name that ``inference.yml`` has.
+
+A class decorated with ``SERVED.register`` in a module of this package is a served form of the name in its attribute
+``name``. Evaluation, export and inference ask it, and nothing else knows it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional, Sequence
+
+import numpy as np
+
+from ..utils.registry import Registry
+
+SERVED = Registry("served form", __name__)
+
+
+class ServedForm:
+    """From a network's outputs to results, which are plain values.
+
+    Attributes:
+        name: what ``inference.yml`` calls it.
+        without_onnx: why a network with these outputs can't be exported to ONNX; None: it can.
+    """
+
+    name: str
+    without_onnx: Optional[str] = None
+
+    def decode(self, outputs: np.ndarray, labels: List[str]) -> List[Dict[str, Any]]:
+        """A result for each row of ``[N, ...]``."""
+        raise NotImplementedError
+
+    def to_image(self, result: Dict[str, Any], preprocess: Any, size: Sequence[int]) -> Dict[str, Any]:
+        """The result in pixels of the picture that was given, of that height and width; here nothing changes."""
+        return result
+
+    def draw(self, pixels: np.ndarray, output: np.ndarray, result: Dict[str, Any]) -> np.ndarray:
+        """A picture of the input with its result: uint8 ``[H, W, 3]``.
+
+        Parameters:
+            pixels: the input before the preprocessing: a picture ``[H, W, 3]``, or what else the model takes.
+            output: the network's, ``[...]``. result: what ``decode`` and ``to_image`` made of it.
+        """
+        raise NotImplementedError

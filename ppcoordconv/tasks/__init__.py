@@ -1,17 +1,23 @@
-"""Tasks: each joins a network to data, with a loss, a metric, decoding and pictures.
+"""Tasks: each joins a network to data, with a loss, a metric, a served form and pictures.
 
 A class decorated with ``TASKS.register`` in a module of this package is a task of the name in its attribute ``name``.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Protocol, Sequence, Tuple
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Tuple
 
 import numpy as np
 from paddle import Tensor, nn
 
-from ..config import Config
+from ..config import Config, NamedConfig
+from ..data import DATASETS
+from ..metrics import Metric
+from ..models import create
+from ..utils.errors import UserError, argument_prefix
 from ..utils.registry import Registry
+from ..utils.weights import load_metadata, load_weights
 
 TASKS = Registry("task", __name__)
 
@@ -25,17 +31,27 @@ class Samples(Protocol):
 
 
 class Task(Protocol):
-    """What the engine and the export know of a task.
+    """What training, evaluation and export know of a task.
+
+    It is built of ``model`` and ``data``, ``NamedConfig``s; of ``metadata``, what ``export_metadata`` gave when the
+    weights were trained that the network is for, None before; and of options of its own. What follows from the data it
+    takes from the metadata where there are some, and reads no data before samples are asked for.
 
     Attributes:
         network: takes a batch of inputs, gives a batch of outputs, or what ``loss`` and ``head`` take.
-        head: makes of the network's outputs the batch that is measured, drawn and served; None: they are it.
-        metric: the key in ``measure``'s result by which the best weights are chosen; more is better.
+        head: makes of the network's outputs the batch that is measured, shown and served; None: they are it.
+        metric: the key of the metrics by which the best weights are chosen; more is better.
+        input_shape: the shape of one input, without the batch.
+        num_visualized: how many samples ``visualize`` shows at most.
     """
 
     network: nn.Layer
     head: Optional[nn.Layer]
     metric: str
+    num_visualized: int
+
+    @property
+    def input_shape(self) -> List[int]: ...
 
     def train_samples(self, seed: int) -> Samples:
         """The training set as one epoch sees it; ``seed`` decides all that is random."""
@@ -46,23 +62,83 @@ class Task(Protocol):
     def loss(self, outputs: Any, targets: Sequence[Tensor]) -> Tensor:
         """The mean loss of a batch, a scalar."""
 
-    def measure(self, outputs: np.ndarray, targets: Sequence[np.ndarray]) -> Dict[str, float]:
-        """The metrics of the held-out set, from its outputs and targets in order."""
+    def metrics(self) -> Metric:
+        """What measures one test set, from outputs and targets, batch by batch."""
 
-    def draw(self, outputs: np.ndarray) -> np.ndarray:
+    def visualize(self, outputs: np.ndarray) -> np.ndarray:
         """A picture of the first held-out samples with what the network makes of them: uint8 ``[H, W, 3]``."""
 
-    def input_shape(self) -> List[int]:
-        """The shape of one input, without the batch."""
+    def export_metadata(self) -> Dict[str, Any]:
+        """What goes with the weights, and into ``inference.yml``: "served_form", "preprocess", "labels", plain values.
 
-    def serving(self) -> Dict[str, Any]:
-        """What a predictor must know: the decoder's name ``task``, ``preprocess``, ``labels``."""
+        "served_form" is the name of one of ``ppcoordconv.postprocess``.
+        """
 
 
-def build_task(config: Config) -> Task:
-    """The task of a config, with its data and its network.
+def build_task(config: Config, metadata: Optional[Dict[str, Any]] = None) -> Task:
+    """The task of a config, with its network.
+
+    Parameters:
+        metadata: those of weights that the network is for.
 
     Raises:
-        UserError: a name or an option that there isn't, data that can't be read, a model that doesn't fit them.
+        UserError: a name or an option that there isn't, a wrong value, data that can't be read, a model that doesn't
+            fit them.
     """
-    return TASKS.build(config.task.name, model=config.model, data=config.data, **config.task.options(), **config.export)
+    options = {**config.task.options(), **config.export}
+    given = {"model": config.model, "data": config.data, "metadata": metadata}
+    for name in given:
+        if name in options:
+            raise UserError(f"task {config.task.name!r} has no option {name!r}")
+    with argument_prefix("task."), argument_prefix("export.", config.export):
+        return TASKS.build(config.task.name, **given, **options)
+
+
+def trained_task(config: Config, weights: Path) -> Task:
+    """The task of a config with the weights of a file, whose metadata, if it has some, spare reading data.
+
+    Raises:
+        UserError: as for ``build_task``; or the weights can't be read or don't fit.
+    """
+    task = build_task(config, load_metadata(weights))
+    load_weights(task.network, weights)
+    return task
+
+
+def build_network(model: NamedConfig, **derived: Any) -> nn.Layer:
+    """The network of a config's ``model``, with options that follow from the data.
+
+    Raises:
+        UserError: there is no such model, it has no such option, or a value is wrong.
+    """
+    options = model.options()
+    for name, value in derived.items():
+        if name in options:
+            raise UserError(f"model.{name} follows from the data, {value} here; leave it out")
+    with argument_prefix("model."):
+        return create(model.name, **derived, **options)
+
+
+def bind_data(data: NamedConfig) -> Callable[[], Any]:
+    """What reads the data of a config's ``data``; names are checked at once, values and files when it is called.
+
+    Raises:
+        UserError: there is no such dataset, or it has no such option.
+    """
+    read = DATASETS.bind(data.name, **data.options())
+
+    def read_data() -> Any:
+        with argument_prefix("data."):
+            return read()
+
+    return read_data
+
+
+def check_labels(labels: List[str], metadata: Optional[Dict[str, Any]]) -> None:
+    """That data have the classes that weights were trained on.
+
+    Raises:
+        UserError: they have others.
+    """
+    if metadata and labels != metadata["labels"]:
+        raise UserError(f"the data's labels are {labels}, the weights were trained on {metadata['labels']}")

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import paddle.nn.functional as F
 from paddle import Tensor
 
 from ..config import NamedConfig
-from ..data import DATASETS, ClassificationData, LabelledImages
+from ..data import ClassificationData, LabelledImages
 from ..data.images import Preprocess, read_image, shifted
-from ..models import create
-from ..postprocess.decoding import DECODERS
-from ..utils.errors import UserError
+from ..metrics import Means, Metric
+from ..postprocess import SERVED
+from ..postprocess.classification import best_class, caption
+from ..utils.arguments import is_size
+from ..utils.errors import ArgumentError
 from ..viz.draw import captioned, contact_sheet
-from . import TASKS
+from . import TASKS, bind_data, build_network, check_labels
 
 
 class _Samples:
@@ -56,57 +59,61 @@ class ClassificationTask:
     name = "classification"
     metric = "accuracy"
     head = None
+    num_visualized = 32
 
     def __init__(
-        self, model: NamedConfig, data: NamedConfig, image_size: Sequence[int] = (32, 32), shift: int = 0
+        self,
+        model: NamedConfig,
+        data: NamedConfig,
+        metadata: Optional[Dict[str, Any]] = None,
+        image_size: Sequence[int] = (32, 32),
+        shift: int = 0,
     ) -> None:
-        _check_options(image_size, shift)
+        if not is_size(image_size):
+            raise ArgumentError("image_size", f"takes a height and a width in pixels, [32, 32], got {image_size!r}")
+        if type(shift) is not int or shift < 0:
+            raise ArgumentError("shift", f"takes a whole number of pixels, at least 0, got {shift!r}")
         self._preprocess = Preprocess((image_size[0], image_size[1]))
         self._shift = shift
-        self._data: ClassificationData = DATASETS.build(data.name, **data.options())
-        if "num_classes" in model.options():
-            raise UserError(f"model.num_classes follows from the data, {len(self._data.labels)} here; leave it out")
-        self.network = create(model.name, num_classes=len(self._data.labels), **model.options())
-        takes = list(getattr(self.network, "input_shape", self.input_shape()))
-        if takes != self.input_shape():
-            raise UserError(f"model {model.name!r} takes images of {takes[1:]}, got task.image_size={list(image_size)}")
+        self._read_data = bind_data(data)
+        self._metadata = metadata
+        self._labels: List[str] = metadata["labels"] if metadata else self.data.labels
+        self.network = build_network(model, num_classes=len(self._labels))
+        takes = list(getattr(self.network, "input_shape", self.input_shape))
+        if takes != self.input_shape:
+            raise ArgumentError(
+                "image_size", f"takes {takes[1:]} with the model {model.name!r}, got {list(image_size)}"
+            )
+
+    @cached_property
+    def data(self) -> ClassificationData:
+        data: ClassificationData = self._read_data()
+        check_labels(data.labels, self._metadata)
+        return data
 
     def train_samples(self, seed: int) -> _Samples:
-        return _Samples(self._data.train, self._preprocess, self._shift, seed)
+        return _Samples(self.data.train, self._preprocess, self._shift, seed)
 
     def test_samples(self) -> _Samples:
-        return _Samples(self._data.test, self._preprocess)
+        return _Samples(self.data.test, self._preprocess)
 
     def loss(self, outputs: Tensor, targets: Sequence[Tensor]) -> Tensor:
         return F.cross_entropy(outputs, targets[0])
 
-    def measure(self, outputs: np.ndarray, targets: Sequence[np.ndarray]) -> Dict[str, float]:
-        predicted = [result["class_id"] for result in self._decode(outputs)]
-        return {"accuracy": float(np.mean(predicted == targets[0]))}
+    def metrics(self) -> Metric:
+        return Means(lambda outputs, targets: {"accuracy": best_class(outputs)[0] == targets[0]})
 
-    def draw(self, outputs: np.ndarray) -> np.ndarray:
+    def visualize(self, outputs: np.ndarray) -> np.ndarray:
         samples = self.test_samples()
         pictures = []
-        for i, result in enumerate(self._decode(outputs[:32])):
-            right = result["class_id"] == self._data.test.classes[i]
-            pictures.append(captioned(samples.pixels(i), f"{result['label']}  {result['score']:.0%}", right, side=64))
+        for i, result in enumerate(SERVED.build(self.name).decode(outputs, self._labels)):
+            right = result["class_id"] == self.data.test.classes[i]
+            pictures.append(captioned(samples.pixels(i), caption(result), right, side=64))
         return contact_sheet(pictures, columns=8)
 
+    @property
     def input_shape(self) -> List[int]:
-        return self._preprocess.input_shape()
+        return self._preprocess.input_shape
 
-    def serving(self) -> Dict[str, Any]:
-        return {"task": self.name, "preprocess": self._preprocess.to_dict(), "labels": self._data.labels}
-
-    def _decode(self, outputs: np.ndarray) -> List[Dict[str, Any]]:
-        return DECODERS[self.name](outputs, self._data.labels)
-
-
-def _check_options(image_size: Any, shift: Any) -> None:
-    def is_count(value: Any, least: int) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-    if not (isinstance(image_size, (list, tuple)) and len(image_size) == 2 and all(is_count(n, 1) for n in image_size)):
-        raise UserError(f"task.image_size takes a height and a width in pixels, [32, 32], got {image_size!r}")
-    if not is_count(shift, 0):
-        raise UserError(f"task.shift takes a whole number of pixels, at least 0, got {shift!r}")
+    def export_metadata(self) -> Dict[str, Any]:
+        return {"served_form": self.name, "preprocess": self._preprocess.to_dict(), "labels": self._labels}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Dict, Sequence
+from typing import Sequence
 
 import numpy as np
 import paddle.nn.functional as F
 from paddle import Tensor
 
 from ..data.not_so_clevr import SIZE
-from ..postprocess.decoding import DECODERS
+from ..metrics import Means, Metric
+from ..postprocess import SERVED
 from . import TASKS
 from .coordinates import PointTask, as_points, pixel_index
 
@@ -30,10 +31,10 @@ class CoordinateClassificationTask(PointTask):
     def errors(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """The distance in pixels between what is meant and what was found, ``[N]``."""
         centres = np.stack([targets % SIZE, targets // SIZE], axis=1)
-        return np.linalg.norm(as_points(DECODERS[self.name](outputs, [])) - centres, axis=1)
+        return np.linalg.norm(as_points(SERVED.build(self.name).decode(outputs, [])) - centres, axis=1)
 
-    def measure(self, outputs: np.ndarray, targets: Sequence[np.ndarray]) -> Dict[str, float]:
-        return {"accuracy": float((self.errors(outputs, targets[0]) == 0).mean())}
+    def metrics(self) -> Metric:
+        return Means(lambda outputs, targets: {"accuracy": self.errors(outputs, targets[0]) == 0})
 
-    def draw(self, outputs: np.ndarray) -> np.ndarray:
-        return self.draw_right(self.errors(outputs, pixel_index(self.data.test)) == 0)
+    def visualize(self, outputs: np.ndarray) -> np.ndarray:
+        return self.visualize_right(self.errors(outputs, pixel_index(self.data.test[: len(outputs)])) == 0)

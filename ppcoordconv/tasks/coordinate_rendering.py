@@ -9,10 +9,16 @@ import paddle.nn.functional as F
 from paddle import Tensor
 
 from ..data.not_so_clevr import SIZE, square
-from ..postprocess.decoding import is_lit
+from ..metrics import Means, Metric
+from ..postprocess.coordinates import is_lit
 from ..viz.draw import contact_sheet, overlaid
 from . import TASKS
 from .coordinates import PointTask
+
+
+class _MeanIoU(Means):
+    def compute(self) -> Dict[str, float]:
+        return {"iou": 1 - super().compute()["error"]}
 
 
 @TASKS.register
@@ -21,6 +27,7 @@ class CoordinateRenderingTask(PointTask):
 
     name = "coordinate_rendering"
     metric = "iou"
+    num_visualized = 32
 
     def target(self, centre: np.ndarray) -> np.ndarray:
         return (square(centre).ravel() / 255).astype(np.float32)
@@ -33,9 +40,9 @@ class CoordinateRenderingTask(PointTask):
         got, wanted = is_lit(outputs), targets > 0.5
         return 1 - (got & wanted).sum(axis=1) / (got | wanted).sum(axis=1)
 
-    def measure(self, outputs: np.ndarray, targets: Sequence[np.ndarray]) -> Dict[str, float]:
-        return {"iou": float(1 - self.errors(outputs, targets[0]).mean())}
+    def metrics(self) -> Metric:
+        return _MeanIoU(lambda outputs, targets: {"error": self.errors(outputs, targets[0])})
 
-    def draw(self, outputs: np.ndarray) -> np.ndarray:
-        got = is_lit(outputs[:32]).reshape(-1, SIZE, SIZE)
+    def visualize(self, outputs: np.ndarray) -> np.ndarray:
+        got = is_lit(outputs).reshape(-1, SIZE, SIZE)
         return contact_sheet([overlaid(a, square(c) > 0) for a, c in zip(got, self.data.test)], columns=8)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+from functools import cached_property
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from ..config import NamedConfig
-from ..data import DATASETS
 from ..data.images import Preprocess
 from ..data.not_so_clevr import SIZE, Positions
 from ..data.points import PointPreprocess
-from ..models import create
-from ..postprocess.decoding import DECODERS
+from ..metrics import Means, Metric
+from ..postprocess import SERVED
+from ..utils.arguments import check_choice
 from ..utils.errors import UserError
 from ..viz.draw import canvas
+from . import bind_data, build_network
 
 
 class CenteredSamples:
@@ -37,15 +39,23 @@ class CoordinateTask:
     name: str
     head = None
     preprocess: Any
+    # Of a canvas that shows all places at once.
+    num_visualized = SIZE * SIZE
 
-    def __init__(self, model: NamedConfig, data: NamedConfig) -> None:
-        self.data: Positions = DATASETS.build(data.name, **data.options())
-        if not isinstance(self.data, Positions):
-            raise UserError(f"task {self.name!r} takes the data not_so_clevr, got {data.name!r}")
-        self.network = create(model.name, **model.options())
+    def __init__(self, model: NamedConfig, data: NamedConfig, metadata: Optional[Dict[str, Any]] = None) -> None:
+        self._data = data
+        self._read_data = bind_data(data)
+        self.network = build_network(model)
         takes = list(getattr(self.network, "input_shape", []))
-        if takes != self.input_shape():
-            raise UserError(f"task {self.name!r} takes a model with inputs of {self.input_shape()}, got {model.name!r}")
+        if takes != self.input_shape:
+            raise UserError(f"task {self.name!r} takes a model with inputs of {self.input_shape}, got {model.name!r}")
+
+    @cached_property
+    def data(self) -> Positions:
+        data = self._read_data()
+        if not isinstance(data, Positions):
+            raise UserError(f"task {self.name!r} takes the data not_so_clevr, got {self._data.name!r}")
+        return data
 
     def sample(self, centre: np.ndarray) -> Tuple[np.ndarray, ...]:
         return self.preprocess(self.input(centre)), self.target(centre)
@@ -58,22 +68,27 @@ class CoordinateTask:
         """From a centre ``[2]``, x and y, what the network should give; some take several, ``[N, 2]``."""
         raise NotImplementedError
 
+    def errors(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """How far each output is from its target, ``[N]``."""
+        raise NotImplementedError
+
     def train_samples(self, seed: int) -> CenteredSamples:
         return CenteredSamples(self.data.train, self.sample)
 
     def test_samples(self) -> CenteredSamples:
         return CenteredSamples(self.data.test, self.sample)
 
-    def draw_right(self, is_right: np.ndarray) -> np.ndarray:
+    def visualize_right(self, is_right: np.ndarray) -> np.ndarray:
         """The canvas: grey what was trained on, green and red what was held out and is right and wrong."""
-        colours = {"silver": self.data.train, "green": self.data.test[is_right], "red": self.data.test[~is_right]}
-        return canvas(SIZE, colours)
+        test = self.data.test[: len(is_right)]
+        return canvas(SIZE, {"silver": self.data.train, "green": test[is_right], "red": test[~is_right]})
 
+    @property
     def input_shape(self) -> List[int]:
-        return self.preprocess.input_shape()
+        return self.preprocess.input_shape
 
-    def serving(self) -> Dict[str, Any]:
-        return {"task": self.name, "preprocess": self.preprocess.to_dict(), "labels": []}
+    def export_metadata(self) -> Dict[str, Any]:
+        return {"served_form": self.name, "preprocess": self.preprocess.to_dict(), "labels": []}
 
 
 class PointTask(CoordinateTask):
@@ -85,11 +100,16 @@ class PointTask(CoordinateTask):
         points: "normalised", -1..1 from the first pixel to the last; or "pixels", 0..63, as in the paper's code.
     """
 
-    def __init__(self, model: NamedConfig, data: NamedConfig, points: str = "normalised") -> None:
-        if points not in ("normalised", "pixels"):
-            raise UserError(f"task.points takes normalised or pixels, got {points!r}")
+    def __init__(
+        self,
+        model: NamedConfig,
+        data: NamedConfig,
+        metadata: Optional[Dict[str, Any]] = None,
+        points: str = "normalised",
+    ) -> None:
+        check_choice("points", points, ("normalised", "pixels"))
         self.preprocess = PointPreprocess(SIZE, points == "normalised")
-        super().__init__(model, data)
+        super().__init__(model, data, metadata)
 
 
 class LocationTask(CoordinateTask):
@@ -107,18 +127,22 @@ class LocationTask(CoordinateTask):
         """The distance in pixels between the place and what was found, ``[N]``."""
         return np.linalg.norm(self._offsets(outputs, targets), axis=1)
 
-    def measure(self, outputs: np.ndarray, targets: Sequence[np.ndarray]) -> Dict[str, float]:
-        is_right = self._is_right(outputs, targets[0])
-        return {"accuracy": float(is_right.mean()), "mean_error": float(self.errors(outputs, targets[0]).mean())}
+    def metrics(self) -> Metric:
+        return Means(
+            lambda outputs, targets: {
+                "accuracy": self._is_right(outputs, targets[0]),
+                "mean_error": self.errors(outputs, targets[0]),
+            }
+        )
 
-    def draw(self, outputs: np.ndarray) -> np.ndarray:
-        return self.draw_right(self._is_right(outputs, self.target(self.data.test)))
+    def visualize(self, outputs: np.ndarray) -> np.ndarray:
+        return self.visualize_right(self._is_right(outputs, self.target(self.data.test[: len(outputs)])))
 
     def _is_right(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
         return (self._offsets(outputs, targets).round() == 0).all(axis=1)
 
     def _offsets(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        found, place = (as_points(DECODERS[self.name](values, [])) for values in (outputs, targets))
+        found, place = (as_points(SERVED.build(self.name).decode(values, [])) for values in (outputs, targets))
         return found - place
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -11,17 +12,18 @@ from paddle import Tensor, nn
 from paddle.vision import ops
 
 from ..config import NamedConfig
-from ..data import DATASETS
 from ..data.augment import Augmentation
 from ..data.boxes import BoxedImage, DetectionData, Letterbox
-from ..metrics.coco import average_precision
-from ..models import create
+from ..metrics import Metric
+from ..metrics.coco import AveragePrecision
 from ..models.yolo import SCALE_X_Y, YOLO, Decoded
-from ..ops.nms import MatrixNMS, matrix_nms_numpy
-from ..postprocess.decoding import DECODERS
-from ..utils.errors import UserError
+from ..ops.nms import MatrixNMS
+from ..postprocess import SERVED
+from ..postprocess.detection import Detection
+from ..utils.arguments import check_bool, check_number, is_size
+from ..utils.errors import ArgumentError, UserError
 from ..viz.draw import boxed, contact_sheet
-from . import TASKS
+from . import TASKS, bind_data, build_network, check_labels
 
 # Predictions that overlap an object so much without being its own are not taught to be nothing.
 IGNORE_IOU = 0.7
@@ -78,11 +80,13 @@ class DetectionTask:
 
     name = "detection"
     metric = "ap"
+    num_visualized = 12
 
     def __init__(
         self,
         model: NamedConfig,
         data: NamedConfig,
+        metadata: Optional[Dict[str, Any]] = None,
         image_size: Sequence[int] = (416, 416),
         sizes: Sequence[Sequence[int]] = (),
         flip: bool = False,
@@ -91,31 +95,46 @@ class DetectionTask:
         iou_loss: float = 0.0,
         nms: bool = True,
     ) -> None:
-        if type(iou_loss) not in (int, float) or not 0 <= iou_loss <= 100:
-            raise UserError(f"task.iou_loss takes a number from 0 to 100, got {iou_loss!r}")
+        # What measures: it is missed now, rather than after the first epoch.
+        import pycocotools  # noqa: F401
+
+        check_number("iou_loss", iou_loss, 0, 100)
+        check_bool("nms", nms)
         self._iou_loss = iou_loss
-        if not isinstance(nms, bool):
-            raise UserError(f"export.nms takes true or false, got {nms!r}")
-        self._data: DetectionData = DATASETS.build(data.name, **data.options())
-        if not isinstance(self._data, DetectionData):
-            raise UserError(f"task 'detection' takes a dataset of boxes, as coco, got {data.name!r}")
-        if "num_classes" in model.options():
-            raise UserError(f"model.num_classes follows from the data, {len(self._data.labels)} here; leave it out")
         self._augmentation = Augmentation(flip, crop, colour)
-        network = create(model.name, num_classes=len(self._data.labels), **model.options())
+        self._data = data
+        self._read_data = bind_data(data)
+        self._metadata = metadata
+        self._labels: List[str] = metadata["labels"] if metadata else self.data.labels
+        network = build_network(model, num_classes=len(self._labels))
         if not isinstance(network, YOLO):
             raise UserError(f"task 'detection' takes the model yolo, got {model.name!r}")
         self.network = network
-        self._letterboxes = [Letterbox(_size(self.network, size)) for size in (image_size, *sizes)]
-        self.head = nn.Sequential(Decoded(self.network), MatrixNMS()) if nms else Decoded(self.network)
-        self._form = self.name if nms else f"{self.name}_without_nms"
+        coarsest = max(network.strides)
+        self._letterboxes = [
+            Letterbox(_multiples("image_size" if number == 0 else "sizes", size, coarsest))
+            for number, size in enumerate((image_size, *sizes))
+        ]
+        self.head = nn.Sequential(Decoded(network), MatrixNMS()) if nms else Decoded(network)
+        self._form: Detection = SERVED.build("detection" if nms else "detection_without_nms")
+
+    @cached_property
+    def data(self) -> DetectionData:
+        data = self._read_data()
+        if not isinstance(data, DetectionData):
+            raise UserError(f"task 'detection' takes a dataset of boxes, as coco, got {self._data.name!r}")
+        return data
 
     def train_samples(self, seed: int) -> _Samples:
         letterbox = self._letterboxes[seed % len(self._letterboxes)]
-        return _Samples(self._data.train, letterbox, self._augmentation, seed)
+        return _Samples(self._checked(self.data.train), letterbox, self._augmentation, seed)
 
     def test_samples(self) -> _Samples:
-        return _Samples(self._data.test, self._letterboxes[0], None, 0)
+        return _Samples(self._checked(self.data.test), self._letterboxes[0], None, 0)
+
+    def _checked(self, images: Sequence[BoxedImage]) -> Sequence[BoxedImage]:
+        check_labels(self.data.labels, self._metadata)
+        return images
 
     def loss(self, outputs: List[Tensor], targets: Sequence[Tensor]) -> Tensor:
         boxes, classes, crowd = targets[:3]
@@ -148,28 +167,32 @@ class DetectionTask:
                     total += (wrong * (weights > 0).astype("float32")).sum() / len(y)
         return total
 
-    def measure(self, outputs: np.ndarray, targets: Sequence[np.ndarray]) -> Dict[str, float]:
-        detections = outputs if self._form == self.name else matrix_nms_numpy(outputs)
-        return average_precision(detections, targets, self._data.labels)
+    def metrics(self) -> Metric:
+        return AveragePrecision(self._labels, self._form.detections)
 
-    def draw(self, outputs: np.ndarray) -> np.ndarray:
+    def visualize(self, outputs: np.ndarray) -> np.ndarray:
         pictures = []
-        for image, row in zip(self._data.test, outputs[:12]):
-            (result,) = DECODERS[self._form](row[None], self._data.labels)
-            pictures.append(boxed(image.pixels(), self._letterboxes[0].on(image.size, result)["objects"], side=192))
+        for image, result in zip(self.data.test, self._form.decode(outputs, self._labels)):
+            objects = self._form.to_image(result, self._letterboxes[0], image.size)["objects"]
+            pictures.append(boxed(image.pixels(), objects, side=192))
         return contact_sheet(pictures, columns=6)
 
     def box_sizes(self) -> np.ndarray:
         """``[n, 2]``, widths and heights of the training boxes, in pixels of the network's input."""
-        scaled = [self._letterboxes[0].scale(image.size) * image.boxes[~image.crowd] for image in self._data.train]
+        scaled = [self._letterboxes[0].scale(image.size) * image.boxes[~image.crowd] for image in self.data.train]
         boxes = np.concatenate(scaled)
         return boxes[:, 2:] - boxes[:, :2]
 
+    @property
     def input_shape(self) -> List[int]:
-        return self._letterboxes[0].input_shape()
+        return self._letterboxes[0].input_shape
 
-    def serving(self) -> Dict[str, Any]:
-        return {"task": self._form, "preprocess": self._letterboxes[0].to_dict(), "labels": self._data.labels}
+    def export_metadata(self) -> Dict[str, Any]:
+        return {
+            "served_form": self._form.name,
+            "preprocess": self._letterboxes[0].to_dict(),
+            "labels": self._labels,
+        }
 
 
 def ious_at_objects(
@@ -223,9 +246,7 @@ def _area(sides: Tensor) -> Tensor:
     return sides[..., 0] * sides[..., 1]
 
 
-def _size(network: YOLO, size: Any) -> Tuple[int, int]:
-    coarsest = max(network.strides)
-    fits = isinstance(size, (list, tuple)) and len(size) == 2 and all(type(n) is int and n > 0 for n in size)
-    if not fits or any(n % coarsest for n in size):
-        raise UserError(f"task.image_size takes a height and a width, multiples of {coarsest} pixels, got {size!r}")
+def _multiples(name: str, size: Any, coarsest: int) -> Tuple[int, int]:
+    if not is_size(size) or any(n % coarsest for n in size):
+        raise ArgumentError(name, f"takes a height and a width, multiples of {coarsest} pixels, got {size!r}")
     return size[0], size[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any, Dict, Optional
@@ -12,17 +13,22 @@ from paddle import nn
 from ..utils.errors import UserError
 from ..utils.files import atomic_write, sha256
 from ..utils.progress import log_info
-from ..utils.weights import CHECKSUM, load_state
+from ..utils.weights import CHECKSUM, METADATA, load_state
 
 
-def save_state(state: Dict[str, Any], path: Path, keep: int = 1) -> None:
+def save_state(state: Dict[str, Any], path: Path, keep: int = 1, metadata: Optional[Dict[str, Any]] = None) -> None:
     """Writes a (nested) dict of tensors, arrays and plain values, whole or not at all, with its checksum.
+
+    ``metadata``, plain values, come after the pickle's end, where ``paddle.load`` does not look.
 
     The files that were there before stay as ``name.1.ending``, ``name.2.ending``, ..., so that ``keep`` are left.
     """
     with atomic_write(path) as temporary:
         paddle.save(_as_arrays(state), str(temporary))
         with temporary.open("ab") as file:
+            if metadata is not None:
+                file.write(METADATA + json.dumps(metadata).encode())
+                file.flush()
             file.write(CHECKSUM + sha256(temporary).encode())
         for number in range(keep - 1, 0, -1):
             newer = rotated_path(path, number - 1)
@@ -56,7 +62,7 @@ def latest_valid(path: Path) -> Optional[Path]:
             log_info(f"{message}; taking {candidate}")
         return candidate
     if damaged:
-        raise UserError("there is no state that is whole: " + "; ".join(damaged))
+        raise UserError("all saved states are damaged: " + "; ".join(damaged))
     return None
 
 

@@ -77,7 +77,7 @@ class Run:
         missing = {"network", "average", "optimizer", "scaler", *self._PLAIN} - set(state)
         if missing:
             lacks = ", ".join(sorted(missing))
-            raise UserError(f"{path} is no state to resume from: it lacks {lacks}; take a last.pdopt")
+            raise UserError(f"{path} is not a state to resume from: it lacks {lacks}; take a last.pdopt")
         fit_weights(self.task.network, state["network"], str(path))
         checkpoints.set_optimizer_state(self.optimizer, self.task.network, state["optimizer"])
         if state["scaler"]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Tuple
 import paddle
 
 from ..config import Config
-from ..utils.errors import UserError
+from ..utils.errors import ArgumentError
 from ..utils.files import write_text
 from . import dist
 from .log import log_info
@@ -32,7 +32,7 @@ def train_seeds(config: Config, build_task: Callable[[Config], Task], resume: Op
     if isinstance(config.seed, int):
         return _train_one(config, build_task, resume)[0]
     if resume not in (None, "auto"):
-        raise UserError(f"--resume takes 'auto' with several seeds, got {resume!r}, which is the state of one run")
+        raise ArgumentError("resume", f"takes 'auto' with several seeds, got {resume!r}, which is the state of one run")
     results: Dict[str, Any] = {}
     for seed in config.seed:
         log_info(f"seed {seed}")

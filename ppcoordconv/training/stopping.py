@@ -17,14 +17,14 @@ class Stopping:
     """Listens for SIGINT and SIGTERM while it is entered, and knows the limits of a config.
 
     Attributes:
-        heard: the signal that this process got.
+        received: the signal that this process got.
         signal: the one that all processes agreed on.
     """
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._handlers: Dict[int, Any] = {}
-        self.heard: Optional[int] = None
+        self.received: Optional[int] = None
         self.signal: Optional[int] = None
 
     def __enter__(self) -> Stopping:
@@ -32,7 +32,7 @@ class Stopping:
             for number in (signal.SIGINT, signal.SIGTERM):
                 # A shell's background jobs ignore SIGINT: Ctrl-C is meant for another.
                 if signal.getsignal(number) != signal.SIG_IGN:
-                    self._handlers[number] = signal.signal(number, self._hear)
+                    self._handlers[number] = signal.signal(number, self._receive)
         return self
 
     def __exit__(
@@ -41,21 +41,21 @@ class Stopping:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
-    def _hear(self, number: int, frame: Optional[FrameType]) -> None:
-        self.heard = number
+    def _receive(self, number: int, frame: Optional[FrameType]) -> None:
+        self.received = number
         # Who asks twice doesn't want to wait for the step.
         signal.signal(number, self._handlers[number])
 
     def stopped(self, where: str, output: Path) -> Stopped:
         number = self.signal or signal.SIGTERM
         name = signal.Signals(number).name
-        message = f"stopped by {name} in {where}; the state is saved in {output}, --resume auto goes on from it"
+        message = f"stopped by {name} in {where}; the state is saved in {output}"
         return Stopped(message, 128 + number)
 
     def agree(self, somebody_heard: bool) -> None:
-        """After a step: all processes stop where one heard a signal."""
+        """After a step: all processes stop where one received a signal."""
         if somebody_heard:
-            self.signal = self.heard or signal.SIGTERM
+            self.signal = self.received or signal.SIGTERM
 
     def reason(self, run: Run) -> Optional[str]:
         """Why no further step is to be taken; None as long as there is no reason."""

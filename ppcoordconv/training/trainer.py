@@ -15,7 +15,7 @@ import paddle
 from tqdm import tqdm
 
 from ..config import Config
-from ..utils.errors import UserError
+from ..utils.errors import UserError, shortened
 from ..utils.files import move_aside, remove_abandoned, write_text
 from ..utils.progress import bar
 from . import checkpoints, dist
@@ -52,6 +52,7 @@ def train(task: Task, config: Config, resume: Optional[Path] = None) -> Dict[str
     """
     output = config.output
     run = Run(task, config)
+    test_samples = task.test_samples()
     kept = [checkpoints.rotated_path(output / "last.pdopt", n).name for n in range(1, 100)]
     if dist.is_main_process():
         remove_abandoned(output, [*RUN_FILES, *kept])
@@ -81,7 +82,7 @@ def train(task: Task, config: Config, resume: Optional[Path] = None) -> Dict[str
             loss = run.loss_total / run.position
             with run.averaged_weights():
                 with run.precision():
-                    metrics, outputs = evaluate(task, task.test_samples(), config.batch_size)
+                    metrics, outputs = evaluate(task, test_samples, config.batch_size)
                 entry = {"epoch": run.epoch, "train_loss": loss, **metrics, "seconds": round(run.seconds, 3)}
                 summary = _summary([*run.history, entry], task.metric)
                 log.epoch(entry, run, outputs)
@@ -105,15 +106,21 @@ def find_resume(resume: Optional[str], config: Config) -> Optional[Path]:
     return checkpoints.latest_valid(config.output / "last.pdopt")
 
 
-def evaluate(task: Task, samples: Samples, batch_size: int) -> Tuple[Dict[str, float], np.ndarray]:
-    """The metrics of a task's network on samples, and the outputs ``[N, ...]`` they come from.
+def evaluate(
+    task: Task, samples: Samples, batch_size: int, keep: Optional[int] = None
+) -> Tuple[Dict[str, float], np.ndarray]:
+    """The metrics of a task's network on samples, and the outputs ``[keep, ...]`` of the first of them.
 
-    Several processes share the samples; each is counted once.
+    Several processes share the samples, each a run of them; each sample is counted once. Outputs that are not kept are
+    gone once the metric has seen them.
+
+    Parameters:
+        keep: how many outputs; None: as many as the task visualizes.
     """
     task.network.eval()
-    mine = dist.shard(np.arange(len(samples)))
-    parts: List[Tuple[np.ndarray, ...]] = []
-    loss = 0.0
+    keep = min(task.num_visualized if keep is None else keep, len(samples))
+    mine = np.array_split(np.arange(len(samples)), dist.count())[dist.rank()]
+    metric, kept, loss = task.metrics(), [], 0.0
     with paddle.no_grad():
         for start in range(0, len(mine), batch_size):
             batch = Batch.collate(samples, mine[start : start + batch_size])
@@ -122,11 +129,15 @@ def evaluate(task: Task, samples: Samples, batch_size: int) -> Tuple[Dict[str, f
             loss += task.loss(output, targets).item() * len(inputs)
             if task.head is not None:
                 output = task.head(output)
-            parts.append((batch.indices, output.astype("float32").numpy(), *batch.fields[1:]))
+            outputs = output.astype("float32").numpy()
+            metric.update(outputs, batch.fields[1:])
+            if batch.indices[0] < keep:
+                kept.append(outputs[: keep - batch.indices[0]].copy())
     (loss,) = dist.all_reduce_sum([loss])
-    indices, *fields = (np.concatenate(field) for field in zip(*(p for ps in dist.all_gather(parts) for p in ps)))
-    outputs, *all_targets = (field[np.argsort(indices)] for field in fields)
-    return {"loss": loss / len(samples), **task.measure(outputs, all_targets)}, outputs
+    states, kept_by_all = zip(*dist.all_gather((metric.state(), kept)))
+    metric.merge(states)
+    first = np.concatenate([part for parts in kept_by_all for part in parts])
+    return {"loss": loss / len(samples), **metric.compute()}, first
 
 
 def _train_epoch(run: Run, stopping: Stopping, log: RunLog, progress: tqdm) -> None:
@@ -170,14 +181,14 @@ def _step(run: Run, samples: Samples, indices: np.ndarray, parts: List[Batch], s
             value += loss.item() * weight
             # DataParallel takes the mean over the processes.
             run.scaler.scale(loss * (weight * dist.count())).backward()
-    value, stop = dist.all_reduce_sum([value, float(stopping.heard is not None)])
+    value, stop = dist.all_reduce_sum([value, float(stopping.received is not None)])
     stopping.agree(stop > 0)
     if not math.isfinite(value):
         run.optimizer.clear_grad()
         _save_state(run, run.config.output)
         raise UserError(
             f"the loss became {value} in step {run.step + 1}, epoch {run.epoch}, at learning rate "
-            f"{run.rate:.3g}, on the samples {_shortened(indices)}; a lower optimizer.learning_rate may "
+            f"{run.rate:.3g}, on the samples {shortened(indices.tolist(), 8)}; a lower optimizer.learning_rate may "
             "help. The weights from before that step are saved"
         )
     run.scaler.step(run.optimizer)
@@ -203,10 +214,9 @@ def _reseed(*numbers: int) -> None:
 
 
 def _save_weights(run: Run, summary: Dict[str, Any], output: Path) -> None:
-    weights = run.task.network.state_dict()
-    if summary["best"] == summary["last"]:
-        checkpoints.save_state(weights, output / "best.pdparams")
-    checkpoints.save_state(weights, output / "last.pdparams")
+    names = ["best.pdparams", "last.pdparams"] if summary["best"] == summary["last"] else ["last.pdparams"]
+    for name in names:
+        checkpoints.save_state(run.task.network.state_dict(), output / name, metadata=run.task.export_metadata())
     write_text(output / "metrics.json", json.dumps(summary, indent=2) + "\n")
 
 
@@ -227,8 +237,3 @@ def _summary(history: List[Dict[str, Any]], metric: str) -> Dict[str, Any]:
         "epochs": last["epoch"],
         "seconds": last["seconds"],
     }
-
-
-def _shortened(indices: np.ndarray, most: int = 8) -> str:
-    shown = ", ".join(str(int(index)) for index in indices[:most])
-    return shown + (f" and {len(indices) - most} more" if len(indices) > most else "")

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import List
+from types import TracebackType
+from typing import List, Optional, Type, Union
 
-from tqdm import tqdm
+try:
+    from tqdm import tqdm
+except ModuleNotFoundError:
+    # Serving an exported folder does without.
+    tqdm = None
 
 _later: List[str] = []
 
@@ -13,7 +18,7 @@ _later: List[str] = []
 def log_info(message: str) -> None:
     """One line, above a bar where there is one."""
     flush_deferred()
-    tqdm.write(message, file=sys.stderr)
+    _write(message)
 
 
 def defer_info(message: str) -> None:
@@ -23,13 +28,38 @@ def defer_info(message: str) -> None:
 
 def flush_deferred() -> None:
     while _later:
-        tqdm.write(_later.pop(0), file=sys.stderr)
+        _write(_later.pop(0))
 
 
 def drop_deferred() -> None:
+    """After an error, which is all the news there is."""
     _later.clear()
 
 
-def bar(total: int, done: int = 0, unit: str = "step") -> tqdm:
+def _write(message: str) -> None:
+    if tqdm is None:
+        print(message, file=sys.stderr)
+    else:
+        tqdm.write(message, file=sys.stderr)
+
+
+class _NoBar:
+    """What stands in for a bar without tqdm."""
+
+    def __enter__(self) -> _NoBar:
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], traceback: Optional[TracebackType]
+    ) -> None:
+        pass
+
+    def update(self, count: int = 1) -> None:
+        pass
+
+
+def bar(total: int, done: int = 0, unit: str = "step") -> Union[tqdm, _NoBar]:
     """A progress bar, drawn on a terminal only."""
+    if tqdm is None:
+        return _NoBar()
     return tqdm(total=total, initial=done, unit=unit, disable=None)

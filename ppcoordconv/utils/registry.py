@@ -1,4 +1,4 @@
-"""Tables of named builders: what is decorated in a package's modules is found by name, and nothing else is edited."""
+"""Registries of builders, which are discovered by importing the modules of a package."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import difflib
 import importlib
 import inspect
 import pkgutil
+from functools import partial
 from typing import Any, Callable, Dict, Iterable, List, TypeVar
 
 from .errors import UserError
@@ -33,8 +34,16 @@ class Registry:
         self._builders: Dict[str, Callable[..., Any]] = {}
 
     def register(self, builder: Builder) -> Builder:
-        """A decorator: the function or class is found by its name, a class by its attribute ``name``."""
-        self._builders[getattr(builder, "name", builder.__name__)] = builder
+        """A decorator: the function or class is found by its name, a class by its attribute ``name``.
+
+        Raises:
+            ValueError: there is another one of that name.
+        """
+        name = getattr(builder, "name", builder.__name__)
+        if name in self._builders:
+            other = self._builders[name]
+            raise ValueError(f"there is a {self._kind} {name!r} already: {other.__module__}.{other.__qualname__}")
+        self._builders[name] = builder
         return builder
 
     def names(self) -> List[str]:
@@ -60,6 +69,16 @@ class Registry:
     def build(self, name: str, **options: Any) -> Any:
         """What the builder of that name makes of the options.
 
+        Whatever the builder itself raises stays what it is.
+
+        Raises:
+            UserError: there is no such builder, or it has no such option.
+        """
+        return self.bind(name, **options)()
+
+    def bind(self, name: str, **options: Any) -> Callable[[], Any]:
+        """What builds later; names are checked at once.
+
         Raises:
             UserError: there is no such builder, or it has no such option.
         """
@@ -74,9 +93,4 @@ class Registry:
         missing = [key for key, p in known.items() if p.default is p.empty and key not in options]
         if missing:
             raise UserError(f"{self._kind} {name!r} needs the option {missing[0]!r}")
-        try:
-            return builder(**options)
-        except UserError:
-            raise
-        except (TypeError, ValueError) as error:
-            raise UserError(f"{self._kind} {name!r}: {error}") from error
+        return partial(builder, **options)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import pickle
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
 import paddle
 from paddle import nn
 
-from .errors import UserError
+from .errors import UserError, shortened
 
 # What a file of arrays needs. numpy 2 moved its core, and reads and writes both names.
 _ALLOWED = {
@@ -36,7 +37,9 @@ class _ArraysOnly(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-# After the pickle's end, where its readers, Paddle's too, stop.
+# After the pickle's end, where its readers, Paddle's too, stop: what belongs to the weights, as JSON, and a checksum of
+# all that comes before it.
+METADATA = b"\nmetadata:"
 CHECKSUM = b"\nsha256:"
 
 
@@ -46,23 +49,50 @@ def load_state(path: Path) -> Dict[str, Any]:
     Raises:
         UserError: there is no such file, it is damaged, or it is something else.
     """
+    return _read(path)[0]
+
+
+def load_metadata(path: Path) -> Optional[Dict[str, Any]]:
+    """What ``save_state`` wrote beside weights: what a task's ``export_metadata`` gave; None where there is nothing.
+
+    Raises:
+        UserError: there is no such file, it is damaged, or it is something else.
+    """
+    return _read(path)[1]
+
+
+def _read(path: Path) -> Tuple[Dict[str, Any], Optional[Dict[str, Any]]]:
     try:
-        stream = io.BytesIO(path.read_bytes())
+        data = path.read_bytes()
+        stream = io.BytesIO(data)
         state = _ArraysOnly(stream).load()
         end = stream.tell()
-        checksum = hashlib.sha256(stream.getbuffer()[:end]).hexdigest().encode()
-        # Others' files have no checksum.
-        if stream.getbuffer()[end:] not in (b"", CHECKSUM + checksum):
-            raise ValueError("its checksum is another one")
+        metadata = None
+        if len(data) > end:  # others' files have nothing there
+            marker = data.rfind(CHECKSUM, end)
+            checksum = hashlib.sha256(memoryview(data)[:marker]).hexdigest().encode()
+            if marker < 0 or data[marker + len(CHECKSUM) :] != checksum:
+                raise ValueError("its checksum is another one")
+            metadata = _metadata(data[end:marker])
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
     except Exception as error:  # a damaged pickle can raise anything
-        raise UserError(f"{path} is no file of weights, or a damaged one: {error}") from error
+        raise UserError(f"{path} is not a valid weights file: {error}") from error
     if not isinstance(state, dict):
-        raise UserError(f"{path} is no file of weights: it holds a {type(state).__name__}, not a dict")
+        raise UserError(f"{path} is not a valid weights file: it holds a {type(state).__name__}, not a dict")
     # Paddle's own table of names, beside the tensors.
     state.pop("StructuredToParameterName@@", None)
-    return state
+    return state, metadata
+
+
+def _metadata(data: bytes) -> Optional[Dict[str, Any]]:
+    if not data:
+        return None
+    metadata = json.loads(data[len(METADATA) :]) if data.startswith(METADATA) else None
+    labels = metadata.get("labels") if isinstance(metadata, dict) else None
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise ValueError("what comes after the weights is no metadata with labels")
+    return metadata
 
 
 def load_weights(network: nn.Layer, path: Path) -> None:
@@ -86,15 +116,10 @@ def fit_weights(network: nn.Layer, weights: Dict[str, Any], source: str) -> None
         if key in weights and shapes[key] != list(value.shape)
     ]
     if misfits:
-        raise UserError(f"{source} does not fit the network: {_shortened(misfits)}")
+        raise UserError(f"{source} does not fit the network: {shortened(misfits, 5, '; ')}")
     network.set_state_dict({key: _like(value, own[key]) for key, value in weights.items()})
 
 
 def _like(value: Any, tensor: paddle.Tensor) -> Any:
     """In the type of the network's own: weights of mixed precision are saved in float32."""
     return value if paddle.to_tensor(value).dtype == tensor.dtype else paddle.to_tensor(value).astype(tensor.dtype)
-
-
-def _shortened(sentences: List[str], most: int = 5) -> str:
-    rest = len(sentences) - most
-    return "; ".join(sentences[:most]) + (f"; and {rest} more" if rest > 0 else "")

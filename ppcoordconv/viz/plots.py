@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ..ops.canvas import SIZE
 from ..utils.files import atomic_write
 
 
@@ -99,20 +100,20 @@ def data_and_splits(inputs: Dict[str, np.ndarray], splits: Dict[str, Dict[str, n
     for axes, (title, sets) in zip(np.ravel(lower.subplots(1, len(splits))), splits.items()):
         for name, centres in sets.items():
             axes.scatter(centres[:, 0], centres[:, 1], s=1.2, label=f"{name}: {len(centres):,}")
-        axes.set(title=title, xlim=(0, 63), ylim=(63, 0), aspect="equal")
+        axes.set(title=title, xlim=(0, SIZE - 1), ylim=(SIZE - 1, 0), aspect="equal")
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, fontsize=7, markerscale=4)
     _write(figure, path)
 
 
 def errors_over_the_canvas(
-    title: str, rows: Dict[str, Dict[str, Tuple[np.ndarray, np.ndarray]]], most: float, path: Path
+    title: str, rows: Dict[str, Dict[str, Tuple[np.ndarray, np.ndarray]]], maximum: float, path: Path
 ) -> None:
     """Draws for each network how far it is off, by the place of the square.
 
     Parameters:
         title: what an error is.
         rows: by network and by set, centres ``[N, 2]`` and errors ``[N]``.
-        most: errors from this on have one colour.
+        maximum: errors from this on have one colour.
         path: the PNG file to write.
     """
     columns = max(map(len, rows.values()))
@@ -121,9 +122,9 @@ def errors_over_the_canvas(
     panels = figure.subplots(len(rows), columns, squeeze=False)
     for line, (network, sets) in zip(panels, rows.items()):
         for axes, (name, (centres, errors)) in zip(line, sets.items()):
-            canvas = np.full([64, 64], np.nan)
+            canvas = np.full([SIZE, SIZE], np.nan)
             canvas[centres[:, 1], centres[:, 0]] = errors
-            image = axes.imshow(canvas, cmap="viridis_r", vmin=0, vmax=most)
+            image = axes.imshow(canvas, cmap="viridis_r", vmin=0, vmax=maximum)
             axes.set_title(f"{network}\n{name}: {float((errors < 0.5).mean()):.0%} within 0.5", fontsize=8)
             axes.set(xticks=[], yticks=[])
     figure.colorbar(image, ax=panels, label=title, shrink=0.7, extend="max")

@@ -1,5 +1,8 @@
 """The deploy form computes what the network computes in eval mode, with its batch norms folded, and leaves it alone."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import paddle
 import pytest
@@ -170,3 +173,87 @@ def test_what_can_not_be_folded_stays(build):
         isinstance(layer, nn.BatchNorm2D) for layer in network
     )
     assert_same(deployed, network, paddle.randn([2, 2, 4, 4]))
+
+
+def constants_of(path):
+    """The sizes of what a saved model holds beside its inputs."""
+    return [p.size for p in paddle.jit.load(str(path)).state_dict(include_sublayers=True).values()]
+
+
+def save(network, shape, path):
+    spec = [paddle.static.InputSpec([None, *shape], "float32", "x")]
+    paddle.jit.save(paddle.jit.to_static(network, input_spec=spec, full_graph=True), str(path))
+
+
+@pytest.mark.parametrize("data_format", ["NCHW", "NHWC"])
+def test_the_grid_of_the_examples_size_is_a_constant(tmp_path, data_format):
+    """One constant more than the weight, which has the bias on a channel of ones, and one convolution."""
+    layer = pcc.CoordConv(3, 4, 3, data_format=data_format)
+    shape = [3, 5, 7] if data_format == "NCHW" else [5, 7, 3]
+    deployed = pcc.convert_to_deploy(layer, example=paddle.zeros([1, *shape]))
+    save(deployed, shape, tmp_path / "layer")
+    assert sorted(constants_of(tmp_path / "layer")) == [3 * 5 * 7, 4 * (3 + 2 + 1) * 3 * 3]
+    x = paddle.randn([2, *shape])
+    assert (paddle.jit.load(str(tmp_path / "layer"))(x) - layer(x)).abs().max().item() < 1e-5
+
+
+def test_without_an_example_sizes_stay_free(tmp_path):
+    layer = pcc.CoordConv(3, 4, 3)
+    layer(paddle.zeros([1, 3, 5, 7]))  # what a layer saw before does not matter
+    save(pcc.convert_to_deploy(layer), [3, None, None], tmp_path / "layer")
+    assert constants_of(tmp_path / "layer") == [4 * (3 + 2 + 1) * 3 * 3]
+    for x in (paddle.randn([2, 3, 5, 7]), paddle.randn([1, 3, 9, 4])):
+        assert (paddle.jit.load(str(tmp_path / "layer"))(x) - layer(x)).abs().max().item() < 1e-5
+
+
+def test_a_size_that_is_not_the_examples_is_right_too():
+    layer = pcc.CoordConv(3, 4, 3)
+    deployed = pcc.convert_to_deploy(layer, example=paddle.zeros([1, 3, 5, 7]))
+    assert_same(deployed, layer, paddle.randn([2, 3, 9, 4]))
+    deployed = pcc.convert_to_deploy(deployed, example=paddle.zeros([1, 3, 9, 4]))
+    assert list(deployed.grid.shape) == [1, 3, 9, 4]
+    assert_same(deployed, layer, paddle.randn([2, 3, 9, 4]))
+
+
+def test_a_layer_that_sees_several_sizes_has_no_constant():
+    class Twice(nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.conv = pcc.CoordConv(3, 3, 3, padding=1)
+
+        def forward(self, x):
+            return self.conv(x).mean() + self.conv(x[:, :, :3]).mean()
+
+    network = Twice()
+    deployed = pcc.convert_to_deploy(network, example=paddle.zeros([1, 3, 5, 7]))
+    assert deployed.conv.grid is None
+    assert_same(deployed, network, paddle.randn([2, 3, 5, 7]))
+
+
+def test_a_subclass_of_ones_own_keeps_its_forward():
+    class Doubled(pcc.CoordConv):
+        def forward(self, x, output_size=None):
+            return 2 * pcc.CoordConv.forward(self, x, output_size)
+
+    network = nn.Sequential(Doubled(3, 4, 1), pcc.CoordConv(4, 2, 1))
+    deployed = pcc.convert_to_deploy(network)
+    assert [type(layer) for layer in deployed] == [Doubled, DeployedCoordConv]
+    assert_same(deployed, network, paddle.randn([2, 3, 5, 7]))
+
+
+def test_wrong_arguments():
+    with pytest.raises(TypeError, match="convert_to_deploy: expected a paddle.nn.Layer, got int"):
+        pcc.convert_to_deploy(3)
+    with pytest.raises(
+        ValueError, match="engine: expected one of None, 'onednn', 'onnxruntime', 'tensorrt', got 'ort'"
+    ):
+        pcc.convert_to_deploy(nn.Conv2D(1, 1, 1), engine="ort")
+
+
+def test_the_guides_example_makes_a_constant(tmp_path, monkeypatch):
+    """What docs/converting.md saves holds the coordinates of the size that it names."""
+    page = (Path(__file__).parents[2] / "docs" / "converting.md").read_text(encoding="utf-8")
+    (block,) = [b for b in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "convert_to_deploy" in b]
+    monkeypatch.chdir(tmp_path)
+    exec(block, {})
+    assert 2 * 64 * 64 in constants_of(tmp_path / "output" / "resnet18")

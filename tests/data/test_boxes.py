@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from ppcoordconv.data.augment import Augmentation
 from ppcoordconv.data.boxes import Letterbox
 from ppcoordconv.ops.boxes import areas, clipped, ious
+from ppcoordconv.postprocess.detection import Detection
 from ppcoordconv.utils.errors import UserError
 
 SIDES = st.integers(1, 40)
@@ -37,7 +38,7 @@ def test_letterbox_keeps_the_aspect_and_back_again(height, width):
     assert (inside == 1).all()
     assert (x[0] == 1).sum() == inside.size  # what is left over is grey
     whole = {"objects": [{"box": [0, 0, width * scale, height * scale]}]}
-    (found,) = letterbox.on((height, width, 3), whole)["objects"]
+    (found,) = Detection().to_image(whole, letterbox, (height, width, 3))["objects"]
     assert found["box"] == pytest.approx([0, 0, width, height], abs=0.01)
 
 
@@ -72,11 +73,11 @@ def test_what_is_drawn_is_drawn():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"flip": 1}, "task.flip takes true or false, got 1"),
-        ({"crop": 0.95}, r"task.crop takes a number from 0 to 0.9, got 0.95"),
-        ({"crop": "a"}, "task.crop takes a number"),
-        ({"colour": -0.1}, "task.colour takes a number from 0 to 1, got -0.1"),
-        ({"colour": True}, "task.colour takes a number from 0 to 1, got True"),
+        ({"flip": 1}, "^flip takes true or false, got 1"),
+        ({"crop": 0.95}, r"^crop takes a number from 0 to 0.9, got 0.95"),
+        ({"crop": "a"}, "^crop takes a number"),
+        ({"colour": -0.1}, "^colour takes a number from 0 to 1, got -0.1"),
+        ({"colour": True}, "^colour takes a number from 0 to 1, got True"),
     ],
 )
 def test_wrong_augmentations(options, words):

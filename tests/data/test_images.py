@@ -95,7 +95,7 @@ def png_bytes():
 def test_files_that_are_no_pictures(tmp_path, content):
     path = tmp_path / "a.png"
     path.write_bytes(content)
-    with pytest.raises(UserError, match="a.png is no picture that can be read"):
+    with pytest.raises(UserError, match="a.png is not a readable picture"):
         read_image(path)
 
 
@@ -140,7 +140,7 @@ def test_preprocess_to_grey():
     preprocess = Preprocess((16, 16), mean=(0.0,), std=(0.1,))
     x = preprocess(np.stack([grey] * 3, axis=2))
     assert x.shape == (1, 16, 16)
-    assert preprocess.input_shape() == [1, 16, 16]
+    assert preprocess.input_shape == [1, 16, 16]
     np.testing.assert_allclose(x[0], grey / 25.5, rtol=1e-6)
     assert preprocess_of(preprocess.to_dict()) == preprocess
 

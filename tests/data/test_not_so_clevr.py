@@ -43,10 +43,10 @@ def test_splits(options, train, test):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"split": "quarter"}, "data.split takes one of uniform, quadrant, got 'quarter'"),
-        ({"split": 3}, "data.split takes one of uniform, quadrant, got 3"),
-        ({"split": ["uniform"]}, "data.split takes one of"),
-        ({"quadrant_from": 4}, "data.quadrant_from takes a whole number from 5 to 59, got 4"),
+        ({"split": "quarter"}, "^split takes one of uniform, quadrant, got 'quarter'"),
+        ({"split": 3}, "^split takes one of uniform, quadrant, got 3"),
+        ({"split": ["uniform"]}, "^split takes one of uniform, quadrant"),
+        ({"quadrant_from": 4}, "^quadrant_from takes a whole number from 5 to 59, got 4"),
         ({"quadrant_from": 60}, "got 60"),
         ({"quadrant_from": 32.0}, "got 32.0"),
         ({"quadrant_from": True}, "got True"),

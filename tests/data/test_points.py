@@ -28,7 +28,8 @@ def test_a_line_that_is_no_point(tmp_path, line):
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(None, "there is no file"), (b"", "is empty"), (b"\xff\xfe", "is no text file of points")]
+    ("content", "words"),
+    [(None, "there is no file"), (b"", "is empty"), (b"\xff\xfe", "is not a readable text file")],
 )
 def test_a_file_that_can_not_be_read(tmp_path, content, words):
     file = tmp_path / "points.csv"

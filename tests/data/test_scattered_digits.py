@@ -106,7 +106,7 @@ def test_mnist(tmp_path):
     assert len(json.loads((tmp_path / "f" / "train.json").read_text())["annotations"]) == 6
     damaged = tmp_path / "t10k-labels-idx1-ubyte"
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    with pytest.raises(UserError, match="t10k-labels-idx1-ubyte is no file of MNIST, or a damaged one"):
+    with pytest.raises(UserError, match="t10k-labels-idx1-ubyte is not a valid MNIST file"):
         mnist(tmp_path)
     damaged.unlink()
     with pytest.raises(UserError, match="there is no file .*t10k-labels-idx1-ubyte, nor t10k-labels-idx1-ubyte.gz"):

@@ -161,7 +161,7 @@ def test_on_a_gpu(task, exported):
 @pytest.mark.skipif(paddle.__version__ < "3", reason="Paddle 2 writes no json")
 def test_paddle_2_is_told_what_it_can_not_read(exported, monkeypatch):
     monkeypatch.setattr(paddle, "__version__", "2.6.2")
-    with pytest.raises(UserError, match="a model of Paddle 3, and this is 2.6.2; export it again with --format legacy"):
+    with pytest.raises(UserError, match="a model of Paddle 3, and this is 2.6.2; export it again in the format legacy"):
         Predictor(str(exported))
 
 

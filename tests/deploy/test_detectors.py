@@ -12,7 +12,6 @@ from ppcoordconv.config import load_config
 from ppcoordconv.deploy import Predictor
 from ppcoordconv.deploy.evaluate import evaluate_exported
 from ppcoordconv.deploy.export import export
-from ppcoordconv.metrics.coco import coco_table
 from ppcoordconv.tasks import build_task
 from ppcoordconv.training.trainer import evaluate
 from ppcoordconv.utils.errors import UserError
@@ -52,7 +51,7 @@ def test_every_form_measures_what_the_weights_do(run, tmp_path, model_format, nm
         pytest.importorskip("paddle2onnx")
     task = task_of(run, f"export.nms={nms}")
     if model_format == "onnx" and nms == "true":
-        with pytest.raises(UserError, match="leave it to infer.py with -o export.nms=false"):
+        with pytest.raises(UserError, match="can't convert matrix NMS: with nms=False"):
             export(task, tmp_path, model_format)
         return
     export(task, tmp_path, model_format)
@@ -61,7 +60,7 @@ def test_every_form_measures_what_the_weights_do(run, tmp_path, model_format, nm
     predictor = Predictor(str(tmp_path))
     assert evaluate_exported(task, predictor, task.test_samples(), 8) == pytest.approx(weights, abs=1e-3)
     other = task_of(run, f"export.nms={'false' if nms == 'true' else 'true'}")
-    with pytest.raises(UserError, match="the exported model's task is 'detection"):
+    with pytest.raises(UserError, match="the exported model's served form is 'detection"):
         evaluate_exported(other, predictor, task.test_samples(), 8)
 
 
@@ -72,7 +71,7 @@ def test_the_tools_in_turn(run):
     evaluated = run_tool("eval", "-c", config, "--model_dir", "model", cwd=run)
     metrics = json.loads(evaluated.stdout)
     assert metrics["ap"] == pytest.approx(run_metrics(run)["ap"], abs=1e-3)
-    assert coco_table(metrics) in evaluated.stderr
+    assert task_of(run).metrics().table(metrics) in evaluated.stderr
     served = run_tool("infer", "--model_dir", "model", "--input", run / "fields" / "test", cwd=run)
     assert len(served.stdout.splitlines()) == 24
 

@@ -91,8 +91,8 @@ def test_resumed_with_nothing_before_it_begins(canvases, tmp_path):
     ("content", "words"),
     [
         ('{"input": "elsewhere.png"}\n', "holds results of other inputs; choose another folder"),
-        ("x\n", "holds no results of infer.py"),
-        ("[]\n", "holds no results of infer.py"),
+        ("x\n", "does not hold results of infer"),
+        ("[]\n", "does not hold results of infer"),
         ('{"input": "elsewhere.png"}\nwhat somebody else wrote', "holds results of other inputs"),
     ],
 )

@@ -121,9 +121,8 @@ def test_an_export_takes_the_place_of_one_in_another_format(regressor, tmp_path)
 
 def test_onnx_without_its_packages(regressor, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(
-        UserError, match="the format onnx needs onnx, onnxruntime, paddle2onnx: pip install paddle2onnx=="
-    ):
+    words = r"the format onnx needs onnx, onnxruntime, paddle2onnx: pip install 'ppcoordconv\[onnx\]' paddle2onnx=="
+    with pytest.raises(UserError, match=words):
         export(regressor, tmp_path, "onnx")
 
 
@@ -149,7 +148,7 @@ def test_an_onnx_model_without_onnxruntime(regressor, tmp_path, monkeypatch):
         with pytest.raises(UserError, match=words):
             Predictor(str(tmp_path), **options)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(UserError, match=r"inference.onnx needs ONNX Runtime: pip install onnxruntime"):
+    with pytest.raises(UserError, match=r"inference.onnx needs ONNX Runtime: pip install 'ppcoordconv\[onnx\]'"):
         Predictor(str(tmp_path))
 
 

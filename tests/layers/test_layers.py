@@ -9,6 +9,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
+from conftest import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from paddle import nn
@@ -161,7 +162,7 @@ def drawn_layer(data, name):
 
 
 @pytest.mark.parametrize("name", FAMILY)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(st.data())
 def test_equals_the_concatenated_convolution(name, data):
     layer, x, expected = drawn_layer(data, name)
@@ -171,7 +172,7 @@ def test_equals_the_concatenated_convolution(name, data):
 
 
 @pytest.mark.parametrize("name", FAMILY)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(st.data())
 def test_equals_it_when_traced_and_when_saved(name, data):
     layer, x, expected = drawn_layer(data, name)

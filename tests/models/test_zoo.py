@@ -103,7 +103,7 @@ def test_loading_runs_no_code_of_the_file(tmp_path, monkeypatch):
 
     (tmp_path / "a.pdparams").write_bytes(pickle.dumps({"conv1.weight": Evil()}))
     monkeypatch.setattr(zoo, "weights_path", lambda name: tmp_path / "a.pdparams")
-    with pytest.raises(UserError, match="is no file of weights"):
+    with pytest.raises(UserError, match="is not a valid weights file"):
         pcc.models.create("aistudio_conv", pretrained=True)
     assert not (tmp_path / "done").exists()
 

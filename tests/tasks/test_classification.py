@@ -6,7 +6,6 @@ import pytest
 from PIL import Image
 
 from ppcoordconv.config import NamedConfig
-from ppcoordconv.postprocess.decoding import classification
 from ppcoordconv.tasks import TASKS
 from ppcoordconv.utils.errors import UserError
 
@@ -21,17 +20,11 @@ def task():
     return build(shift=2)
 
 
-def test_decoding_is_softmax_and_argmax():
-    logits = np.array([[0.0, np.log(3.0)], [1000.0, -1000.0]], np.float32)
-    first, second = classification(logits, ["no", "yes"])
-    assert first == {"label": "yes", "class_id": 1, "score": 0.75}
-    assert second == {"label": "no", "class_id": 0, "score": 1.0}
-    assert classification(np.zeros([0, 2], np.float32), ["no", "yes"]) == []
-
-
 def test_accuracy(task):
     logits = np.eye(10, dtype=np.float32)[[1, 2, 3, 4]]
-    assert task.measure(logits, [np.array([1, 2, 3, 9])]) == {"accuracy": 0.75}
+    metric = task.metrics()
+    metric.update(logits, [np.array([1, 2, 3, 9])])
+    assert metric.compute() == {"accuracy": 0.75}
 
 
 def test_loss_is_the_cross_entropy(task):
@@ -49,41 +42,53 @@ def test_training_samples_move_by_the_seed_and_test_samples_do_not(task):
 
 
 def test_the_picture_shows_right_and_wrong(task):
-    logits = np.eye(10, dtype=np.float32)[task._data.test.classes]
-    all_right = task.draw(logits)
-    all_wrong = task.draw(np.roll(logits, 1, axis=1))
+    logits = np.eye(10, dtype=np.float32)[task.data.test.classes[:32]]
+    all_right = task.visualize(logits)
+    all_wrong = task.visualize(np.roll(logits, 1, axis=1))
     red = lambda picture: ((picture[..., 0] > 200) & (picture[..., 1:] < 60).all(-1)).sum()  # noqa: E731
     assert all_right.dtype == np.uint8
     assert red(all_right) == 0
     assert red(all_wrong) > 100
 
 
-def test_own_pictures_through_the_same_door(tmp_path):
+def test_own_pictures_in_folders(tmp_path):
     for label, colour in (("red", (255, 0, 0)), ("blue", (0, 0, 255))):
         (tmp_path / label).mkdir()
         for i in range(5):
             Image.new("RGB", (20 + i, 30), colour).save(tmp_path / label / f"{i}.png")
     task = build(data=NamedConfig(name="image_folder", path=str(tmp_path)))
-    assert task.serving()["labels"] == ["blue", "red"]
+    assert task.export_metadata()["labels"] == ["blue", "red"]
     x, target = task.train_samples(0)[0]
     assert x.shape == (3, 32, 32)
     assert x[:, 0, 0].tolist() == ([-1, -1, 1] if target == 0 else [1, -1, -1])
     (tmp_path / "red" / "0.png").write_bytes(b"broken")
     (tmp_path / "red" / "1.png").write_bytes(b"broken")
-    with pytest.raises(UserError, match=r"red/[01].png is no picture"):
+    with pytest.raises(UserError, match=r"red/[01].png is not a readable picture"):
         [part[i] for part in (task.train_samples(0), task.test_samples()) for i in range(len(part))]
+
+
+def test_with_the_labels_of_weights_no_data_are_read(tmp_path):
+    data = NamedConfig(name="image_folder", path=str(tmp_path / "nowhere"))
+    task = build(data=data, metadata={"labels": ["left", "right", "up"]})
+    assert task.network(paddle.zeros([1, *task.input_shape])).shape == [1, 3]
+    assert task.export_metadata()["labels"] == ["left", "right", "up"]
+    with pytest.raises(UserError, match="there is no folder .*nowhere"):
+        task.test_samples()
+    task = build(metadata={"labels": ["left", "right"]})
+    with pytest.raises(UserError, match=r"the data's labels are \['0', .*'9'\], the weights were trained on \['left'"):
+        task.test_samples()
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"image_size": 32}, "task.image_size takes a height and a width"),
-        ({"image_size": [32]}, "task.image_size"),
-        ({"image_size": [32, 0]}, "task.image_size"),
-        ({"image_size": [32.0, 32]}, "task.image_size"),
-        ({"image_size": [48, 48]}, r"takes images of \[32, 32\], got task.image_size=\[48, 48\]"),
-        ({"shift": -1}, "task.shift takes a whole number"),
-        ({"shift": True}, "task.shift"),
+        ({"image_size": 32}, "image_size takes a height and a width"),
+        ({"image_size": [32]}, "image_size takes"),
+        ({"image_size": [32, 0]}, "image_size takes"),
+        ({"image_size": [32.0, 32]}, "image_size takes"),
+        ({"image_size": [48, 48]}, r"takes \[32, 32\] with the model 'aistudio_conv', got \[48, 48\]"),
+        ({"shift": -1}, "^shift takes a whole number"),
+        ({"shift": True}, "^shift takes"),
         ({"shfit": 1}, "has no option 'shfit': did you mean 'shift'"),
         ({"data": NamedConfig(name="digit")}, "did you mean 'digits'"),
         ({"data": NamedConfig(name="image_folder")}, "needs the option 'path'"),

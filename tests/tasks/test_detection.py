@@ -12,10 +12,9 @@ from PIL import Image
 from ppcoordconv.config import NamedConfig, load_config
 from ppcoordconv.data import DATASETS
 from ppcoordconv.data.scattered_digits import write_fields
-from ppcoordconv.metrics.coco import average_precision, coco_table
 from ppcoordconv.models.yolo import SCALE_X_Y, Decoded
 from ppcoordconv.ops.boxes import ious as overlaps
-from ppcoordconv.postprocess.decoding import DECODERS
+from ppcoordconv.postprocess import SERVED
 from ppcoordconv.tasks import TASKS, build_task
 from ppcoordconv.tasks.detection import ious_at_objects
 from ppcoordconv.utils.errors import UserError
@@ -66,28 +65,35 @@ def test_targets_are_in_pixels_of_the_input(fields):
     x, boxes, classes, crowd, scale = task.test_samples()[0]
     assert x.shape == (3, 128, 96)
     assert scale == 1.5
-    np.testing.assert_allclose(boxes[:5], 1.5 * task._data.test[0].boxes)
-    assert classes.tolist() == task._data.test[0].classes.tolist()
+    np.testing.assert_allclose(boxes[:5], 1.5 * task.data.test[0].boxes)
+    assert classes.tolist() == task.data.test[0].classes.tolist()
     assert not crowd.any()
+
+
+def measured(metric, outputs, targets):
+    """One picture after another."""
+    for n in range(len(outputs)):
+        metric.update(outputs[n : n + 1], [target[n : n + 1] for target in targets])
+    return metric.compute()
 
 
 def test_the_truth_is_perfect_and_less_is_less(fields):
     task = build(fields)
     _, *targets = batch(task.test_samples(), range(6))
-    best = task.measure(perfect(targets), targets)
+    best = measured(task.metrics(), perfect(targets), targets)
     assert best["ap"] == best["ap50"] == best["mean_iou"] == 1
     shifted = perfect(targets)
     shifted[..., 2:] += 3
-    worse = task.measure(shifted, targets)
+    worse = measured(task.metrics(), shifted, targets)
     assert worse["ap"] < 0.4
     assert 0.4 < worse["mean_iou"] < 0.8
     others = perfect(targets)
     others[..., 0] = (others[..., 0] + 1) % 10
-    assert task.measure(others, targets)["ap"] < 0.3
+    assert measured(task.metrics(), others, targets)["ap"] < 0.3
     nothing = np.zeros([6, 4, 6], np.float32)
     nothing[..., 0] = -1
     names = ["ap", "ap50", "ap75", "ar1", "ar10", "ar100", "mean_iou"]
-    assert task.measure(nothing, targets) == dict.fromkeys(names, 0)
+    assert measured(task.metrics(), nothing, targets) == dict.fromkeys(names, 0)
 
 
 def test_the_table_is_that_of_pycocotools(fields, capsys, monkeypatch):
@@ -96,27 +102,9 @@ def test_the_table_is_that_of_pycocotools(fields, capsys, monkeypatch):
     _, *targets = batch(task.test_samples(), range(6))
     found = perfect(targets)
     found[..., 2:] += 2
-    measured = task.measure(found, targets)
-    assert capsys.readouterr().out.splitlines()[-12:] == coco_table(measured).splitlines()
-    assert 0 < measured["ar1"] < measured["ar10"] == measured["ar100"] < 1
-
-
-def test_a_crowd_is_not_missed_nor_found_wrongly():
-    boxes = np.float32([[[0, 0, 10, 10], [20, 20, 60, 60]]])
-    truth = [boxes, np.array([[0, 0]]), np.array([[False, True]]), np.ones([1], np.float32)]
-    found = np.float32([[[0, 0.9, 0, 0, 10, 10], [0, 0.95, 25, 25, 35, 35]]])
-    assert average_precision(found, truth, ["a"])["ap"] == pytest.approx(1)
-    truth[2] = np.array([[False, False]])
-    assert average_precision(found, truth, ["a"])["ap"] < 0.6
-
-
-def test_sizes_are_those_of_the_picture():
-    """Of 20 pixels in the network's input, of 40 in the picture, which is medium."""
-    truth = [np.float32([[[0, 0, 20, 20]]]), np.array([[0]]), np.array([[False]]), np.float32([0.5])]
-    found = np.float32([[[0, 0.9, 0, 0, 20, 20]]])
-    measured = average_precision(found, truth, ["a"])
-    assert measured["ap_medium"] == pytest.approx(1)
-    assert "ap_small" not in measured
+    figures = measured(task.metrics(), found, targets)
+    assert capsys.readouterr().out.splitlines()[-12:] == task.metrics().table(figures).splitlines()
+    assert 0 < figures["ar1"] < figures["ar10"] == figures["ar100"] < 1
 
 
 def test_the_loss_falls_and_crowds_and_padding_count_for_nothing(fields):
@@ -149,7 +137,22 @@ def test_pictures_without_boxes_are_trained_on_too(tmp_path):
     x, *targets = (paddle.to_tensor(field) for field in batch(task.test_samples(), [0]))
     maps = task.network(x)
     assert np.isfinite(task.loss(maps, targets).item())
-    assert task.measure(task.head(maps).numpy(), [t.numpy() for t in targets])["ap"] == 0
+    assert measured(task.metrics(), task.head(maps).numpy(), [t.numpy() for t in targets])["ap"] == 0
+
+
+def test_with_the_labels_of_weights_the_test_set_alone_is_enough(fields, tmp_path):
+    metadata = {"labels": [str(n) for n in range(10)]}
+    task = build(tmp_path, metadata=metadata)
+    assert task.network.num_classes == 10
+    (tmp_path / "test").symlink_to(fields / "test")
+    (tmp_path / "test.json").symlink_to(fields / "test.json")
+    assert len(task.test_samples()) == 6
+    with pytest.raises(UserError, match="there is no file .*train.json"):
+        task.train_samples(0)
+    with pytest.raises(UserError, match=r"the data's labels are .*, the weights were trained on \['cat'\]"):
+        build(fields, metadata={"labels": ["cat"]}).test_samples()
+    with pytest.raises(UserError, match="there is no file .*train.json"):
+        build(tmp_path)
 
 
 def test_an_epoch_has_one_of_the_sizes(fields):
@@ -176,9 +179,10 @@ def test_with_nms_and_without_it_is_the_same(fields):
         outputs.append(task.head(task.network(paddle.to_tensor(x))).numpy())
     assert outputs[0].shape == (3, 100, 6)
     assert outputs[1].shape == (3, 3 * (256 + 64), 14)
-    measured = [task.measure(rows, targets) for task, rows in zip((with_nms, without), outputs)]
-    assert measured[0] == measured[1]
-    decoded = [DECODERS[t.serving()["task"]](rows, list("0123456789")) for t, rows in zip((with_nms, without), outputs)]
+    figures = [measured(task.metrics(), rows, targets) for task, rows in zip((with_nms, without), outputs)]
+    assert figures[0] == figures[1]
+    forms = [SERVED.build(task.export_metadata()["served_form"]) for task in (with_nms, without)]
+    decoded = [form.decode(rows, list("0123456789")) for form, rows in zip(forms, outputs)]
     assert decoded[0] == decoded[1]
 
 
@@ -186,9 +190,9 @@ def test_the_picture_shows_the_boxes(fields):
     task = build(fields)
     _, *targets = batch(task.test_samples(), range(6))
     rows = perfect(targets)
-    shown = task.draw(rows)
+    shown = task.visualize(rows)
     rows[..., 1] = 0.1  # too little to be shown
-    assert (shown != task.draw(rows)).any(axis=2).sum() > 1000
+    assert (shown != task.visualize(rows)).any(axis=2).sum() > 1000
 
 
 def test_the_box_that_is_to_find_an_object():
@@ -272,10 +276,10 @@ def test_the_configs_build_and_learn(fields, tmp_path, path):
         ({"image_size": [60, 64]}, "multiples of 8 pixels, got \\[60, 64\\]"),
         ({"image_size": 64}, "takes a height and a width"),
         ({"sizes": [[64, 64], [33, 64]]}, "multiples of 8 pixels, got \\[33, 64\\]"),
-        ({"flip": "yes"}, "task.flip takes true or false, got 'yes'"),
-        ({"iou_loss": -1}, "task.iou_loss takes a number from 0 to 100, got -1"),
-        ({"model": NamedConfig(name="yolo", iou_aware=1)}, "iou_aware takes True or False, got 1"),
-        ({"nms": 1}, "export.nms takes true or false, got 1"),
+        ({"flip": "yes"}, "^flip takes true or false, got 'yes'"),
+        ({"iou_loss": -1}, "^iou_loss takes a number from 0 to 100, got -1"),
+        ({"model": NamedConfig(name="yolo", iou_aware=1)}, "model.iou_aware takes true or false, got 1"),
+        ({"nms": 1}, "^nms takes true or false, got 1"),
         ({"mosaic": True}, "task 'detection' has no option 'mosaic'"),
         ({"data": NamedConfig(name="digits")}, "takes a dataset of boxes, as coco, got 'digits'"),
         ({"model": NamedConfig(name="aistudio_conv")}, "takes the model yolo, got 'aistudio_conv'"),

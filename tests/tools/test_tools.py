@@ -78,7 +78,7 @@ def test_infer_goes_on_after_a_bad_picture_and_draws_the_rest(trained, pictures,
     result = run_tool("infer", *arguments, "--output", tmp_path / "out", cwd=tmp_path)
     assert result.status == 1
     bad, fine = (json.loads(line) for line in result.stdout.splitlines())
-    assert "bad.png is no picture that can be read" in bad["error"]
+    assert "bad.png is not a readable picture" in bad["error"]
     assert fine["label"] == good.stem[-1]
     assert [path.name for path in (tmp_path / "out").glob("*.png")] == [good.name]
 
@@ -147,7 +147,7 @@ MISTAKES = {
     "output is a file": (["train", "-c", CONFIG, "-o", "output_dir=file"], "can't be written"),
     "no state": (["train", "-c", CONFIG, "--resume", "nowhere.pdopt"], "there is no file nowhere.pdopt"),
     "no weights": (["eval", "-c", CONFIG, "-w", "nowhere.pdparams"], "there is no file nowhere.pdparams"),
-    "weights are text": (["eval", "-c", CONFIG, "-w", "file"], "is no file of weights"),
+    "weights are text": (["eval", "-c", CONFIG, "-w", "file"], "is not a valid weights file"),
     "others' weights": (["eval", "-c", CONFIG, "-w", "CONV"], "conv4.conv.weight is missing"),
     "export unwritable": (["export", "-c", CONFIG, "-w", "GOOD", "--output_dir", "file/x"], "can't be written"),
     "export nothing": (["export", "-c", CONFIG, "-w", "nowhere", "--output_dir", "x"], "there is no file nowhere"),

@@ -11,7 +11,7 @@ from paddle import nn
 
 from ppcoordconv.training.checkpoints import save_state
 from ppcoordconv.utils.errors import UserError
-from ppcoordconv.utils.weights import load_state, load_weights
+from ppcoordconv.utils.weights import load_metadata, load_state, load_weights
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ class Malicious:
 def test_files_that_are_no_weights_run_nothing(network, tmp_path, monkeypatch, content):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.pdparams").write_bytes(content)
-    with pytest.raises(UserError, match="a.pdparams is no file of weights") as caught:
+    with pytest.raises(UserError, match="a.pdparams is not a valid weights file") as caught:
         load_weights(network, tmp_path / "a.pdparams")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "hacked").exists()
@@ -116,14 +116,14 @@ def test_truncated_anywhere(network, tmp_path):
     good = path.read_bytes()
     for length in np.random.default_rng(0).integers(0, len(good), 30):
         path.write_bytes(good[:length])
-        with pytest.raises(UserError, match="is no file of weights"):
+        with pytest.raises(UserError, match="is not a valid weights file"):
             load_weights(network, path)
 
 
 def test_a_missing_file_and_a_folder(network, tmp_path):
     with pytest.raises(UserError, match="there is no file"):
         load_weights(network, tmp_path / "a")
-    with pytest.raises(UserError, match="is no file of weights"):
+    with pytest.raises(UserError, match="is not a valid weights file"):
         load_weights(network, tmp_path)
 
 
@@ -131,3 +131,22 @@ def test_a_value_that_is_no_array(network, tmp_path):
     save_state({**network.state_dict(), "0.bias": "text"}, tmp_path / "a")
     with pytest.raises(UserError, match="0.bias has shape"):
         load_weights(network, tmp_path / "a")
+
+
+def test_metadata_go_with_the_weights_and_damage_is_seen(tmp_path):
+    path, metadata = tmp_path / "w.pdparams", {"labels": ["é", "b"], "preprocess": {"kind": "image"}}
+    save_state({"w": np.ones([2], "float32")}, path, metadata=metadata)
+    assert load_metadata(path) == metadata
+    assert list(load_state(path)) == list(paddle.load(str(path))) == ["w"]
+    whole = path.read_bytes()
+    for damaged in (whole.replace(b'"b"', b'"c"'), whole[:-70], whole[:-1], whole + b"x"):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match="is not a valid weights file"):
+            load_metadata(path)
+
+
+def test_weights_without_metadata(tmp_path):
+    save_state({"w": np.ones([2], "float32")}, tmp_path / "ours.pdparams")
+    paddle.save({"w": paddle.ones([2])}, str(tmp_path / "others.pdparams"))
+    assert load_metadata(tmp_path / "ours.pdparams") is None
+    assert load_metadata(tmp_path / "others.pdparams") is None

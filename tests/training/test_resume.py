@@ -56,7 +56,7 @@ class SignalledTask(TinyTask):
 def test_stopped_in_mid_epoch_it_goes_on_bit_for_bit(tmp_path, name, at_step):
     whole, parts = (config(tmp_path, output_dir=tmp_path / n, **OPTIONS[name]) for n in ("whole", "parts"))
     expected = train(TinyTask(seed=7), whole)
-    with pytest.raises(Stopped, match=r"stopped by SIGTERM .* --resume auto goes on") as stopped:
+    with pytest.raises(Stopped, match=r"stopped by SIGTERM .* the state is saved in") as stopped:
         train(SignalledTask(at_step * (3 if "parts" in name else 1)), parts)
     assert stopped.value.status == 128 + signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
@@ -81,7 +81,7 @@ def test_twice_interrupted_it_stops_at_once(tmp_path, interruptible):
     def loss_and_again(outputs, targets):
         value = loss(outputs, targets)
         if task.steps_left == 0:
-            # Two signals at once are one: the second comes when the first was heard.
+            # Two signals at once are one: the second comes when the first was received.
             while signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
                 time.sleep(0.001)
             os.kill(os.getpid(), signal.SIGINT)
@@ -103,7 +103,7 @@ def test_an_ignored_signal_stays_ignored(tmp_path, interruptible):
 def test_save_steps(tmp_path):
     with pytest.raises(ZeroDivisionError):
         task = TinyTask()
-        task.measure = lambda *_: 1 / 0
+        task.metrics = lambda: 1 / 0
         train(task, config(tmp_path, save_steps=2))
     assert load_state(tmp_path / "run" / "last.pdopt")["step"] == 4
     assert load_state(tmp_path / "run" / "last.1.pdopt")["step"] == 2
@@ -133,13 +133,13 @@ def test_a_damaged_newest_state_is_named_and_the_one_before_taken(tmp_path, caps
         state = find_resume("auto", whole)
         assert state == tmp_path / "run" / "last.1.pdopt"
         said = capsys.readouterr().err
-        assert "last.pdopt is no file of weights, or a damaged one" in said
+        assert "last.pdopt is not a valid weights file" in said
         assert "taking" in said
     train(TinyTask(seed=9), whole, state)
     assert_same_weights(weights(tmp_path / "run"), expected)
     for path in (tmp_path / "run").glob("*.pdopt"):
         path.write_bytes(b"gone")
-    with pytest.raises(UserError, match="there is no state that is whole: .*last.pdopt.*last.1.pdopt"):
+    with pytest.raises(UserError, match="all saved states are damaged: .*last.pdopt.*last.1.pdopt"):
         find_resume("auto", whole)
 
 
@@ -153,7 +153,7 @@ def test_every_damaged_file_is_found(tmp_path, name):
         bad = bytearray(content)
         bad[place] ^= 1 << rng.integers(8)
         path.write_bytes(bad)
-        with pytest.raises(UserError, match=f"{name} is no file of weights, or a damaged one"):
+        with pytest.raises(UserError, match=f"{name} is not a valid weights file"):
             load_state(path)
 
 
@@ -240,7 +240,7 @@ def small_disk(tmp_path):
 def test_a_disk_that_is_full_or_read_only(tmp_path, small_disk, trouble):
     run = config(tmp_path, output_dir=small_disk / "run", epochs=9)
     task = TinyTask()
-    draw, drawn = task.draw, []
+    visualize, drawn = task.visualize, []
 
     def draw_and_make_trouble(outputs):
         drawn.append(1)
@@ -250,9 +250,9 @@ def test_a_disk_that_is_full_or_read_only(tmp_path, small_disk, trouble):
                     os.write(file.fileno(), bytes(512))
         elif len(drawn) == 3:
             subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-        return draw(outputs)
+        return visualize(outputs)
 
-    task.draw = draw_and_make_trouble
+    task.visualize = draw_and_make_trouble
     with pytest.raises(UserError, match="can't be written: (No space left on device|Read-only file system)"):
         train(task, run)
     if trouble == "full":
@@ -292,7 +292,7 @@ def test_the_random_numbers_of_others_do_not_matter(tmp_path):
     """What is drawn from the global generators between steps changes nothing."""
     for name, draws in (("a", 0), ("b", 3)):
         task = TinyTask()
-        measure = task.measure
-        task.measure = lambda *a, d=draws, m=measure: ([paddle.rand([2]) for _ in range(d)], m(*a))[1]
+        metrics = task.metrics
+        task.metrics = lambda d=draws, m=metrics: ([paddle.rand([2]) for _ in range(d)], m())[1]
         train(task, config(tmp_path, output_dir=tmp_path / name))
     assert_same_weights(weights(tmp_path / "a"), weights(tmp_path / "b"))

@@ -91,15 +91,15 @@ def test_a_resumed_run_is_bit_identical(tmp_path, stop_after):
     train(TinyTask(), config(tmp_path, output_dir=tmp_path / "whole"))
 
     task = TinyTask()
-    measure, epochs = task.measure, []
+    metrics, epochs = task.metrics, []
 
-    def measure_and_stop(*arguments):
+    def metrics_or_stop():
         epochs.append(1)
         if len(epochs) > stop_after:
             raise KeyboardInterrupt
-        return measure(*arguments)
+        return metrics()
 
-    task.measure = measure_and_stop
+    task.metrics = metrics_or_stop
     parts = config(tmp_path, output_dir=tmp_path / "parts")
     if stop_after < 5:
         with pytest.raises(KeyboardInterrupt):
@@ -149,14 +149,14 @@ def test_a_state_that_is_none(tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_what_was_good(tmp_path):
     task = TinyTask()
-    draw, drawn = task.draw, []
+    visualize, drawn = task.visualize, []
 
     def draw_and_poison(outputs):
         drawn.append(1)
         task.poisoned = float("nan") if len(drawn) == 2 else 0.0
-        return draw(outputs)
+        return visualize(outputs)
 
-    task.draw = draw_and_poison
+    task.visualize = draw_and_poison
     with pytest.raises(
         UserError, match=r"the loss became nan in step 13, epoch 3, at learning rate 0.0\d+, on the samples \d+, "
     ):

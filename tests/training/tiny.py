@@ -7,6 +7,7 @@ import paddle
 from paddle import nn
 
 from ppcoordconv.config import load_config
+from ppcoordconv.metrics import Means
 from ppcoordconv.utils.weights import load_state
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "digits" / "conv.yml"
@@ -17,6 +18,8 @@ class TinyTask:
 
     metric = "accuracy"
     head = None
+    num_visualized = 40
+    input_shape = [4]
 
     def __init__(self, seed=0, dropout=0.2):
         paddle.seed(seed)
@@ -36,11 +39,14 @@ class TinyTask:
     def loss(self, outputs, targets):
         return nn.functional.cross_entropy(outputs, targets[0]) + self.poisoned
 
-    def measure(self, outputs, targets):
-        return {"accuracy": float((outputs.argmax(1) == targets[0]).mean())}
+    def metrics(self):
+        return Means(lambda outputs, targets: {"accuracy": outputs.argmax(1) == targets[0]})
 
-    def draw(self, outputs):
+    def visualize(self, outputs):
         return np.zeros([4, 4, 3], np.uint8)
+
+    def export_metadata(self):
+        return {"served_form": "classification", "preprocess": {}, "labels": ["left", "right"]}
 
 
 def config(tmp_path, **changes):

@@ -11,7 +11,7 @@ import pytest
 from ppcoordconv.deploy.runtimes import cpu_has_bf16
 from ppcoordconv.utils import cpu as tuning
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TUNED = sys.platform.startswith("linux") and tuning.platform.machine() == "x86_64"
 LINUX = pytest.mark.skipif(
     not (TUNED and tuning.platform.libc_ver()[0] == "glibc"), reason="tuned on Linux with glibc on x86-64 only"

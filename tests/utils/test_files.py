@@ -10,7 +10,7 @@ from ppcoordconv.utils.errors import UserError
 from ppcoordconv.utils.files import atomic_write, move_aside
 
 
-def test_replacing(tmp_path):
+def test_atomic_write(tmp_path):
     path = tmp_path / "new" / "a.txt"
     with atomic_write(path) as temporary:
         temporary.write_text("one")
@@ -39,10 +39,10 @@ def test_a_full_disk(tmp_path):
 def test_killed_while_writing(tmp_path):
     (tmp_path / "a").write_text("old")
     code = (
-        "import os, sys; from pathlib import Path; from ppcoordconv.utils.files import replacing\n"
+        "import os, sys; from pathlib import Path; from ppcoordconv.utils.files import atomic_write\n"
         "with atomic_write(Path(sys.argv[1])) as path:\n    path.write_text('half'); os.kill(os.getpid(), 9)"
     )
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "a")], cwd=root).returncode == -9
     assert (tmp_path / "a").read_text() == "old"
 

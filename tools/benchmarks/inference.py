@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-import math
 import tempfile
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
@@ -20,6 +18,7 @@ from paddle import nn
 from paddle.static import InputSpec
 
 from benchmarks.layer import SHAPES, ConcatenatingCoordConv
+from benchmarks.timing import interleaved, mean_and_worst
 from ppcoordconv import models
 from ppcoordconv.deploy.export import FORMATS, deploy_form
 from ppcoordconv.deploy.runtimes import ENGINES, INPUT, Settings
@@ -90,7 +89,7 @@ def measure(repeats: int = 30, names: Optional[Sequence[str]] = None) -> Dict[st
                         }
                         for batch in batches:
                             x = np.random.default_rng(0).standard_normal([batch, *shape]).astype(np.float32)
-                            times = _interleaved(runs, x, repeats)
+                            times = interleaved({variant: partial(run, x) for variant, run in runs.items()}, repeats)
                             figures = {variant: _figures(seconds, batch) for variant, seconds in times.items()}
                             row = {"subject": name, "engine": engine, "batch": batch, "threads": threads}
                             rows.append({**row, "variants": figures})
@@ -197,25 +196,14 @@ def _with(
 def _export(network: nn.Layer, shape: List[int], folder: Path, model_format: str) -> Path:
     folder.mkdir()
     network.eval()
-    network(paddle.zeros([1, *shape]))
     spec = InputSpec([None, *shape], "float32", INPUT)
-    model, *_ = FORMATS[model_format](deploy_form(network, model_format), spec, folder)
+    network = deploy_form(network, model_format, example=paddle.zeros([1, *shape]))
+    model, *_ = FORMATS[model_format](network, spec, folder)
     return folder / model
 
 
 def _description(model: Path, shape: List[int]) -> Dict[str, Any]:
     return {"model_file": model.name, "input_shape": shape}
-
-
-def _interleaved(runs: Dict[str, Callable[[Any], Any]], x: Any, repeats: int) -> Dict[str, List[float]]:
-    times: Dict[str, List[float]] = {name: [] for name in runs}
-    for repeat in range(-3, repeats):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run(x)
-            if repeat >= 0:
-                times[name].append(time.perf_counter() - start)
-    return times
 
 
 def _figures(times: List[float], batch: int) -> Dict[str, float]:
@@ -238,6 +226,5 @@ def _ratios(rows: List[Dict[str, Any]]) -> Dict[str, Any]:
                     for row in of_kind
                     if row["engine"] == engine
                 ]
-                mean = math.exp(float(np.mean(np.log(values))))
-                ratios.setdefault(kind, {}).setdefault(engine, {})[base] = {"mean": mean, "worst": max(values)}
+                ratios.setdefault(kind, {}).setdefault(engine, {})[base] = mean_and_worst(values)
     return ratios

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import math
-import statistics
-import time
+from functools import partial
 from typing import Any, Callable, ContextManager, Dict, List, Optional, Tuple
 
 import paddle
 from paddle import Tensor, nn
 from paddle.base import core
 
+from benchmarks.timing import interleaved, mean_and_worst, median_ms
 from ppcoordconv.layers import CoordConv
 from ppcoordconv.utils.progress import bar
 
@@ -138,8 +137,8 @@ def _measure_shape(shape: Shape, device: str, amp: Optional[str], repeats: int) 
         "input": [n, c, height, width],
         "out_channels": out,
         "kernel_size": k,
-        "forward_ms": _interleaved(forward, layers, device, repeats),
-        "step_ms": _interleaved(step, layers, device, repeats),
+        "forward_ms": _timed(forward, layers, device, repeats),
+        "step_ms": _timed(step, layers, device, repeats),
     }
     if hasattr(core, "host_memory_stat_reset_peak_value"):
         row["peak_mib"] = {name: _peak(step, layer, device) for name, layer in layers.items()}
@@ -158,19 +157,13 @@ def _ones_like(y: Tensor) -> Tensor:
     return _ONES[key]
 
 
-def _interleaved(
-    run: Callable[[nn.Layer], None], layers: Dict[str, nn.Layer], device: str, repeats: int
-) -> Dict[str, float]:
-    times: Dict[str, List[float]] = {name: [] for name in layers}
-    for repeat in range(-3, repeats):
-        for name, layer in layers.items():
-            start = time.perf_counter()
-            run(layer)
-            if device == "gpu":
-                paddle.device.synchronize()
-            if repeat >= 0:
-                times[name].append(time.perf_counter() - start)
-    return {name: 1000 * statistics.median(values) for name, values in times.items()}
+def _timed(run: Callable[[nn.Layer], None], layers: Dict[str, nn.Layer], device: str, repeats: int) -> Dict[str, float]:
+    def finish(layer: nn.Layer) -> None:
+        run(layer)
+        if device == "gpu":
+            paddle.device.synchronize()
+
+    return median_ms(interleaved({name: partial(finish, layer) for name, layer in layers.items()}, repeats))
 
 
 def _peak(run: Callable[[nn.Layer], None], layer: nn.Layer, device: str) -> float:
@@ -192,6 +185,5 @@ def _ratios(rows: List[Dict[str, Any]]) -> Dict[str, Dict[str, Dict[str, float]]
         quantity = key.split("_")[0]
         for base in BASES:
             values = [row[key]["coordconv"] / row[key][base] for row in rows]
-            mean = math.exp(statistics.fmean(map(math.log, values)))
-            ratios.setdefault(quantity, {})[base] = {"mean": mean, "worst": max(values)}
+            ratios.setdefault(quantity, {})[base] = mean_and_worst(values)
     return ratios

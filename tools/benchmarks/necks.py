@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-import math
 import os
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 
@@ -14,7 +14,7 @@ import paddle
 from paddle import Tensor, inference, nn
 from paddle.static import InputSpec
 
-from benchmarks.inference import _interleaved
+from benchmarks.timing import interleaved, mean_and_worst, median_ms
 from ppcoordconv.deploy.export import FORMATS, deploy_form
 from ppcoordconv.deploy.runtimes import Settings, paddle_config
 from ppcoordconv.models.necks import PPYOLOFPN
@@ -133,8 +133,8 @@ def _exported(neck: nn.Layer, size: int, folder: Path, onednn: bool) -> Callable
 
 
 def _row(what: str, runs: Dict[str, Callable[[Any], Any]], inputs: List[Any], repeats: int) -> Dict[str, Any]:
-    times = _interleaved(runs, inputs, repeats)
-    ours, theirs = (1000 * float(np.median(times[name])) for name in ("ours", "theirs"))
+    times = median_ms(interleaved({name: partial(run, inputs) for name, run in runs.items()}, repeats))
+    ours, theirs = times["ours"], times["theirs"]
     batch, _, height, _ = inputs[0].shape
     row = {"what": what, "size": FINEST * height, "batch": batch}
     return {**row, "ours_ms": ours, "theirs_ms": theirs, "ratio": ours / theirs}
@@ -144,5 +144,5 @@ def _ratios(rows: List[Dict[str, Any]]) -> Dict[str, Dict[str, float]]:
     ratios = {}
     for what in dict.fromkeys(row["what"] for row in rows):
         values = [row["ratio"] for row in rows if row["what"] == what]
-        ratios[what] = {"mean": math.exp(float(np.mean(np.log(values)))), "worst": max(values)}
+        ratios[what] = mean_and_worst(values)
     return ratios

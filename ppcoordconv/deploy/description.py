@@ -1,0 +1,97 @@
+"""``inference.yml``: what serving a model needs to know. It is JSON, which is YAML too, so that it takes no package."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Callable, Dict
+
+from ..utils.errors import ArgumentError, UserError
+from ..utils.files import sha256
+
+DESCRIPTION = "inference.yml"
+
+
+def _is_list_of(*kinds: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(type(item) in kinds for item in value)
+
+
+def _is_one_of(*choices: str) -> Callable[[Any], bool]:
+    return lambda value: value in choices
+
+
+# By key, what its value must be, and the test of that; those of "checked" follow.
+_KEYS: Dict[str, Callable[[Any], bool]] = {
+    "model_file": _is_one_of("inference.json", "inference.pdmodel", "inference.onnx"),
+    "files": lambda value: isinstance(value, dict) and _is_list_of(str)([*value, *value.values()]),
+    "input_shape": _is_list_of(int, type(None)),
+    "precision": _is_one_of("fp32", "fp16", "bf16"),
+    "served_form": lambda value: isinstance(value, str),
+    "preprocess": lambda value: isinstance(value, dict),
+    "labels": _is_list_of(str),
+    "checked": lambda value: isinstance(value, dict),
+}
+_CHECKED: Dict[str, type] = {"paddle": str, "onednn": bool, "bf16": bool}
+
+
+def write_description(folder: Path, description: Dict[str, Any]) -> None:
+    text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
+    # In YAML 1.1, which PyYAML reads, 1e-05 is a text and 1.0e-05 a number.
+    text = re.sub(r"^(.*[ :]-?\d)(e[-+]\d+,?)$", r"\1.0\2", text, flags=re.MULTILINE)
+    (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+
+
+def read_description(folder: Path) -> Dict[str, Any]:
+    """The description, after a look at the files it names.
+
+    Raises:
+        UserError: it or one of the files is missing or damaged.
+    """
+    if not folder.is_dir():
+        raise ArgumentError("model_dir", f"takes a folder that export wrote; there is no folder {folder}")
+    path = folder / DESCRIPTION
+    try:
+        description = _parsed(path.read_text(encoding="utf-8"), path)
+        _check(description)
+    except FileNotFoundError:
+        raise UserError(f"{folder} lacks {DESCRIPTION}; it is not a folder that export wrote") from None
+    except UserError:
+        raise
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged, export again: {error}") from error
+    for name, checksum in description["files"].items():
+        if not (folder / name).is_file():
+            raise UserError(f"{folder} lacks {name}; export again")
+        if sha256(folder / name) != checksum:
+            raise UserError(f"{folder / name} is not the file that was exported but damaged or replaced; export again")
+    return description
+
+
+def _parsed(text: str, path: Path) -> Any:
+    if text.startswith("{") or not text:
+        return json.loads(text)
+    # What earlier versions wrote.
+    try:
+        import yaml
+    except ModuleNotFoundError:
+        raise UserError(
+            f"{path} is YAML, and PyYAML is not installed: export again, which writes JSON, or pip install PyYAML"
+        ) from None
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+
+
+def _check(description: Any) -> None:
+    """Raises ValueError for what serving would stumble over."""
+    if not isinstance(description, dict):
+        raise ValueError(f"it holds a {type(description).__name__}")
+    description.setdefault("precision", "fp32")
+    for key, is_right in _KEYS.items():
+        if not is_right(description.get(key)):
+            raise ValueError(f"{key} is {description.get(key)!r}")
+    for key, kind in _CHECKED.items():
+        if not isinstance(description["checked"].get(key), kind):
+            raise ValueError(f"checked.{key} is {description['checked'].get(key)!r}")

@@ -1,0 +1,74 @@
+"""Detection: boxes around the objects of a picture, with non-maximum suppression in the network or after it."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional, Sequence
+
+import numpy as np
+
+from ..ops.nms import matrix_nms_numpy
+from ..viz.draw import boxed
+from . import SERVED, ServedForm
+
+# Objects that score less are not shown.
+SCORE_THRESHOLD = 0.3
+
+
+@SERVED.register
+class Detection(ServedForm):
+    """From ``[N, K, 6]`` (class, score, left, top, right, bottom; class -1: none), the best first, to "objects".
+
+    Each has its "label", its index "class_id", its "score" (0..1) and its "box", in pixels of the model's input.
+    """
+
+    name = "detection"
+    without_onnx: Optional[str] = (
+        "Paddle2ONNX can't convert matrix NMS: with nms=False (in a config, export.nms: false) it is left to infer"
+    )
+
+    def detections(self, outputs: np.ndarray) -> np.ndarray:
+        """``[N, K, 6]``."""
+        return outputs
+
+    def decode(self, outputs: np.ndarray, labels: List[str]) -> List[Dict[str, Any]]:
+        return [
+            {
+                "objects": [
+                    {
+                        "label": labels[int(category)],
+                        "class_id": int(category),
+                        "score": round(float(score), 6),
+                        "box": [round(float(edge), 2) for edge in box],
+                    }
+                    for category, score, *box in picture[picture[:, 1] >= SCORE_THRESHOLD]
+                ]
+            }
+            for picture in self.detections(outputs)
+        ]
+
+    def to_image(self, result: Dict[str, Any], preprocess: Any, size: Sequence[int]) -> Dict[str, Any]:
+        objects = result["objects"]
+        boxes = preprocess.boxes_to_image(np.array([found["box"] for found in objects]).reshape(-1, 4), size)
+        return {
+            **result,
+            "objects": [
+                {**found, "box": [round(float(edge), 2) for edge in box]} for found, box in zip(objects, boxes)
+            ],
+        }
+
+    def draw(self, pixels: np.ndarray, output: np.ndarray, result: Dict[str, Any]) -> np.ndarray:
+        return boxed(pixels, result["objects"], side=256)
+
+
+@SERVED.register
+class DetectionWithoutNMS(Detection):
+    """The same from ``[N, P, 4 + classes]``: left, top, right, bottom, and a score for each class.
+
+    Paddle's operator for matrix NMS is run on them, so that serving needs Paddle whatever the engine.
+    """
+
+    name = "detection_without_nms"
+    without_onnx = None
+
+    def detections(self, outputs: np.ndarray) -> np.ndarray:
+        return matrix_nms_numpy(outputs)

@@ -1,0 +1,33 @@
+"""Checks of arguments that users give, in configs and on command lines: each raises an ``ArgumentError``."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable
+
+from .errors import ArgumentError
+
+
+def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
+    choices = list(choices)
+    if not isinstance(value, str) or value not in choices:
+        raise ArgumentError(name, f"takes one of {', '.join(choices)}, got {value!r}")
+
+
+def check_int(name: str, value: Any, minimum: int, maximum: int) -> None:
+    if type(value) is not int or not minimum <= value <= maximum:
+        raise ArgumentError(name, f"takes a whole number from {minimum} to {maximum}, got {value!r}")
+
+
+def check_number(name: str, value: Any, minimum: float, maximum: float) -> None:
+    if type(value) not in (int, float) or not minimum <= value <= maximum:
+        raise ArgumentError(name, f"takes a number from {minimum} to {maximum}, got {value!r}")
+
+
+def check_bool(name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise ArgumentError(name, f"takes true or false, got {value!r}")
+
+
+def is_size(value: Any) -> bool:
+    """Whether it is two sides, in whole pixels."""
+    return isinstance(value, (list, tuple)) and len(value) == 2 and all(type(n) is int and n > 0 for n in value)

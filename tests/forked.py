@@ -1,0 +1,87 @@
+"""Processes of their own that begin with Paddle imported: forked from a server that has imported it once.
+
+A process that imports Paddle itself takes seconds; these take a tenth of one. The server has run nothing of Paddle, so
+that a fork of it is as good as new.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import runpy
+import sys
+import tempfile
+import threading
+import traceback
+from multiprocessing import forkserver
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any, Callable, Dict, List
+
+ROOT = Path(__file__).resolve().parents[1]
+IMPORTED = ["forked", "ppcoordconv.deploy.check", "ppcoordconv.layers", "ppcoordconv.models"]
+_context = multiprocessing.get_context("forkserver")
+# Exports are checked by several threads.
+_starting = threading.Lock()
+
+
+class Forked:
+    """A process that calls a function; what it prints goes to files, as one that nobody reads must not wait."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: object, cwd: Path = ROOT) -> None:
+        with _starting:
+            _start_server()
+        self._folder = tempfile.TemporaryDirectory()
+        files = [str(Path(self._folder.name) / name) for name in ("stdout", "stderr")]
+        order = (function, arguments, str(cwd), dict(os.environ), list(sys.path), files)
+        self._process = _context.Process(target=_run, args=order)
+        self._process.start()
+
+    def finish(self) -> CompletedProcess:
+        self._process.join()
+        said = [(Path(self._folder.name) / name).read_text(errors="replace") for name in ("stdout", "stderr")]
+        self._folder.cleanup()
+        return CompletedProcess([], self._process.exitcode, *said)
+
+
+def run_module(name: str, *words: str) -> None:
+    """``python -m name words``, to be called in a process of its own."""
+    sys.argv = [name, *words]
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
+def _start_server() -> None:
+    """In it, PYTHONPATH is what finds the package: on older Pythons it gets no other path."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    try:
+        _context.set_forkserver_preload(IMPORTED)
+        forkserver.ensure_running()
+    finally:
+        del os.environ["PYTHONPATH"]
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
+
+
+def _run(
+    function: Callable[..., Any],
+    arguments: List[object],
+    cwd: str,
+    environment: Dict[str, str],
+    path: List[str],
+    files: List[str],
+) -> None:
+    for stream, file in enumerate(files, 1):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), stream)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(cwd)
+    sys.path[:] = path
+    try:
+        status = function(*arguments)
+    except SystemExit:
+        raise
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    sys.exit(status)

@@ -1,0 +1,96 @@
+"""Served forms: what they decode, where they place it in the picture, and what they draw."""
+
+import numpy as np
+import paddle
+import pytest
+
+from ppcoordconv.data.boxes import Letterbox
+from ppcoordconv.data.images import Preprocess
+from ppcoordconv.data.not_so_clevr import square
+from ppcoordconv.ops.nms import MatrixNMS, matrix_nms_numpy
+from ppcoordconv.postprocess import SERVED
+from ppcoordconv.postprocess.classification import Classification
+
+CENTRES = np.array([[40, 17], [4, 59]])
+LABELS = [str(n) for n in range(10)]
+BOXES = np.float32([[[3, 0.9, 4, 8, 24, 28], [1, 0.2, 0, 0, 5, 5], [-1, 0, 0, 0, 0, 0]]])
+CANDIDATES = np.zeros([1, 5, 14], np.float32)
+CANDIDATES[0, 0, :4], CANDIDATES[0, 0, 7] = [4, 8, 24, 28], 0.9
+# By form: outputs.
+OUTPUTS = {
+    "classification": np.eye(10, dtype=np.float32)[[3, 1]],
+    "coordinate_classification": 10 * np.eye(4096, dtype=np.float32)[CENTRES[:, 1] * 64 + CENTRES[:, 0]],
+    "coordinate_regression": (CENTRES / 64).astype(np.float32),
+    "coordinate_corner": CENTRES[:, ::-1].astype(np.float32),
+    "coordinate_rendering": np.stack([square(c).ravel() for c in CENTRES]).astype(np.float32) - 100,
+    "detection": BOXES,
+    "detection_without_nms": CANDIDATES,
+}
+
+
+def test_every_form_has_outputs_here():
+    assert set(OUTPUTS) <= set(SERVED.names())
+    assert {type(SERVED.build(name)).__module__.split(".")[-1] for name in OUTPUTS} == {
+        "classification",
+        "coordinates",
+        "detection",
+    }
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_every_form_decodes_plain_values_and_draws_them(name):
+    form = SERVED.build(name)
+    results = form.decode(OUTPUTS[name], LABELS)
+    assert len(results) == len(OUTPUTS[name])
+    assert form.decode(OUTPUTS[name][:0], LABELS) == []
+    for output, result in zip(OUTPUTS[name], results):
+        picture = form.draw(np.full([64, 64, 3], 90, np.uint8), output, result)
+        assert picture.dtype == np.uint8
+        assert picture.ndim == 3
+        assert (picture != 90).any()
+        if name.startswith("coordinate"):
+            assert (result["x"], result["y"]) in [(40, 17), (4, 59)]
+
+
+@pytest.mark.parametrize("name", [name for name in OUTPUTS if not name.startswith("detection")])
+def test_what_is_no_place_in_the_picture_stays(name):
+    form = SERVED.build(name)
+    for result in form.decode(OUTPUTS[name], LABELS):
+        assert form.to_image(result, Preprocess((64, 64)), (480, 640)) == result
+
+
+@pytest.mark.parametrize("name", ["detection", "detection_without_nms"])
+def test_boxes_are_placed_in_the_picture_and_inside_it(name):
+    form = SERVED.build(name)
+    (result,) = form.decode(OUTPUTS[name], LABELS)
+    (found,) = result["objects"]
+    assert (found["label"], found["class_id"], found["score"], found["box"]) == ("3", 3, 0.9, [4, 8, 24, 28])
+    (found,) = form.to_image(result, Letterbox((64, 64)), (50, 128, 3))["objects"]
+    assert found["box"] == [8, 16, 48, 50]
+    nothing = {"objects": []}
+    assert form.to_image(nothing, Letterbox((64, 64)), (50, 128, 3)) == nothing
+
+
+def test_formats():
+    assert {name for name in OUTPUTS if SERVED.build(name).without_onnx} == {"detection"}
+
+
+def test_matrix_nms_of_arrays_is_the_layers():
+    expected = MatrixNMS()(paddle.to_tensor(CANDIDATES)).numpy()
+    np.testing.assert_array_equal(matrix_nms_numpy(CANDIDATES), expected)
+
+
+def test_decoding_is_softmax_and_argmax():
+    logits = np.array([[0.0, np.log(3.0)], [1000.0, -1000.0]], np.float32)
+    first, second = Classification().decode(logits, ["no", "yes"])
+    assert first == {"label": "yes", "class_id": 1, "score": 0.75}
+    assert second == {"label": "no", "class_id": 0, "score": 1.0}
+    assert Classification().decode(np.zeros([0, 2], np.float32), ["no", "yes"]) == []
+
+
+def test_what_is_rendered():
+    form = SERVED.build("coordinate_rendering")
+    first, _ = form.decode(OUTPUTS["coordinate_rendering"], [])
+    assert first == {"x": 40, "y": 17, "pixels": 81, "box": [36, 13, 44, 21]}
+    nothing = form.decode(np.full([1, 4096], -1.0), [])
+    assert nothing == [{"x": None, "y": None, "pixels": 0, "box": None}]
