@@ -136,7 +136,7 @@ CAUSES = {
     "…: padding: expected an int of at least 0, got": lambda _: pcc.CoordConv(
         2, 2, 3, padding=[1, 1], padding_mode="reflect"
     ),
-    "…: in_channels: expected": lambda _: pcc.CoordConv(3, 2, 1, groups=2),
+    "…: in_channels: expected a multiple": lambda _: pcc.CoordConv(3, 2, 1, groups=2),
     "…: weight_attr: expected": lambda _: pcc.CoordConv(2, 2, 1, weight_attr=False),
     "…: the input must have 4": lambda _: pcc.CoordConv(2, 2, 1)(paddle.zeros([2, 3, 3])),
     "…: the input must be floating": lambda _: pcc.CoordConv(2, 2, 1)(paddle.zeros([1, 2, 3, 3], "int32")),
