@@ -108,4 +108,5 @@ def test_without_paddle_the_import_says_what_to_install(tmp_path):
     code = f"import sys; sys.path = [p for p in sys.path if 'site-packages' not in p] + [{str(PACKAGE.parent)!r}]\n"
     code += "import ppcoordconv"
     run = subprocess.run([sys.executable, "-S", "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert "ppcoordconv needs PaddlePaddle, which is not installed: " in run.stderr
     assert "pip install paddlepaddle (for the CPU) or pip install paddlepaddle-gpu" in run.stderr
