@@ -113,9 +113,9 @@ def test_flipped_bytes_give_a_picture_or_a_sentence(tmp_path):
 def test_paths_that_are_no_files(tmp_path):
     with pytest.raises(UserError, match="there is no file"):
         read_image(tmp_path / "a.png")
-    with pytest.raises(UserError, match="is no picture"):
+    with pytest.raises(UserError, match="is not a readable picture"):
         read_image(tmp_path)
-    with pytest.raises(UserError, match="there is no picture in the folder"):
+    with pytest.raises(UserError, match="there is not a readable picture in the folder"):
         list_images(tmp_path)
 
 

@@ -141,7 +141,10 @@ MISTAKES = {
         ["train", "-c", CONFIG, "-o", "data.name=image_folder", "data.path=empty"],
         "there is no picture",
     ),
-    "broken picture": (["train", "-c", CONFIG, "-o", "data.name=image_folder", "data.path=broken"], "is no picture"),
+    "broken picture": (
+        ["train", "-c", CONFIG, "-o", "data.name=image_folder", "data.path=broken"],
+        "is not a readable picture",
+    ),
     "unknown device": (["train", "-c", CONFIG, "--device", "tpu"], "invalid choice: 'tpu'"),
     "unwritable": (["train", "-c", CONFIG, "-o", "output_dir=/proc/run"], "can't be written"),
     "output is a file": (["train", "-c", CONFIG, "-o", "output_dir=file"], "can't be written"),
