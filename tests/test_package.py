@@ -216,7 +216,8 @@ def train_without(module, config, folder, monkeypatch):
     """The exit status."""
     monkeypatch.chdir(folder)
     monkeypatch.setenv("PPCC_TUNE_CPU", "0")
-    monkeypatch.setitem(sys.modules, module, None)
+    for name in [module, *(name for name in sys.modules if name.startswith(f"{module}."))]:
+        monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setattr(sys, "argv", ["ppcoordconv", "train", "-c", config])
     try:
         return main()
