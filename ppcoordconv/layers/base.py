@@ -64,11 +64,12 @@ class CoordConvNd(nn.Layer):
 
     def forward(self, x: Tensor, output_size: Any = None) -> Tensor:
         self._check_input(x)
-        if self.data_format.endswith("C"):
-            # Convolved channels first: under oneDNN, Paddle mixes up the axes of NHWC maps that are not features.
-            x = to_channels_first(x)
-            return to_channels_last(self.conv(x, grid_of(x, self.convention, self.with_r), output_size))
-        return self.conv(x, grid_of(x, self.convention, self.with_r), output_size)
+        is_last = self.data_format.endswith("C")
+        # Convolved channels first: under oneDNN, Paddle mixes up the axes of NHWC maps that are not features.
+        x = to_channels_first(x) if is_last else x
+        grid = grid_of(x, self.convention, self.with_r)
+        y = self.conv(x, grid) if output_size is None else self.conv(x, grid, output_size)
+        return to_channels_last(y) if is_last else y
 
     def call_for(self, x: Tensor) -> Call:
         """The operation that the layer does with x, as ``functional.FORMS`` compute it."""

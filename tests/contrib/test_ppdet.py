@@ -96,7 +96,7 @@ def test_a_detector_from_yaml_trains_and_is_exported(config, tmp_path, neck):
     cfg = config(neck, NECKS[neck])
     model = create(cfg.architecture)
     assert type(model.neck) is getattr(contrib, neck)
-    assert {layer._coords for layer in model.neck.sublayers() if isinstance(layer, pcc.CoordConv)} == {"paddle"}
+    assert {layer.coords for layer in model.neck.sublayers() if isinstance(layer, pcc.CoordConv)} == {"paddle"}
     optimizer = paddle.optimizer.Adam(1e-3, parameters=model.parameters())
     inputs, losses = batch(), []
     model.train()

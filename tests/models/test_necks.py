@@ -142,7 +142,7 @@ def test_its_coordinates_are_right_unless_the_legacy_ones_are_asked_for():
         neck = PPYOLOFPN(CHANNELS, coord_conv=True, **options)
         layers = [layer for layer in neck.sublayers() if isinstance(layer, pcc.CoordConv)]
         assert len(layers) == 8
-        assert {layer._coords for layer in layers} == {coords}
+        assert {layer.coords for layer in layers} == {coords}
     assert set(pcc.coord_usage(neck)) == {
         f"yolo_block.{i}.{layer}.conv"
         for i in range(2)
@@ -289,9 +289,7 @@ def test_the_feature_pyramid_written_out(coord_conv):
 
 
 def test_the_pyramids_coordinates():
-    assert {layer._coords for layer in FPN([4, 8], 6, coords="solo").sublayers() if hasattr(layer, "_coords")} == {
-        "solo"
-    }
+    assert {layer.coords for layer in FPN([4, 8], 6, coords="solo").sublayers() if hasattr(layer, "coords")} == {"solo"}
     assert not pcc.coord_usage(FPN([4, 8], 6, coord_conv=False))
 
 
@@ -300,24 +298,24 @@ def test_the_pyramids_coordinates():
     [
         (lambda: PPYOLOFPN(8), TypeError, "in_channels takes a list of ints, got 8"),
         (lambda: PPYOLOFPN([]), ValueError, "in_channels takes the channels of at least one map"),
-        (lambda: PPYOLOFPN([8, 0]), ValueError, "in_channels takes an int, each at least 1, got 0"),
-        (lambda: PPYOLOFPN([8, 4.0]), TypeError, "in_channels takes an int, each at least 1, got 4.0"),
-        (lambda: PPYOLOFPN([8], norm_type="gn"), ValueError, "norm_type takes one of .*, got 'gn'"),
-        (lambda: PPYOLOFPN([8], data_format="NCL"), ValueError, "data_format takes one of .*, got 'NCL'"),
-        (lambda: PPYOLOFPN([8], freeze_norm=1), TypeError, "freeze_norm takes True or False, got 1"),
-        (lambda: PPYOLOFPN([8], coord_conv="yes"), TypeError, "coord_conv takes True or False, got 'yes'"),
-        (lambda: PPYOLOFPN([8], drop_block=None), TypeError, "drop_block takes True or False, got None"),
-        (lambda: PPYOLOFPN([8], spp=3), TypeError, "spp takes True or False, got 3"),
+        (lambda: PPYOLOFPN([8, 0]), ValueError, "in_channels: expected a positive int, got 0"),
+        (lambda: PPYOLOFPN([8, 4.0]), TypeError, "in_channels: expected a positive int, got 4.0"),
+        (lambda: PPYOLOFPN([8], norm_type="gn"), ValueError, "norm_type: expected one of .*, got 'gn'"),
+        (lambda: PPYOLOFPN([8], data_format="NCL"), ValueError, "data_format: expected one of .*, got 'NCL'"),
+        (lambda: PPYOLOFPN([8], freeze_norm=1), TypeError, "freeze_norm: expected True or False, got 1"),
+        (lambda: PPYOLOFPN([8], coord_conv="yes"), TypeError, "coord_conv: expected True or False, got 'yes'"),
+        (lambda: PPYOLOFPN([8], drop_block=None), TypeError, "drop_block: expected True or False, got None"),
+        (lambda: PPYOLOFPN([8], spp=3), TypeError, "spp: expected True or False, got 3"),
         (lambda: PPYOLOFPN([8], conv_block_num=1), ValueError, "conv_block_num takes 2 or 0, got 1"),
         (lambda: PPYOLOFPN([8], conv_block_num=2.0), ValueError, "conv_block_num takes 2 or 0, got 2.0"),
         (lambda: PPYOLOFPN([8], block_size=4), ValueError, "block_size takes an odd int, got 4"),
-        (lambda: PPYOLOFPN([8], block_size=0), ValueError, "block_size takes an int, each at least 1, got 0"),
+        (lambda: PPYOLOFPN([8], block_size=0), ValueError, "block_size: expected a positive int, got 0"),
         (lambda: PPYOLOFPN([8], keep_prob=0), ValueError, "keep_prob takes a number above 0 and at most 1, got 0"),
         (lambda: PPYOLOFPN([8], keep_prob="0.9"), TypeError, "keep_prob takes a number above 0 .*, got '0.9'"),
         (lambda: PPYOLOFPN([8], coords="padle"), ValueError, "did you mean 'paddle'"),
         (lambda: FPN(8, 4), TypeError, "in_channels takes a list of ints, got 8"),
-        (lambda: FPN([8], 0), ValueError, "out_channels takes an int, each at least 1, got 0"),
-        (lambda: FPN([8], 4, coord_conv=1), TypeError, "coord_conv takes True or False, got 1"),
+        (lambda: FPN([8], 0), ValueError, "out_channels: expected a positive int, got 0"),
+        (lambda: FPN([8], 4, coord_conv=1), TypeError, "coord_conv: expected True or False, got 1"),
         (lambda: FPN([8], 4, coord_conv=False, coords="padle"), ValueError, "did you mean 'paddle'"),
     ],
 )

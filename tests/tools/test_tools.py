@@ -200,7 +200,9 @@ def test_a_gpu_that_is_not_there(trained, tmp_path, tool):
     assert len(result.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("tool", sorted(path.stem for path in (ROOT / "tools").glob("[a-z]*.py")))
+@pytest.mark.parametrize(
+    "tool", sorted(path.stem for path in (ROOT / "tools").glob("[a-z]*.py") if "leave(main())" in path.read_text())
+)
 def test_help(tool):
     result = run_tool(tool, "--help", cwd=ROOT)
     assert result.status == 0
