@@ -206,4 +206,6 @@ def test_a_missing_model_is_said_in_a_sentence(tmp_path):
     run = subprocess.run([sys.executable, "demo/app.py"], cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS)
     assert run.returncode == 2
     (line,) = run.stderr.splitlines()
-    assert line.startswith("app.py: model_dir takes a folder that export wrote; there is no folder") and "detector" in line
+    assert (
+        line.startswith("app.py: model_dir takes a folder that export wrote; there is no folder") and "detector" in line
+    )
