@@ -18,7 +18,7 @@ docs:
 	cd "$(ROOT)" && NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build
 
 test: setup
-	cd "$(ROOT)" && OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --dist worksteal
+	cd "$(ROOT)" && OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 setup:
 	@sh "$(ROOT)/tools/setup.sh"

@@ -16,7 +16,7 @@ import traceback
 from multiprocessing import forkserver
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Optional
 
 ROOT = Path(__file__).resolve().parents[1]
 IMPORTED = ["forked", "ppcoordconv.deploy.check", "ppcoordconv.layers", "ppcoordconv.models"]
@@ -36,6 +36,14 @@ class Forked:
         order = (function, arguments, str(cwd), dict(os.environ), list(sys.path), files)
         self._process = _context.Process(target=_run, args=order)
         self._process.start()
+
+    @property
+    def exitcode(self) -> Optional[int]:
+        """None: it runs; else its status, negative the signal that ended it."""
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        self._process.kill()
 
     def finish(self) -> CompletedProcess:
         self._process.join()

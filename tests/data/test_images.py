@@ -115,7 +115,7 @@ def test_paths_that_are_no_files(tmp_path):
         read_image(tmp_path / "a.png")
     with pytest.raises(UserError, match="is not a readable picture"):
         read_image(tmp_path)
-    with pytest.raises(UserError, match="there is not a readable picture in the folder"):
+    with pytest.raises(UserError, match="there is no picture in the folder"):
         list_images(tmp_path)
 
 

@@ -225,12 +225,23 @@ def test_depthwise():
 @pytest.mark.parametrize("size", [3, 20], ids=["the weight outweighs the map", "the map the weight"])
 def test_twice_differentiable(size):
     """A gradient penalty goes through the layer as through Paddle's own."""
-    layer = pcc.CoordConv(2, 3, 3)
-    x = paddle.randn([2, 2, size, size])
-    x.stop_gradient = False
-    (gradient,) = paddle.grad([(layer(x) ** 3).sum()], [x], create_graph=True)
-    (gradient**2).sum().backward()
-    assert np.isfinite(layer.conv.weight.grad.numpy()).all()
+    layer = pcc.CoordConv(2, 3, 3).to(dtype="float64")
+    weight, bias = layer.conv.weight, layer.conv.bias
+    grid = pcc.coord_grid([size, size], dtype="float64")
+    values = paddle.randn([2, 2, size, size], "float64")
+
+    def penalised(function):
+        x = values.detach()
+        x.stop_gradient = False
+        weight.clear_gradient()
+        (gradient,) = paddle.grad([(function(x) ** 3).sum()], [x], create_graph=True)
+        (gradient**2).sum().backward()
+        return x.grad.numpy(), weight.grad.numpy()
+
+    # Paddle's concat has no second gradient here.
+    expected = penalised(lambda x: F.conv2d(x, weight[:, :2], bias) + F.conv2d(grid, weight[:, 2:]))
+    for actual, wanted in zip(penalised(layer), expected):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("size", [3, 20], ids=["the weight outweighs the map", "the map the weight"])
@@ -338,7 +349,11 @@ def test_the_name_alone_makes_a_conv2d_a_coordconv():
 
 
 def test_maps_of_size_one():
-    assert np.isfinite(pcc.CoordConv(2, 3, 1, with_r=True)(paddle.ones([1, 2, 1, 1])).numpy()).all()
+    """The only place of an axis is its middle, whose coordinate and radius are 0."""
+    layer = pcc.CoordConv(2, 3, 1, with_r=True)
+    x = paddle.ones([1, 2, 1, 1])
+    expected = F.conv2d(x, layer.conv.weight[:, :2], layer.conv.bias)
+    np.testing.assert_allclose(layer(x).numpy(), expected.numpy(), rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

@@ -6,14 +6,14 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
 import paddle
 import pytest
-from conftest import ENVIRONMENT, ROOT, run_tool, start_tool
-from tiny import CONFIG, TinyTask, assert_same_weights, config, weights
+from conftest import run_tool, start_tool
+from forked import Forked
+from tiny import CONFIG, TinyTask, assert_same_weights, config, train_or_resume, weights
 
 from ppcoordconv.training.checkpoints import rotated_path
 from ppcoordconv.training.trainer import find_resume, train
@@ -160,37 +160,26 @@ def test_every_damaged_file_is_found(tmp_path, name):
 @pytest.mark.any_paddle
 def test_killed_at_random_moments(tmp_path):
     """Twenty times SIGKILL, with a state written at every step; in the end the weights of a run that nobody killed."""
-    script = tmp_path / "run.py"
-    script.write_text(f"""
-import sys
-sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests" / "training")!r}]
-from pathlib import Path
-from tiny import TinyTask, config
-from ppcoordconv.training.trainer import find_resume, train
-folder = config(Path(sys.argv[1]), epochs=60, save_steps=1)
-train(TinyTask(), folder, find_resume("auto", folder))
-""")
-    command = [sys.executable, str(script)]
-    subprocess.run([*command, str(tmp_path / "whole")], check=True, env=ENVIRONMENT, capture_output=True)
+    assert Forked(train_or_resume, tmp_path / "whole").finish().returncode == 0
     rng, kills, half_written, steps = random.Random(0), 0, 0, []
     state = tmp_path / "parts" / "run" / "last.pdopt"
     while True:
         before = state.stat().st_mtime_ns if state.exists() else 0
-        process = subprocess.Popen([*command, str(tmp_path / "parts")], env=ENVIRONMENT, stderr=subprocess.PIPE)
+        process = Forked(train_or_resume, tmp_path / "parts")
         if kills < 20:
-            while process.poll() is None and (not state.exists() or state.stat().st_mtime_ns == before):
+            while process.exitcode is None and (not state.exists() or state.stat().st_mtime_ns == before):
                 time.sleep(0.005)
             time.sleep(rng.uniform(0, 0.1))
             # Every second time while a state is being written.
-            while kills % 2 and process.poll() is None and not [*state.parent.glob(".????????last*")]:
+            while kills % 2 and process.exitcode is None and not [*state.parent.glob(".????????last*")]:
                 pass
             process.kill()
             kills += 1
             half_written += bool([*state.parent.glob(".????????last*")])
-        _, said = process.communicate()
-        if process.returncode == 0:
+        ended = process.finish()
+        if ended.returncode == 0:
             break
-        assert process.returncode == -signal.SIGKILL, said.decode()
+        assert ended.returncode == -signal.SIGKILL, ended.stderr
         steps.append(load_state(state)["step"])
     assert kills == 20
     assert half_written >= 3

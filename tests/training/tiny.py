@@ -8,6 +8,7 @@ from paddle import nn
 
 from ppcoordconv.config import load_config
 from ppcoordconv.metrics import Means
+from ppcoordconv.training.trainer import find_resume, train
 from ppcoordconv.utils.weights import load_state
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "digits" / "conv.yml"
@@ -53,6 +54,12 @@ def config(tmp_path, **changes):
     overrides = {"epochs": 5, "batch_size": 7, "optimizer.learning_rate": 0.05, "output_dir": tmp_path / "run"}
     overrides.update(changes)
     return load_config(CONFIG, [f"{key}={value}" for key, value in overrides.items()])
+
+
+def train_or_resume(tmp_path):
+    """With a state written at every step."""
+    run = config(tmp_path, epochs=60, save_steps=1)
+    train(TinyTask(), run, find_resume("auto", run))
 
 
 def weights(folder):
