@@ -45,6 +45,9 @@ SWAPS = {
 }  # fmt: skip
 
 
+UNCHANGED = -1
+
+
 class Mutator(ast.NodeTransformer):
     """Counts the places where code can be broken, and breaks the one of a number.
 
@@ -52,7 +55,7 @@ class Mutator(ast.NodeTransformer):
     are messages, which tests match in part; so are annotations, and what runs for type checkers alone.
     """
 
-    def __init__(self, chosen: int = -1) -> None:
+    def __init__(self, chosen: int = UNCHANGED) -> None:
         self.count = 0
         self.place = ""
         self._chosen = chosen
@@ -127,6 +130,7 @@ class Mutator(ast.NodeTransformer):
 
 
 def work(arguments: argparse.Namespace) -> int:
+    from ppcoordconv.utils.errors import UserError
     from ppcoordconv.utils.progress import bar
 
     os.environ.update(EXAMPLES=arguments.examples, OMP_NUM_THREADS="1")
@@ -135,6 +139,10 @@ def work(arguments: argparse.Namespace) -> int:
         mutants = random.Random(0).sample(mutants, min(arguments.sample, len(mutants)))
     _import_what_all_need()
     survives = functools.partial(_survives, timeout=arguments.timeout)
+    for part in sorted({part for part, _, _ in mutants}):
+        first = next(mutant for mutant in mutants if mutant[0] == part)
+        if survives((*first[:2], UNCHANGED)) is None:
+            raise UserError(f"the tests of {part} fail, or take over {arguments.timeout} s, with the code unchanged")
     survivors, counts = [], {part: [0, 0] for part in PARTS}
     with bar(len(mutants), unit="mutant") as progress, ThreadPoolExecutor(arguments.jobs) as pool:
         for (part, path, _), place in zip(mutants, pool.map(survives, mutants)):

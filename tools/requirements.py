@@ -40,10 +40,15 @@ FILES: Dict[str, List[str]] = {
         "[docs]",
     ],
     "tests/contrib/requirements.txt": [
-        "# PaddleDetection's own list asks for packages that no longer build, so it is installed without it:",
+        "# The newest Paddle, with what PaddleDetection needs. Its own list asks for packages that no longer build, so",
+        "# it is installed without it:",
         "# pip install -r tests/contrib/requirements.txt, then pip install --no-deps paddledet==2.6.0",
         "paddlepaddle==3.3.1",
-        *("numpy", "[detection]", "opencv-python-headless", "scipy", "pytest", "hypothesis", "setuptools"),
+        *("numpy", "visualdl", "pytest", "[detection]", "opencv-python-headless", "scipy"),
+        "# PaddleDetection imports pkg_resources, which later ones don't have",
+        "setuptools>=64,<81",
+        *(ONNX, "paddle2onnx==2.1.0", "[onnx]"),
+        *TESTS,
     ],
     "tests/demo/requirements.txt": [
         "# The page and what drives it in Chromium, which the system provides: apt-get install chromium",

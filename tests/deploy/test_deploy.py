@@ -8,6 +8,7 @@ import paddle
 import pytest
 import yaml
 from benchmarks.latency import latencies
+from conftest import ROOT
 from PIL import Image
 
 from ppcoordconv.config import load_config
@@ -16,21 +17,25 @@ from ppcoordconv.deploy import export as export_module
 from ppcoordconv.deploy.infer import infer
 from ppcoordconv.tasks import build_task
 from ppcoordconv.utils.errors import UserError
-from ppcoordconv.utils.weights import load_weights
 
 
 @pytest.fixture(scope="module")
-def task(trained):
-    run = trained["coordconv"]
-    task = build_task(load_config(run.config, []))
-    load_weights(task.network, run.weights)
+def task():
+    task = build_task(load_config(ROOT / "configs" / "digits" / "coordconv.yml", ["model.pretrained=true"]))
     task.network.eval()
     return task
 
 
+@pytest.fixture(scope="module")
+def model_dir(task, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported") / "model"
+    export_module.export(task, folder)
+    return folder
+
+
 @pytest.fixture
-def exported(trained, tmp_path):
-    return shutil.copytree(trained["coordconv"].inference, tmp_path / "model")
+def exported(model_dir, tmp_path):
+    return shutil.copytree(model_dir, tmp_path / "model")
 
 
 def held_out(task, count):
@@ -204,8 +209,8 @@ def test_drawn_pictures_never_replace_an_input(exported, tmp_path):
     assert [path.name for path in tmp_path.glob("*.png")] == ["a.png"]
 
 
-def test_latencies(exported, trained):
-    predictors = {name: Predictor(str(run.inference)) for name, run in trained.items()}
+def test_latencies(exported):
+    predictors = {name: Predictor(str(exported)) for name in ("coordconv", "conv")}
     milliseconds = latencies(predictors, np.zeros([3, 32, 32], np.float32), runs=10)
     assert set(milliseconds) == {"coordconv", "conv"}
     assert all(0 < value < 1000 for value in milliseconds.values())

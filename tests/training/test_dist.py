@@ -73,7 +73,12 @@ def assert_close(a, b):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"batch_size": 7}, {"batch_size": 13, "accumulate_steps": 3, "ema": 0.9, "gradient_clip": 0.3}],
+    [
+        {"batch_size": 7},
+        pytest.param(
+            {"batch_size": 13, "accumulate_steps": 3, "ema": 0.9, "gradient_clip": 0.3}, marks=pytest.mark.any_paddle
+        ),
+    ],
     ids=["batches of 7", "of 13 in three parts"],
 )
 def test_two_and_three_processes_train_what_one_trains(tmp_path, changes):
@@ -94,6 +99,7 @@ def test_two_and_three_processes_train_what_one_trains(tmp_path, changes):
             assert len(outputs[0]) == 40
 
 
+@pytest.mark.any_paddle
 def test_two_processes_train_a_network_of_the_configs_as_one_does(tmp_path):
     arguments = [str(ROOT / "tools" / "train.py"), "-c", str(CONFIG.with_name("coordconv.yml"))]
     # With a seed in whose first steps no rounding error decides on which side of its corner a ReLU is.
