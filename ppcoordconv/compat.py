@@ -14,6 +14,8 @@ from paddle import Tensor
 from paddle.framework import in_dynamic_or_pir_mode
 from paddle.jit.sot.psdb import in_sot
 
+IS_PADDLE_3 = int(paddle.__version__.split(".")[0]) >= 3
+
 
 @paddle.jit.not_to_static
 def is_eager() -> bool:

@@ -1,6 +1,6 @@
 """Coordinate grids: a convention as data, the table of the named ones, and the one function that makes a grid.
 
-Imports Paddle alone, so that it can be taken along with the layers.
+With ``compat`` it can be taken along without the rest of the package.
 """
 
 from __future__ import annotations
@@ -233,16 +233,22 @@ def coord_grid(
 
 # A grid is a constant, and layers share it. In detection, sizes vary from batch to batch.
 _GRIDS: Dict[Any, Tensor] = {}
+# At the next grid beyond either, all are forgotten.
 _MAX_GRIDS, _MAX_ELEMENTS = 16, 2**24
+
+
+def grid_dtype(dtype: Any) -> str:
+    """Of the grid for features of a dtype: float64 for float64, else float32, half precision included."""
+    return "float64" if dtype_name(dtype) == "float64" else "float32"
 
 
 @paddle.jit.not_to_static
 def grid_of(x: Tensor, coords: Coords, with_r: bool) -> Tensor:
-    """``coord_grid`` of a feature map ``[N, C, *spatial]``, in its place: float64 for float64 features, else float32.
+    """``coord_grid`` of a feature map ``[N, C, *spatial]``, in its place and ``grid_dtype``.
 
-    In eager mode, maps of the same size get the same tensor as long as it is among the newest 16.
+    In eager mode, maps of the same size get the same tensor; grids of 16 sizes, and of 64 MB, are kept.
     """
-    dtype = "float64" if dtype_name(x.dtype) == "float64" else "float32"
+    dtype = grid_dtype(x.dtype)
     if not is_eager():
         return coord_grid(shape_of(x)[2:], coords, with_r, dtype)
     key = (tuple(x.shape[2:]), coords, with_r, dtype, str(x.place))
@@ -251,6 +257,8 @@ def grid_of(x: Tensor, coords: Coords, with_r: bool) -> Tensor:
         grid = coord_grid(key[0], coords, with_r, dtype)
         if not grid.place._equals(x.place):
             grid = paddle.to_tensor(grid, place=x.place)
+        if grid.size > _MAX_ELEMENTS:
+            return grid
         elements = sum(other.size for other in list(_GRIDS.values())) + grid.size
         if len(_GRIDS) >= _MAX_GRIDS or elements > _MAX_ELEMENTS:
             _GRIDS.clear()

@@ -151,7 +151,7 @@ def cached(call: Call) -> Tensor:
     y = conv_nd(x, w_x, None, spec)
     # Weights are compared by value, because most of Paddle's ways to change them leave no other trace.
     values = [w_grid.numpy()] if bias is None else [w_grid.numpy(), bias.numpy()]
-    key = ("offset", grid, spec, *y.shape)
+    key = ("offset", grid, spec, y.dtype, *y.shape)
     return add_offset_in_place(y, cache(key, values, lambda: repeat_offset(y, _offset(call, w_grid, bias)), y.size))
 
 
@@ -164,7 +164,8 @@ def matmul(call: Call) -> Tensor:
         rows = (w_grid.transpose([1, 0, *range(2, w_grid.ndim)]) if spec.transposed else w_grid).flatten(1)
         rows = rows if bias is None else paddle.concat([rows, bias.reshape([-1, 1])], axis=1)
         kernel, has_bias = w_grid.shape[2:], bias is not None
-        columns = cache(("columns", grid, spec), [], lambda: unfold_grid(grid, kernel, spec, has_bias), y.size)
+        key = ("columns", grid, spec, tuple(kernel), has_bias)
+        columns = cache(key, [], lambda: unfold_grid(grid, kernel, spec, has_bias), y.size)
         offset = paddle.matmul(rows, columns).reshape([1, *y.shape[1:]])
         return add_offset(y, offset.astype(y.dtype))
 
@@ -207,16 +208,19 @@ def _not_for_cpu(call: Call) -> str:
     return ""
 
 
-def _cached_refused(call: Call) -> str:
+def _cached_impossible(call: Call) -> str:
     return _not_for_cpu(call) or ("gradients are recorded" if paddle.is_grad_enabled() else "")
 
 
+def _matmul_impossible(call: Call) -> str:
+    dtypes = call.grid.dtype, call.weight.dtype
+    return _not_for_cpu(call) or ("" if dtypes[0] == dtypes[1] else "the grid is {}, the weight {}".format(*dtypes))
+
+
 def _matmul_refused(call: Call) -> str:
-    x, grid, weight, _, _, _ = call
-    if reason := _not_for_cpu(call):
+    if reason := _matmul_impossible(call):
         return reason
-    if grid.dtype != weight.dtype:
-        return f"the grid is {grid.dtype}, the weight {weight.dtype}"
+    x, grid, weight, _, _, _ = call
     rows = grid.shape[1] * math.prod(weight.shape[2:]) + 1
     if rows > x.shape[0] * _out_channels(call):
         return "the unfolded grid would be larger than the output"
@@ -230,17 +234,18 @@ def _broadcast_refused(call: Call) -> str:
 
 
 class Form(NamedTuple):
-    """A way to compute: the function, and what tells why it is not chosen for a call."""
+    """A way to compute: the function, and what tells why it is not chosen for a call, or can't be."""
 
     compute: Callable[[Call], Tensor]
     refused: Callable[[Call], str]
+    impossible: Callable[[Call], str] = lambda call: ""
 
 
 # The first that is not refused is chosen.
 FORMS: Dict[str, Form] = {
     "concat": Form(concat, _concat_refused),
-    "cached": Form(cached, _cached_refused),
-    "matmul": Form(matmul, _matmul_refused),
+    "cached": Form(cached, _cached_impossible, _cached_impossible),
+    "matmul": Form(matmul, _matmul_refused, _matmul_impossible),
     "broadcast": Form(broadcast, _broadcast_refused),
     "split": Form(split, lambda call: ""),
 }

@@ -41,7 +41,8 @@ def coord_conv(
         ``[N, out, *places]``, what the convolution of ``concat([x, grid])`` gives.
 
     Raises:
-        ValueError: x, grid and weight do not fit, or there is no such form.
+        ValueError: x, grid and weight do not fit, there is no such form, or it can't be computed here: "cached" is for
+            CPUs without gradients, "matmul" for CPUs, both for a constant grid in eager mode.
 
     Examples:
         >>> import paddle, ppcoordconv as pcc
@@ -53,7 +54,10 @@ def coord_conv(
     _check_shapes(x, grid, weight, groups)
     if form is not None and form not in FORMS:
         raise ValueError(f"form: expected one of {', '.join(FORMS)}, got {form!r}")
-    return run(Call(x, grid, weight, bias, spec), form)
+    call = Call(x, grid, weight, bias, spec)
+    if form is not None and (reason := FORMS[form].impossible(call)):
+        raise ValueError(f"form: {form!r} can't compute this: {reason}")
+    return run(call, form)
 
 
 def explain(layer: Any, x: Tensor) -> Dict[str, str]:
@@ -67,7 +71,8 @@ def explain(layer: Any, x: Tensor) -> Dict[str, str]:
         By the name of each form, in the order in which they are tried, "runs", why it is refused, or "not needed".
 
     Raises:
-        TypeError: ``layer`` is not a CoordConv, or x is not an input of it.
+        TypeError: ``layer`` is not a CoordConv.
+        TypeError, ValueError: x is not an input of it.
 
     Examples:
         >>> import paddle, ppcoordconv as pcc
@@ -78,7 +83,7 @@ def explain(layer: Any, x: Tensor) -> Dict[str, str]:
         broadcast   Paddle's CPU kernels are slow at broadcasting
         split       not needed
     """
-    if not hasattr(layer, "call_for"):
+    if not hasattr(layer, "call_for") or not hasattr(layer, "convention"):
         raise TypeError(f"explain: expected a CoordConv, got {type(layer).__name__}")
     call = layer.call_for(x)
     reasons = {name: form.refused(call) for name, form in FORMS.items()}

@@ -109,8 +109,37 @@ def test_the_function_is_the_layer(data):
     options["coords_first"] = layer.convention.coords_first
     grid = pcc.coord_grid([6, 7], configuration["coords"], configuration["with_r"])
     for form in (None, *forms.FORMS):
-        y = pcc.functional.coord_conv(x, grid, layer.conv.weight, layer.conv.bias, **options, form=form)
+        with paddle.set_grad_enabled(form != "cached"):
+            y = pcc.functional.coord_conv(x, grid, layer.conv.weight, layer.conv.bias, **options, form=form)
         assert_same([y.numpy()], [layer(x).numpy()], 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("form", "samples", "words"),
+    [
+        ("cached", 1, "form: 'cached' can't compute this: gradients are recorded"),
+        ("cached", 3, "form: 'cached' can't compute this: the grid is not one constant for all samples"),
+        ("matmul", 3, "form: 'matmul' can't compute this: the grid is not one constant for all samples"),
+    ],
+)
+def test_a_form_that_would_compute_something_else_is_refused(form, samples, words):
+    x, grid, weight = paddle.randn([3, 2, 5, 6]), paddle.randn([samples, 2, 5, 6]), paddle.randn([4, 4, 3, 3])
+    with pytest.raises(ValueError, match=words):
+        pcc.functional.coord_conv(x, grid, weight, form=form)
+
+
+def test_what_is_kept_is_of_one_dtype():
+    """Where the processor has instructions for bf16, autocast makes the features half precision for a while."""
+    layer, plain = pcc.CoordConv(3, 4, 3, padding=1).eval(), paddle.nn.Conv2D(3, 4, 3)
+    x = paddle.randn([8, 3, 20, 20])
+    with paddle.no_grad():
+        expected = layer(x)
+        with paddle.amp.auto_cast(level="O1", dtype="bfloat16"):
+            half, dtype = layer(x), plain(x).dtype
+        again = layer(x)
+    np.testing.assert_array_equal(again.numpy(), expected.numpy())
+    assert half.dtype == dtype
+    np.testing.assert_allclose(half.astype("float32").numpy(), expected.numpy(), rtol=0.05, atol=0.05)
 
 
 @pytest.mark.parametrize("form", [None, "concat", "split", "broadcast"])

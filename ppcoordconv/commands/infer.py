@@ -27,8 +27,6 @@ def add_arguments(parser: Parser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    if arguments.resume and arguments.output is None:
-        arguments.parser.error("--resume needs the --output that the earlier call had")
     from ..deploy import Predictor
     from ..deploy.infer import infer
     from ..utils.errors import argument_prefix

@@ -7,11 +7,12 @@ from typing import Any, List, Tuple
 
 import paddle
 from paddle import nn
-from paddle.nn.layer.norm import _BatchNormBase
 
 from ..layers import CoordConvNd, GridConv
-from .to_coordconv import REPLACEMENTS
+from .to_coordconv import REPLACEMENTS, is_hooked
 
+# Exactly these: a subclass does something else, which would be lost.
+NORMS = (nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D, nn.SyncBatchNorm)
 TRANSPOSED = (nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)
 
 
@@ -23,31 +24,28 @@ def fold_batch_norms(model: nn.Layer) -> None:
     """
     layers = model.sublayers(include_self=True)
     uses = Counter(id(child) for layer in layers for child in layer._sub_layers.values())
+    uses.update(id(parameter) for layer in layers for parameter in layer._parameters.values())
     for layer in layers:
         for before, name, norm in _neighbours(layer):
             conv = before.conv if isinstance(before, CoordConvNd) else before
-            is_alone = uses[id(before)] == uses[id(norm)] == 1
-            if is_alone and _can_fold(conv, norm) and not is_hooked(before, conv, norm):
+            is_shared = any(uses[id(part)] > 1 for part in (before, norm, *before.parameters()))
+            if _can_fold(conv, norm) and not is_shared and not is_hooked(before, conv, norm):
                 _fold(conv, norm)
                 layer._sub_layers[name] = nn.Identity()
 
 
-def is_hooked(*layers: nn.Layer) -> bool:
-    """Whether something else happens in a layer, as with ``weight_norm``."""
-    return any(layer._forward_pre_hooks or layer._forward_post_hooks for layer in layers)
-
-
 def _neighbours(layer: nn.Layer) -> List[Tuple[Any, str, Any]]:
     """A layer, and the name of the next and the next, for sublayers that run one after the other."""
-    if not isinstance(layer, nn.Sequential) and not getattr(layer, "runs_in_order", False):
+    if type(layer).forward is not nn.Sequential.forward and not getattr(layer, "runs_in_order", False):
         return []
     named = list(layer._sub_layers.items())
     return [(before, name, after) for (_, before), (name, after) in zip(named, named[1:])]
 
 
 def _can_fold(conv: Any, norm: Any) -> bool:
-    are_those = (type(conv) in REPLACEMENTS or isinstance(conv, GridConv)) and isinstance(norm, _BatchNormBase)
-    return are_those and conv.weight.dtype == norm._mean.dtype
+    are_those = (type(conv) in REPLACEMENTS or isinstance(conv, GridConv)) and type(norm) in NORMS
+    # With use_global_stats=False it normalises by the batch, in eval too.
+    return are_those and norm._use_global_stats is not False and conv.weight.dtype == norm._mean.dtype
 
 
 def _fold(conv: Any, norm: Any) -> None:

@@ -55,7 +55,7 @@ def convert_to_coordconv(
 
     Raises:
         TypeError: ``model`` is not a layer, or ``match`` is of another type.
-        ValueError: no convolution matches (it lists their names), or one that does is reparameterised.
+        ValueError: no convolution matches (it lists their names), or one that does is reparameterised or has hooks.
 
     Examples:
         >>> import paddle, ppcoordconv as pcc
@@ -81,6 +81,11 @@ def convert_to_coordconv(
     return new.get(id(model), model)
 
 
+def is_hooked(*layers: nn.Layer) -> bool:
+    """Whether something else happens in a layer, as with ``weight_norm``."""
+    return any(layer._forward_pre_hooks or layer._forward_post_hooks for layer in layers)
+
+
 def _matcher(match: Match, candidates: Dict[str, nn.Layer]) -> Callable[[str, nn.Layer], bool]:
     if match is None:
         first = next(iter(candidates), None)
@@ -97,6 +102,8 @@ def _matcher(match: Match, candidates: Dict[str, nn.Layer]) -> Callable[[str, nn
 def _replacement(old: Any, coords: Union[str, Coords], with_r: bool) -> nn.Layer:
     if "weight" not in old._parameters:
         raise ValueError(f"{old} is reparameterised, by weight_norm or the like; remove that before converting")
+    if is_hooked(old):
+        raise ValueError(f"{old} has hooks, which its replacement would lose; remove them before converting")
     build: Any = REPLACEMENTS[type(old)]
     options: Dict[str, Any] = {
         "stride": old._stride,

@@ -9,13 +9,13 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 
-from ..compat import is_eager, to_channels_first, to_channels_last
-from ..coords import coord_grid, grid_of
+from ..compat import dtype_name, is_eager, to_channels_first, to_channels_last
+from ..coords import coord_grid, grid_dtype, grid_of
 from ..forms import Call, run
 from ..layers import CoordConvNd
 from ..layers.checks import padding_sides
-from .batch_norm import fold_batch_norms, is_hooked
-from .to_coordconv import REPLACEMENTS
+from .batch_norm import fold_batch_norms
+from .to_coordconv import REPLACEMENTS, is_hooked
 
 # In which form an engine runs a CoordConv fastest. Those that broadcast at no cost add the offset as a map.
 ENGINES: Dict[Optional[str], str] = {
@@ -33,7 +33,7 @@ class DeployedCoordConv(nn.Layer):
     inference engines add biases slowly.
 
     Attributes:
-        form: the ``functional.FORMS`` that the engine runs fastest.
+        form: the one of ``forms.FORMS`` that the engine runs fastest.
         grid: ``[1, d, *spatial]``, the constant; None: it is computed from the input's size.
     """
 
@@ -57,8 +57,8 @@ class DeployedCoordConv(nn.Layer):
 
     def set_size(self, size: List[int]) -> None:
         """Makes the grid of maps of that size a constant."""
-        dtype = "float64" if self.weight.dtype == paddle.float64 else "float32"
-        self.grid = self._append_ones(coord_grid(size, self.convention, self.with_r, dtype))
+        grid = coord_grid(size, self.convention, self.with_r, grid_dtype(self.weight.dtype))
+        self.grid = self._append_ones(grid)
 
     def extra_repr(self) -> str:
         size = None if self.grid is None else list(self.grid.shape[2:])
@@ -68,8 +68,8 @@ class DeployedCoordConv(nn.Layer):
     def _forward(self, x: Tensor, output_size: Any) -> Tensor:
         grid = self.grid
         is_half = x.dtype not in (paddle.float32, paddle.float64)
-        wanted = paddle.float32 if is_half else x.dtype
-        if grid is None or list(grid.shape[2:]) != list(x.shape[2:]) or grid.dtype != wanted:
+        is_for_x = grid is not None and list(grid.shape[2:]) == list(x.shape[2:])
+        if not is_for_x or dtype_name(grid.dtype) != grid_dtype(x.dtype):
             grid = self._append_ones(grid_of(x, self.convention, self.with_r))
         spec = self.spec if output_size is None else self.spec._replace(output_size=tuple(output_size))
         return run(Call(x, grid, self.weight, self.bias, spec), self._form_for(x, is_half))

@@ -71,7 +71,7 @@ def read_description(folder: Path) -> Dict[str, Any]:
 def _parsed(text: str, path: Path) -> Any:
     if text.startswith("{") or not text:
         return json.loads(text)
-    # What earlier versions wrote.
+    # Whoever edits a file of that name may well write YAML.
     try:
         import yaml
     except ModuleNotFoundError:

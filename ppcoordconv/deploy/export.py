@@ -20,6 +20,7 @@ import paddle
 from paddle import nn
 from paddle.static import InputSpec
 
+from ..compat import IS_PADDLE_3
 from ..convert import convert_to_deploy
 from ..convert.to_deploy import restore_grids
 from ..postprocess import SERVED
@@ -52,7 +53,7 @@ SETTINGS: Dict[str, Dict[str, Dict[str, Any]]] = {
     "onnxruntime": {"onnxruntime": {"onednn": False}},
 }
 # Other sizes that a model is checked with whose size is not fixed, as parts of the size that it was trained on.
-SIZES = ((1, 1), (0.5, 0.75), (1.25, 0.625))
+SIZES = ((0.5, 0.75), (1.25, 0.625))
 
 
 def export(
@@ -64,9 +65,9 @@ def export(
 ) -> Dict[str, Any]:
     """Writes a task's network as an inference model with everything that serving it needs.
 
-    The folder gets the model and ``inference.yml``. Before that, each engine that could serve the model runs it in a
-    process of its own, Paddle Inference with oneDNN and without, on several batch sizes, and the outputs are compared
-    with the network's.
+    The folder gets the model and ``inference.yml``. Before that, the model is run in processes of their own on several
+    batch sizes, and the outputs are compared with the network's: on the CPU, by Paddle Inference with oneDNN and
+    without, or by ONNX Runtime; in half precision by Paddle Inference on a GPU; never by TensorRT.
 
     Parameters:
         model_format: "paddle", this version's own, ``inference.json`` or in Paddle 2 ``inference.pdmodel``, and
@@ -83,7 +84,7 @@ def export(
             installed, there is no GPU to check half precision on, or the exported model crashes or differs; an earlier
             export is left as it was.
     """
-    _check_precision(model_format, precision)
+    _check_arguments(model_format, precision)
     metadata = task.export_metadata()
     reason = SERVED.build(metadata["served_form"]).without_onnx
     if model_format == "onnx" and reason:
@@ -91,7 +92,7 @@ def export(
     shape = task.input_shape
     if dynamic_size and len(shape) != 3:
         raise ArgumentError("dynamic_size", f"is for networks that take maps, and this one takes {shape}")
-    inputs = _probe(task, SIZES if dynamic_size else SIZES[:1])
+    inputs = _probe(task, SIZES if dynamic_size else ())
     network = task.network if task.head is None else nn.Sequential(task.network, task.head)
     network.eval()
     try:
@@ -126,7 +127,9 @@ def export(
     return description
 
 
-def _check_precision(model_format: str, precision: str) -> None:
+def _check_arguments(model_format: str, precision: str) -> None:
+    if model_format not in FORMATS:
+        raise ArgumentError("model_format", f"takes one of {', '.join(FORMATS)}, got {model_format!r}")
     if precision not in DTYPES:
         raise ArgumentError("precision", f"takes one of {', '.join(DTYPES)}, got {precision!r}")
     if model_format == "onnx" and precision == "bf16":
@@ -177,7 +180,7 @@ def _write_paddle(network: nn.Layer, spec: InputSpec, folder: Path) -> List[str]
 
 def _write_legacy(network: nn.Layer, spec: InputSpec, folder: Path) -> List[str]:
     # Paddle 2 has no other form.
-    with paddle.pir_utils.OldIrGuard() if paddle.__version__ >= "3" else contextlib.nullcontext():
+    with paddle.pir_utils.OldIrGuard() if IS_PADDLE_3 else contextlib.nullcontext():
         return _write_paddle(network, spec, folder)
 
 
@@ -185,7 +188,7 @@ def _write_onnx(network: nn.Layer, spec: InputSpec, folder: Path) -> List[str]:
     """By way of a legacy model: from a json, Paddle2ONNX loses the slope of leaky ReLU, and says nothing."""
     missing = [name for name in ("onnx", "onnxruntime", "paddle2onnx") if importlib.util.find_spec(name) is None]
     if missing:
-        first = "paddle2onnx==2.1.0" if paddle.__version__ >= "3" else "paddle2onnx==1.3.1"
+        first = "paddle2onnx==2.1.0" if IS_PADDLE_3 else "paddle2onnx==1.3.1"
         raise UserError(f"the format onnx needs {', '.join(missing)}: pip install 'ppcoordconv[onnx]' {first}")
     written = _write_legacy(network, spec, folder)
     log_info("converting it to ONNX")
@@ -215,7 +218,7 @@ def _forget_call_stacks(model: Path) -> None:
 
 
 def _probe(task: Task, sizes: Sequence[Tuple[float, float]]) -> List[np.ndarray]:
-    """Batches of the numbers and sizes to check, half of them real inputs where there are any, the rest noise."""
+    """Batches of the numbers and sizes to check, every other input real where there are any, the rest noise."""
     rng = np.random.default_rng(0)
     count = max(BATCHES)
     try:
@@ -230,7 +233,7 @@ def _probe(task: Task, sizes: Sequence[Tuple[float, float]]) -> List[np.ndarray]
         for row, x in zip(range(0, number, 2), real):
             batch[row] = x
         batches.append(batch)
-    for height, width in sizes[1:]:
+    for height, width in sizes:
         channels, h, w = task.input_shape
         batches.append(rng.standard_normal([2, channels, int(h * height), int(w * width)]).astype(np.float32))
     return batches

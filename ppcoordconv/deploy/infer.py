@@ -39,8 +39,11 @@ def infer(
         resume: goes on after the results that an earlier call left in ``output``, and gives the rest.
 
     Raises:
-        UserError: a picture in ``output`` would replace an input, or the results there are of other inputs.
+        UserError: a picture in ``output`` would replace an input, the results there are of other inputs, or there is
+            no ``output`` to resume from.
     """
+    if resume and output is None:
+        raise ArgumentError("resume", "needs the output folder that the earlier call had")
     description = predictor.description
     preprocess = preprocess_of(description["preprocess"])
     form = SERVED.build(description["served_form"])
@@ -50,7 +53,7 @@ def infer(
         pictures = [output / name for name in _distinct_names([item.stem for item in items])]
         _refuse_to_replace([item.path for item in items], [path for path in pictures if path])
     done = 0
-    if resume and output is not None:
+    if resume and output:
         done = _results_before(output / RESULTS, [item.name for item in items])
         remove_abandoned(output, [path.name for path in pictures[done : done + 1] if path])
 

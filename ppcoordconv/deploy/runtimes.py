@@ -11,9 +11,10 @@ import numpy as np
 import paddle
 from paddle import inference
 
+from ..compat import IS_PADDLE_3
 from ..utils.cpu import cpu_info
 from ..utils.device import select_device
-from ..utils.errors import UserError
+from ..utils.errors import ArgumentError, UserError
 
 # The name of a model's input.
 INPUT = "x"
@@ -38,14 +39,14 @@ class Settings:
         if self.device not in ("cpu", "gpu"):
             raise UserError(f"the device is 'cpu' or 'gpu', got {self.device!r}")
         if self.precision not in PRECISIONS:
-            raise UserError(f"precision takes one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+            raise ArgumentError("precision", f"takes one of {', '.join(PRECISIONS)}, got {self.precision!r}")
         for name, value in (("cpu_threads", self.cpu_threads), ("gpu_memory_mb", self.gpu_memory_mb)):
             if value is not None and (type(value) is not int or value < 1):
-                raise UserError(f"{name} takes a whole number of at least 1, got {value!r}")
+                raise ArgumentError(name, f"takes a whole number of at least 1, got {value!r}")
         if self.trt == "int8":
             raise UserError("trt_int8 needs a calibrated model, which export does not make yet; take trt_fp16")
         if self.trt not in (None, "fp32", "fp16"):
-            raise UserError(f"trt takes fp32 or fp16, got {self.trt!r}")
+            raise ArgumentError("trt", f"takes fp32 or fp16, got {self.trt!r}")
         if self.trt is not None and self.device != "gpu":
             raise UserError(f"TensorRT runs on GPUs only, got device={self.device!r}")
         if self.device == "cpu" and self.precision == "fp16":
@@ -94,7 +95,7 @@ class PaddleEngine:
 
     def __init__(self, folder: Path, description: Dict[str, Any], settings: Settings, onednn: bool) -> None:
         model = folder / description["model_file"]
-        if model.suffix == ".json" and paddle.__version__ < "3":
+        if model.suffix == ".json" and not IS_PADDLE_3:
             raise UserError(
                 f"{model} is a model of Paddle 3, and this is {paddle.__version__}; "
                 "export it again in the format legacy, which both read"

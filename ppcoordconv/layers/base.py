@@ -72,7 +72,7 @@ class CoordConvNd(nn.Layer):
         return to_channels_last(y) if is_last else y
 
     def call_for(self, x: Tensor) -> Call:
-        """The operation that the layer does with x, as ``functional.FORMS`` compute it."""
+        """The operation that the layer does with x, as ``forms.FORMS`` compute it."""
         self._check_input(x)
         x = to_channels_first(x) if self.data_format.endswith("C") else x
         return self.conv.call_for(x, grid_of(x, self.convention, self.with_r))

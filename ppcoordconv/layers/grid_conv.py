@@ -62,7 +62,7 @@ class GridConv(nn.Layer):
         return run(self.call_for(x, grid, output_size), None if is_eager() else self.form_in_graphs)
 
     def call_for(self, x: Tensor, grid: Tensor, output_size: Any = None) -> Call:
-        """The operation on channels-first features and their grid, as ``functional.run`` takes it."""
+        """The operation on channels-first features and their grid, as ``forms.run`` takes it."""
         return Call(x, grid, self.weight, self.bias, self.spec(output_size), self._cache)
 
     def spec(self, output_size: Any = None) -> ConvSpec:

@@ -30,12 +30,12 @@ ROWS = {
 
 
 class AveragePrecision(Metric):
-    """How good detections are, as COCO measures it; everything in pixels of the network's input.
+    """How good detections are, as COCO measures it, but that an object's size is its box's area.
 
     ``compute`` gives "ap", the mean over the classes and over the IoUs 0.5, 0.55, ..., 0.95 of the average precision;
     "ap50", "ap75"; "ap_small", "ap_medium", "ap_large", where there are such objects; "ar1", "ar10", "ar100", the same
     mean of the recall with so many detections a picture, and "ar_small", ...; all 0..1. "mean_iou": of each object with
-    the best of the detections of its class that score at least 0.3, 0 where there is none.
+    the best of the detections of its class that score at least 0.3, 0 where there is none; crowds are left out.
 
     Parameters:
         labels: of the classes.
@@ -52,9 +52,9 @@ class AveragePrecision(Metric):
         """The pictures of a batch.
 
         Parameters:
-            targets: boxes ``[N, M, 4]``, classes ``[N, M]`` (-1: none), crowds, bool ``[N, M]``, and by what each
-                picture was scaled, ``[N]``: the sizes small (under 32x32 pixels), medium (under 96x96) and large are
-                those of the picture itself.
+            targets: boxes ``[N, M, 4]`` in pixels of the network's input, classes ``[N, M]`` (-1: none), crowds, bool
+                ``[N, M]``, and by what each picture was scaled, ``[N]``: the sizes small (under 32x32 pixels), medium
+                (under 96x96) and large are those of the picture itself.
         """
         return [
             _Picture(rows[rows[:, 0] >= 0], boxes[classes >= 0], classes[classes >= 0], crowd[classes >= 0], scale)
@@ -83,10 +83,10 @@ class AveragePrecision(Metric):
             for box, (category, score) in zip(picture.detections[:, 2:] / picture.scale, picture.detections[:, :2])
         ]
         nothing = {name: 0.0 for name, (_, _, area, _) in ROWS.items() if area == "all"}
-        if not results or not annotations:
+        if not annotations:
             return {**nothing, "mean_iou": 0.0}
         with contextlib.redirect_stdout(io.StringIO()):
-            coco = COCO()
+            coco, detected = COCO(), COCO()
             coco.dataset = {
                 "info": {},
                 "images": [{"id": number} for number in range(len(pictures))],
@@ -94,7 +94,9 @@ class AveragePrecision(Metric):
                 "categories": [{"id": number, "name": name} for number, name in enumerate(self._labels)],
             }
             coco.createIndex()
-            evaluation = COCOeval(coco, coco.loadRes(results), "bbox")
+            if results:  # pycocotools can't load none
+                detected = coco.loadRes(results)
+            evaluation = COCOeval(coco, detected, "bbox")
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()

@@ -27,9 +27,8 @@ class CoordinateClassification(_Place):
     name = "coordinate_classification"
 
     def decode(self, outputs: np.ndarray, labels: List[str]) -> List[Dict[str, Any]]:
-        size = _side(outputs)
         return [
-            {"x": int(index % size), "y": int(index // size), "score": round(float(score), 6)}
+            {"x": int(index % SIZE), "y": int(index // SIZE), "score": round(float(score), 6)}
             for index, score in zip(*best_class(outputs))
         ]
 
@@ -64,9 +63,8 @@ class CoordinateRendering(ServedForm):
     name = "coordinate_rendering"
 
     def decode(self, outputs: np.ndarray, labels: List[str]) -> List[Dict[str, Any]]:
-        size = _side(outputs)
         results: List[Dict[str, Any]] = []
-        for lit in is_lit(outputs).reshape(-1, size, size):
+        for lit in is_lit(outputs).reshape(-1, SIZE, SIZE):
             y, x = np.nonzero(lit)
             if not len(x):
                 results.append({"x": None, "y": None, "pixels": 0, "box": None})
@@ -84,7 +82,3 @@ class CoordinateRendering(ServedForm):
 def is_lit(logits: np.ndarray) -> np.ndarray:
     """Whether a pixel's probability is above 0.5."""
     return logits > 0
-
-
-def _side(logits: np.ndarray) -> int:
-    return int(np.sqrt(logits.shape[1]))

@@ -47,7 +47,6 @@ def test_alone_it_tells_the_commands(words, status):
         (["trian"], "ppcoordconv: argument COMMAND: invalid choice: 'trian' (choose from "),
         (["train"], "ppcoordconv train: the following arguments are required: -c/--config (--help tells more)"),
         (["train", "-c", "nowhere.yml"], "ppcoordconv train: there is no config file nowhere.yml. With the package"),
-        (["infer", "--model_dir", "x", "--input", "x", "--resume"], "ppcoordconv infer: --resume needs the --output"),
         (
             ["benchmark", "layer"],
             "ppcoordconv benchmark: the benchmarks are in a checkout of the project: ",

@@ -135,6 +135,13 @@ def test_wrong_matches(network, match, error, words):
     assert converted_names(network) == []
 
 
+def test_hooks_are_not_lost(network):
+    network.stem.conv.register_forward_post_hook(lambda layer, inputs, output: output * 2)
+    with pytest.raises(ValueError, match="has hooks, which its replacement would lose"):
+        pcc.convert_to_coordconv(network, "stem.*")
+    assert converted_names(network) == []
+
+
 def test_wrong_models(network):
     with pytest.raises(TypeError, match="takes a paddle.nn.Layer, got int"):
         pcc.convert_to_coordconv(3)

@@ -152,6 +152,36 @@ def reparameterised_coordconv():
     return nn.Sequential(layer, nn.BatchNorm2D(2))
 
 
+def shared_weight():
+    network = nn.Sequential(nn.Conv2D(2, 2, 1), nn.BatchNorm2D(2), nn.Conv2D(2, 2, 1))
+    network[2].weight = network[0].weight
+    return network
+
+
+class HalvedNorm(nn.BatchNorm2D):
+    def forward(self, x):
+        return super().forward(x) / 2
+
+
+def norm_of_ones_own():
+    return nn.Sequential(nn.Conv2D(2, 2, 1), HalvedNorm(2))
+
+
+def norm_by_the_batch():
+    return nn.Sequential(nn.Conv2D(2, 2, 1), nn.BatchNorm2D(2, use_global_stats=False))
+
+
+class InReverse(nn.Sequential):
+    def forward(self, x):
+        for layer in reversed(list(self)):
+            x = layer(x)
+        return x
+
+
+def another_order():
+    return InReverse(nn.Conv2D(2, 2, 1), nn.BatchNorm2D(2))
+
+
 def activation_between():
     return nn.Sequential(nn.Conv2D(2, 2, 1), nn.ReLU(), nn.BatchNorm2D(2))
 
@@ -163,6 +193,10 @@ def activation_between():
         hooked_convolution,
         reparameterised_convolution,
         reparameterised_coordconv,
+        shared_weight,
+        norm_of_ones_own,
+        norm_by_the_batch,
+        another_order,
         activation_between,
     ],
 )

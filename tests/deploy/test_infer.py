@@ -106,7 +106,7 @@ def test_results_that_can_not_be_gone_on_from(canvases, tmp_path, content, words
 def test_resume_needs_the_folder(canvases, tmp_path):
     result = run_tool("infer", "--model_dir", MODEL, "--input", canvases, "--resume", cwd=tmp_path)
     assert (result.status, len(result.stderr.splitlines())) == (2, 1)
-    assert "--resume needs the --output" in result.stderr
+    assert "--resume needs the output folder" in result.stderr
 
 
 def test_a_folder_that_can_not_be_written(canvases, tmp_path):

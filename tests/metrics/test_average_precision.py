@@ -28,3 +28,10 @@ def test_sizes_are_those_of_the_picture():
     figures = measured(found, truth)
     assert figures["ap_medium"] == pytest.approx(1)
     assert "ap_small" not in figures
+
+
+def test_where_nothing_is_found_the_rows_of_its_sizes_are_zero():
+    truth = [np.float32([[[0, 0, 20, 20]]]), np.array([[0]]), np.array([[False]]), np.ones([1], np.float32)]
+    figures = measured(np.full([1, 1, 6], -1, np.float32), truth)
+    assert figures["ap_small"] == figures["ar_small"] == figures["ap"] == figures["mean_iou"] == 0
+    assert "ap_large" not in figures
