@@ -92,7 +92,7 @@ def test_the_truth_is_perfect_and_less_is_less(fields):
     assert measured(task.metrics(), others, targets)["ap"] < 0.3
     nothing = np.zeros([6, 4, 6], np.float32)
     nothing[..., 0] = -1
-    names = ["ap", "ap50", "ap75", "ar1", "ar10", "ar100", "mean_iou"]
+    names = ["ap", "ap50", "ap75", "ar1", "ar10", "ar100", "ap_small", "ar_small", "mean_iou"]
     assert measured(task.metrics(), nothing, targets) == dict.fromkeys(names, 0)
 
 
