@@ -14,7 +14,9 @@ from paddle import Tensor
 from paddle.framework import in_dynamic_or_pir_mode
 from paddle.jit.sot.psdb import in_sot
 
-IS_PADDLE_3 = int(paddle.__version__.split(".")[0]) >= 3
+
+def is_paddle_3() -> bool:
+    return int(paddle.__version__.split(".")[0]) >= 3
 
 
 @paddle.jit.not_to_static

@@ -20,7 +20,7 @@ import paddle
 from paddle import nn
 from paddle.static import InputSpec
 
-from ..compat import IS_PADDLE_3
+from ..compat import is_paddle_3
 from ..convert import convert_to_deploy
 from ..convert.to_deploy import restore_grids
 from ..postprocess import SERVED
@@ -180,7 +180,7 @@ def _write_paddle(network: nn.Layer, spec: InputSpec, folder: Path) -> List[str]
 
 def _write_legacy(network: nn.Layer, spec: InputSpec, folder: Path) -> List[str]:
     # Paddle 2 has no other form.
-    with paddle.pir_utils.OldIrGuard() if IS_PADDLE_3 else contextlib.nullcontext():
+    with paddle.pir_utils.OldIrGuard() if is_paddle_3() else contextlib.nullcontext():
         return _write_paddle(network, spec, folder)
 
 
@@ -188,7 +188,7 @@ def _write_onnx(network: nn.Layer, spec: InputSpec, folder: Path) -> List[str]:
     """By way of a legacy model: from a json, Paddle2ONNX loses the slope of leaky ReLU, and says nothing."""
     missing = [name for name in ("onnx", "onnxruntime", "paddle2onnx") if importlib.util.find_spec(name) is None]
     if missing:
-        first = "paddle2onnx==2.1.0" if IS_PADDLE_3 else "paddle2onnx==1.3.1"
+        first = "paddle2onnx==2.1.0" if is_paddle_3() else "paddle2onnx==1.3.1"
         raise UserError(f"the format onnx needs {', '.join(missing)}: pip install 'ppcoordconv[onnx]' {first}")
     written = _write_legacy(network, spec, folder)
     log_info("converting it to ONNX")

@@ -11,7 +11,7 @@ import numpy as np
 import paddle
 from paddle import inference
 
-from ..compat import IS_PADDLE_3
+from ..compat import is_paddle_3
 from ..utils.cpu import cpu_info
 from ..utils.device import select_device
 from ..utils.errors import ArgumentError, UserError
@@ -95,7 +95,7 @@ class PaddleEngine:
 
     def __init__(self, folder: Path, description: Dict[str, Any], settings: Settings, onednn: bool) -> None:
         model = folder / description["model_file"]
-        if model.suffix == ".json" and not IS_PADDLE_3:
+        if model.suffix == ".json" and not is_paddle_3():
             raise UserError(
                 f"{model} is a model of Paddle 3, and this is {paddle.__version__}; "
                 "export it again in the format legacy, which both read"
