@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Callable, Dict, Iterator, List
 
+import hypothesis
 import pytest
 from forked import Forked, run_module
 
@@ -26,6 +27,9 @@ ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "PYTHON
 # What a command does before its process imports Paddle, for all that run in this one.
 os.environ.setdefault("GLOG_minloglevel", "2")
 tune_cpu()
+# No test is timed.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 def examples(count: int) -> int:

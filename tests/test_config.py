@@ -169,7 +169,7 @@ WRONG = st.one_of(
 )
 
 
-@settings(max_examples=examples(200), deadline=None)
+@settings(max_examples=examples(200))
 @given(st.sampled_from(KEYS), WRONG)
 def test_any_wrong_value_is_one_line_that_names_the_key(tmp_path_factory, key, value):
     path = tmp_path_factory.mktemp("configs") / "run.yml"
@@ -179,7 +179,7 @@ def test_any_wrong_value_is_one_line_that_names_the_key(tmp_path_factory, key, v
     assert "\n" not in str(caught.value)
 
 
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(100))
 @given(st.sampled_from(["", "optimizer.", "schedule."]), st.from_regex(r"[a-z]{3,12}", fullmatch=True))
 def test_any_unknown_key_is_named(tmp_path_factory, section, key):
     path = tmp_path_factory.mktemp("configs") / "run.yml"

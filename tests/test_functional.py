@@ -40,7 +40,7 @@ def in_form(layer, name):
 
 
 @pytest.mark.parametrize("name", FAMILY)
-@settings(max_examples=examples(30), deadline=None)
+@settings(max_examples=examples(30))
 @given(st.data())
 def test_every_form_is_the_concatenation(name, data):
     """Outputs and all gradients in float32, against float64; what computes without gradients, by its outputs."""
@@ -55,7 +55,7 @@ def test_every_form_is_the_concatenation(name, data):
 
 
 @pytest.mark.parametrize("name", FAMILY)
-@settings(max_examples=examples(30), deadline=None)
+@settings(max_examples=examples(30))
 @given(st.data())
 def test_the_reference_form_is_the_concatenation_to_the_last_digits(name, data):
     layer, x, expected = drawn_layer(data, name)
@@ -76,7 +76,7 @@ class InForm(paddle.nn.Layer):
 
 @pytest.mark.parametrize("form", IN_GRAPHS)
 @pytest.mark.parametrize("name", ["CoordConv1D", "CoordConv2D", "CoordConv3D", "CoordConv2DTranspose"])
-@settings(max_examples=examples(4), deadline=None)
+@settings(max_examples=examples(4))
 @given(st.data())
 def test_every_form_of_graphs_in_a_graph(form, name, data):
     layer, x, expected = drawn_layer(data, name)
@@ -95,7 +95,7 @@ def test_every_form_under_amp(form):
     np.testing.assert_allclose(y.astype("float32").numpy(), expected, rtol=0.05, atol=0.05)
 
 
-@settings(max_examples=examples(20), deadline=None)
+@settings(max_examples=examples(20))
 @given(st.data())
 def test_the_function_is_the_layer(data):
     configuration = data.draw(configurations("CoordConv2D"))

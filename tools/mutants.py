@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
-import functools
 import io
+import itertools
 import json
 import os
 import random
@@ -15,7 +15,6 @@ import signal
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
@@ -45,6 +44,8 @@ SWAPS = {
 }  # fmt: skip
 
 
+# Its part, its file, and its number there; the code unchanged has a number too.
+Mutant = Tuple[str, Path, int]
 UNCHANGED = -1
 
 
@@ -138,14 +139,14 @@ def work(arguments: argparse.Namespace) -> int:
     if arguments.sample:
         mutants = random.Random(0).sample(mutants, min(arguments.sample, len(mutants)))
     _import_what_all_need()
-    survives = functools.partial(_survives, timeout=arguments.timeout)
-    for part in sorted({part for part, _, _ in mutants}):
-        first = next(mutant for mutant in mutants if mutant[0] == part)
-        if survives((*first[:2], UNCHANGED)) is None:
+    parts = sorted({part for part, _, _ in mutants})
+    firsts = [next(mutant for mutant in mutants if mutant[0] == part) for part in parts]
+    for (part, _, _), place in _run_all([(*first[:2], UNCHANGED) for first in firsts], arguments):
+        if place is None:
             raise UserError(f"the tests of {part} fail, or take over {arguments.timeout} s, with the code unchanged")
     survivors, counts = [], {part: [0, 0] for part in PARTS}
-    with bar(len(mutants), unit="mutant") as progress, ThreadPoolExecutor(arguments.jobs) as pool:
-        for (part, path, _), place in zip(mutants, pool.map(survives, mutants)):
+    with bar(len(mutants), unit="mutant") as progress:
+        for (part, path, _), place in _run_all(mutants, arguments):
             counts[part][0] += 1
             counts[part][1] += place is None
             if place is not None:
@@ -158,7 +159,7 @@ def work(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _mutants(parts: List[str]) -> Iterator[Tuple[str, Path, int]]:
+def _mutants(parts: List[str]) -> Iterator[Mutant]:
     for part in parts:
         for pattern in PARTS[part][0]:
             for path in sorted(PACKAGE.glob(pattern)):
@@ -178,35 +179,46 @@ def _import_what_all_need() -> None:
         del sys.modules[name]
 
 
-def _survives(mutant: Tuple[str, Path, int], timeout: int) -> Optional[str]:
-    """The place of a mutant that the tests of its part don't notice; None: they do."""
-    part, path, number = mutant
+def _run_all(mutants: List[Mutant], arguments: argparse.Namespace) -> Iterator[Tuple[Mutant, Optional[str]]]:
+    """Each with its place if the tests of its part don't notice it, else None; as they end, several at once.
+
+    They are forked by the main thread: in a fork of another, Paddle is not in dynamic mode.
+    """
+    waiting = iter(mutants)
+    running: Dict[int, Tuple[Mutant, str, tempfile.TemporaryDirectory, float]] = {}
+    while True:
+        for mutant in itertools.islice(waiting, arguments.jobs - len(running)):
+            folder = tempfile.TemporaryDirectory()
+            place = _write(mutant, Path(folder.name))
+            child = os.fork()
+            if child == 0:
+                _run_tests(Path(folder.name), PARTS[mutant[0]][1])
+            running[child] = mutant, place, folder, time.monotonic() + arguments.timeout
+        if not running:
+            return
+        time.sleep(0.05)
+        for child, (mutant, place, folder, end) in list(running.items()):
+            done, status = os.waitpid(child, os.WNOHANG)
+            if not done and time.monotonic() > end:  # a loop without end is noticed
+                os.killpg(child, signal.SIGKILL)
+                done, status = os.waitpid(child, 0)
+            if done:
+                del running[child]
+                folder.cleanup()
+                yield mutant, None if status else place
+
+
+def _write(mutant: Mutant, folder: Path) -> str:
+    """Writes the package with that mutant, and returns its place: a whole one, as Paddle reads the source it traces."""
+    _, path, number = mutant
     mutator = Mutator(number)
     mutated = ast.fix_missing_locations(mutator.visit(ast.parse(path.read_text(encoding="utf-8"))))
-    with tempfile.TemporaryDirectory() as name:
-        # A whole package, because Paddle reads the source of what it traces.
-        target = Path(name) / "ppcoordconv"
-        shutil.copytree(PACKAGE, target, copy_function=os.symlink, ignore=shutil.ignore_patterns("__pycache__"))
-        file = target / path.relative_to(PACKAGE)
-        file.unlink()
-        file.write_text(ast.unparse(mutated), encoding="utf-8")
-        return mutator.place if _tests_pass(Path(name), PARTS[part][1], timeout) else None
-
-
-def _tests_pass(folder: Path, tests: List[str], timeout: int) -> bool:
-    child = os.fork()
-    if child == 0:
-        _run_tests(folder, tests)
-    end = time.monotonic() + timeout
-    while time.monotonic() < end:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return status == 0
-        time.sleep(0.05)
-    # A loop without end is noticed.
-    os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return False
+    target = folder / "ppcoordconv"
+    shutil.copytree(PACKAGE, target, copy_function=os.symlink, ignore=shutil.ignore_patterns("__pycache__"))
+    file = target / path.relative_to(PACKAGE)
+    file.unlink()
+    file.write_text(ast.unparse(mutated), encoding="utf-8")
+    return mutator.place
 
 
 def _run_tests(folder: Path, tests: List[str]) -> None:

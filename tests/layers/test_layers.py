@@ -162,7 +162,7 @@ def drawn_layer(data, name):
 
 
 @pytest.mark.parametrize("name", FAMILY)
-@settings(max_examples=examples(120), deadline=None)
+@settings(max_examples=examples(120))
 @given(st.data())
 def test_equals_the_concatenated_convolution(name, data):
     layer, x, expected = drawn_layer(data, name)
@@ -172,7 +172,7 @@ def test_equals_the_concatenated_convolution(name, data):
 
 
 @pytest.mark.parametrize("name", FAMILY)
-@settings(max_examples=examples(8), deadline=None)
+@settings(max_examples=examples(8))
 @given(st.data())
 def test_equals_it_when_traced_and_when_saved(name, data):
     layer, x, expected = drawn_layer(data, name)

@@ -58,7 +58,7 @@ def test_wrong_options(options, words):
         pcc.models.create("yolo", **{"anchors": SIX, **options})
 
 
-@settings(max_examples=examples(20), deadline=None)
+@settings(max_examples=examples(20))
 @given(st.integers(0, 10**6))
 def test_decoding_is_yolov3s(seed):
     """Redmon & Farhadi 2018, section 2.1, with the scaled middles of YOLOv4."""
