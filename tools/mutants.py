@@ -23,7 +23,7 @@ from _tool import ROOT, Parser, leave, positive, run
 PACKAGE = ROOT / "ppcoordconv"
 # By the part that is mutated: its files, and the tests that must notice, the most likely to first.
 PARTS: Dict[str, Tuple[List[str], List[str]]] = {
-    "coords": (["coords.py"], ["tests/test_coords.py"]),
+    "coords": (["coords.py"], ["tests/test_coords.py", "tests/layers/test_layers.py"]),
     "functional": (
         ["functional.py", "forms.py", "offset.py"],
         ["tests/test_functional.py", "tests/layers/test_cache.py", "tests/layers/test_layers.py"],
