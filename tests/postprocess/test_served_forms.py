@@ -94,3 +94,35 @@ def test_what_is_rendered():
     assert first == {"x": 40, "y": 17, "pixels": 81, "box": [36, 13, 44, 21]}
     nothing = form.decode(np.full([1, 4096], -1.0), [])
     assert nothing == [{"x": None, "y": None, "pixels": 0, "box": None}]
+
+
+@pytest.mark.parametrize(
+    ("name", "outputs", "expected"),
+    [
+        ("classification", np.float32([[0, 1]]), {"label": "1", "class_id": 1, "score": 0.731059}),
+        ("coordinate_classification", np.eye(1, 4096, 64 * 2 + 5), {"x": 5, "y": 2, "score": 0.000663}),
+        ("coordinate_regression", np.array([[1 / 3, 0.123456]]), {"x": 21.3333, "y": 7.9012}),
+        ("coordinate_corner", np.array([[7.123456, 1 / 3]]), {"x": 0.3333, "y": 7.1235}),
+    ],
+)
+def test_numbers_are_rounded(name, outputs, expected):
+    """Scores to six digits after the point, pixels to four."""
+    assert SERVED.build(name).decode(outputs, LABELS) == [expected]
+
+
+def test_what_is_lit_is_measured():
+    lit = np.full([64, 64], -1.0)
+    lit[10, 20] = lit[10, 21] = lit[12, 20] = 1
+    lit[30, 30] = 0  # a probability of 0.5 is not above it
+    (result,) = SERVED.build("coordinate_rendering").decode(lit.reshape(1, -1), [])
+    assert result == {"x": 20.3333, "y": 10.6667, "pixels": 3, "box": [20, 10, 21, 12]}
+
+
+@pytest.mark.parametrize(("place", "drawn"), [((-9, 99), (0, 63)), ((40.4, 16.6), (40, 17)), ((63, 0), (63, 0))])
+def test_a_place_is_drawn_where_it_is_or_at_the_nearest_edge(place, drawn):
+    result = {"x": place[0], "y": place[1]}
+    picture = SERVED.build("coordinate_regression").draw(np.zeros([1, 1, 3], np.uint8), np.zeros(2), result)
+    rows, columns = np.nonzero((picture[:256] == [0, 0, 255]).all(axis=2))
+    width = picture.shape[1] - 256
+    assert ((columns.min() - width // 2) // 4, rows.min() // 4) == drawn
+    assert len(rows) == 16
