@@ -126,3 +126,21 @@ def test_a_place_is_drawn_where_it_is_or_at_the_nearest_edge(place, drawn):
     width = picture.shape[1] - 256
     assert ((columns.min() - width // 2) // 4, rows.min() // 4) == drawn
     assert len(rows) == 16
+
+
+def test_boxes_and_scores_are_rounded_and_low_scores_left_out():
+    """Edges to two digits after the point, at the network's size and at the picture's."""
+    form = SERVED.build("detection")
+    rows = [[3, 0.9123456, 4.12345, 8, 24.98765, 28], [3, 0.3, 0, 0, 5, 5], [3, 0.29, 0, 0, 5, 5]]
+    (result,) = form.decode(np.array([rows]), LABELS)
+    assert [(found["score"], found["box"]) for found in result["objects"]] == [
+        (0.912346, [4.12, 8, 24.99, 28]),
+        (0.3, [0, 0, 5, 5]),
+    ]
+    placed = form.to_image(result, Letterbox((64, 64)), (77, 99, 3))["objects"]
+    assert [found["box"] for found in placed] == [[6.37, 12.37, 38.66, 43.31], [0, 0, 7.73, 7.73]]
+
+
+def test_small_pictures_are_enlarged_to_show_boxes():
+    form = SERVED.build("detection")
+    assert form.draw(np.zeros([64, 64, 3], np.uint8), BOXES[0], {"objects": []}).shape == (256, 256, 3)
