@@ -1,20 +1,28 @@
-"""Runs an exported folder: numpy in, numpy out."""
+"""Runs an exported folder: numpy in, numpy out, from any number of threads."""
 
 from __future__ import annotations
 
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Optional
+from types import TracebackType
+from typing import Optional, Type
 
 import numpy as np
 import paddle
 
-from ..utils.errors import UserError
+from ..utils.cpu import usable_cpus
+from ..utils.errors import ArgumentError, UserError
 from .description import read_description
-from .runtimes import ENGINES, Settings
+from .runtimes import ENGINES, Engine, Settings
 
 
 class Predictor:
-    """An exported model, ready to run, from any number of threads.
+    """An exported model, ready to run, from any number of threads; calls beyond ``max_concurrency`` wait.
+
+    From asyncio: ``await asyncio.to_thread(predictor, batch)``. In a ``with`` block it is closed at its end. A process
+    that was forked makes its own.
 
     Parameters:
         model_dir: a folder that the command ``export`` wrote.
@@ -23,9 +31,12 @@ class Predictor:
         cpu_threads: how many threads, at least 1; None: the engine's own choice.
         trt: on GPUs, "fp32" or "fp16": TensorRT runs what it can of the model; for batches of up to 32.
         gpu_memory_mb: what Paddle takes of the GPU's memory at first, in MiB.
+        max_concurrency: how many calls run at once, at least 1, each with a copy of all but the weights; None: as many
+            as the processors that this process may use.
         onednn: on the CPU, whether oneDNN's kernels are used; None: if the export found them right in this version.
 
     Attributes:
+        max_concurrency: how many calls run at once.
         description: what ``inference.yml`` says: "served_form", "preprocess", "labels", "input_shape", "checked", ...
 
     Raises:
@@ -49,9 +60,14 @@ class Predictor:
         cpu_threads: Optional[int] = None,
         trt: Optional[str] = None,
         gpu_memory_mb: int = 256,
+        max_concurrency: Optional[int] = None,
         onednn: Optional[bool] = None,
     ) -> None:
         settings = Settings(device, precision, cpu_threads, trt, gpu_memory_mb)
+        if max_concurrency is None:
+            max_concurrency = usable_cpus()
+        if type(max_concurrency) is not int or max_concurrency < 1:
+            raise ArgumentError("max_concurrency", f"takes a whole number of at least 1, got {max_concurrency!r}")
         folder = Path(model_dir)
         self.description = read_description(folder)
         checked = self.description["checked"]
@@ -67,8 +83,15 @@ class Predictor:
                 f"{folder} was not found to be right in bf16 with oneDNN and Paddle {paddle.__version__} when it was "
                 "exported; take fp32, or export it again"
             )
-        engine = ENGINES[Path(self.description["model_file"]).suffix]
-        self._run = engine(folder, self.description, settings, onednn)
+        make_engine = ENGINES[Path(self.description["model_file"]).suffix]
+        # The engine is made, and run, by threads of its own: callers' threads come and go.
+        self.max_concurrency = max_concurrency
+        self._threads = ThreadPoolExecutor(max_concurrency, "predictor")
+        self._runners = threading.local()
+        self._process = os.getpid()
+        self._engine: Optional[Engine] = self._threads.submit(
+            make_engine, folder, self.description, settings, onednn
+        ).result()
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         """The network's outputs for a batch of inputs.
@@ -87,5 +110,29 @@ class Predictor:
         shape = batch.shape[1:]
         if len(shape) != len(wanted) or any(w not in (None, n) for n, w in zip(shape, wanted)):
             raise UserError(f"the model takes a batch of shape {['N', *wanted]}, got {list(batch.shape)}")
+        if os.getpid() != self._process:
+            raise RuntimeError(
+                "this Predictor was made by the process that this one was forked from; make another here"
+            )
+        if self._engine is None:
+            raise RuntimeError("this Predictor is closed; make another")
         # oneDNN crashes on an empty batch.
-        return self._run(batch) if len(batch) else self._run(np.zeros([1, *shape], np.float32))[:0]
+        run = batch if len(batch) else np.zeros([1, *shape], np.float32)
+        return self._threads.submit(self._run, run).result()[: len(batch)]
+
+    def close(self) -> None:
+        """Waits for the calls that run, and frees the model's memory; later calls raise a RuntimeError."""
+        self._threads.shutdown()
+        self._engine = None
+
+    def __enter__(self) -> Predictor:
+        return self
+
+    def __exit__(self, kind: Optional[Type[BaseException]], error: object, trace: Optional[TracebackType]) -> None:
+        self.close()
+
+    def _run(self, batch: np.ndarray) -> np.ndarray:
+        if not hasattr(self._runners, "run"):
+            assert self._engine is not None
+            self._runners.run = self._engine.runner()
+        return self._runners.run(batch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Protocol
 
 import numpy as np
 import paddle
@@ -87,10 +87,20 @@ def paddle_config(model: Path, settings: Settings, onednn: bool, input_shape: Li
     return config
 
 
-class PaddleEngine:
-    """Paddle Inference. Calls at the same time have a clone each, which shares the weights.
+Runner = Callable[[np.ndarray], np.ndarray]
 
-    Clones are kept: in Paddle 3, once one was destroyed, as with its thread, those made later fail.
+
+class Engine(Protocol):
+    """A loaded model, which gives each thread that is to run it a runner of its own."""
+
+    def runner(self) -> Runner: ...
+
+
+class PaddleEngine:
+    """Paddle Inference: each runner is a native predictor; those after the first share its weights.
+
+    A native predictor is run by one thread, the one that asks for it: oneDNN keeps what it has prepared by thread, and
+    a predictor that another thread runs next fails or, in Paddle 3.2, spoils those that are cloned later.
     """
 
     def __init__(self, folder: Path, description: Dict[str, Any], settings: Settings, onednn: bool) -> None:
@@ -106,26 +116,33 @@ class PaddleEngine:
         if settings.trt is not None and inference.get_trt_compile_version() == (0, 0, 0):
             raise UserError("this build of Paddle has no TensorRT; take run_mode paddle")
         config = paddle_config(model, settings, onednn, description["input_shape"])
-        self._first = inference.create_predictor(config)
+        self._predictors = [inference.create_predictor(config)]
+        self._is_first = True
         self._lock = threading.Lock()
-        self._idle = [self._first]
 
-    def __call__(self, batch: np.ndarray) -> np.ndarray:
+    def runner(self) -> Runner:
+        """What the thread that calls this may run, and no other."""
         with self._lock:
-            predictor = self._idle.pop() if self._idle else self._first.clone()
-        try:
-            handle = predictor.get_input_handle(predictor.get_input_names()[0])
+            predictor = self._predictors[0]
+            if not self._is_first:
+                predictor = predictor.clone()
+                # Kept until the engine goes: one that was destroyed makes later ones fail.
+                self._predictors.append(predictor)
+            self._is_first = False
+        input_name, output_name = predictor.get_input_names()[0], predictor.get_output_names()[0]
+
+        def run(batch: np.ndarray) -> np.ndarray:
+            handle = predictor.get_input_handle(input_name)
             handle.reshape(batch.shape)
             handle.copy_from_cpu(batch)
             predictor.run()
-            return predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
-        finally:
-            with self._lock:
-                self._idle.append(predictor)
+            return predictor.get_output_handle(output_name).copy_to_cpu()
+
+        return run
 
 
 class OnnxEngine:
-    """ONNX Runtime, whose sessions any number of threads may run."""
+    """ONNX Runtime, whose session any number of threads may run."""
 
     def __init__(self, folder: Path, description: Dict[str, Any], settings: Settings, onednn: bool) -> None:
         model = folder / description["model_file"]
@@ -141,14 +158,14 @@ class OnnxEngine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = settings.cpu_threads or 0
         self._session = onnxruntime.InferenceSession(str(model), options, providers=[provider])
-        self._input = self._session.get_inputs()[0].name
 
-    def __call__(self, batch: np.ndarray) -> np.ndarray:
-        return self._session.run(None, {self._input: batch})[0]
+    def runner(self) -> Runner:
+        name = self._session.get_inputs()[0].name
+        return lambda batch: self._session.run(None, {name: batch})[0]
 
 
 # By the model file's suffix.
-ENGINES: Dict[str, Callable[[Path, Dict[str, Any], Settings, bool], Callable[[np.ndarray], np.ndarray]]] = {
+ENGINES: Dict[str, Callable[[Path, Dict[str, Any], Settings, bool], Engine]] = {
     ".json": PaddleEngine,
     ".pdmodel": PaddleEngine,
     ".onnx": OnnxEngine,

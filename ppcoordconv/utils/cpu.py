@@ -56,10 +56,15 @@ def tune_cpu() -> Dict[str, Union[int, str]]:
     if not _user_has_set_threads():
         # Those that paddle.distributed.launch started here share the processors.
         sharing = int(os.environ.get("PADDLE_LOCAL_SIZE", 1))
-        done.update(_set_threads(max(1, len(os.sched_getaffinity(0)) // sharing)))
+        done.update(_set_threads(max(1, usable_cpus() // sharing)))
     what = ", ".join(f"{name}={value}" for name, value in done.items())
     logging.getLogger("ppcoordconv").info("CPU tuning: %s (%s=0 switches it off)", what or "nothing to do", SWITCH)
     return done
+
+
+def usable_cpus() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_info() -> Dict[str, str]:

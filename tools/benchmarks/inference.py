@@ -84,7 +84,9 @@ def measure(repeats: int = 30, names: Optional[Sequence[str]] = None) -> Dict[st
                     for threads in THREADS:
                         settings = Settings(cpu_threads=threads)
                         runs = {
-                            variant: ENGINES[model.suffix](model.parent, _description(model, shape), settings, onednn)
+                            variant: ENGINES[model.suffix](
+                                model.parent, _description(model, shape), settings, onednn
+                            ).runner()
                             for variant, model in exported.items()
                         }
                         for batch in batches:
