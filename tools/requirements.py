@@ -12,6 +12,7 @@ else:
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ["# For the tests", "[dev]"]
+SERVE = ("# For a web service", "[serve]")
 ONNX = "# For ONNX; paddle2onnx 1 is for Paddle 2, 2 for Paddle 3"
 # By file, its lines: "[train]" stands for what pyproject.toml lists there, a name alone for its line in those lists.
 # Of a package that comes twice the first line counts.
@@ -21,6 +22,7 @@ FILES: Dict[str, List[str]] = {
         "paddlepaddle-gpu>=2.6.2,<3.4",
         *("numpy", "visualdl", "pytest", "[detection]"),
         *(ONNX, "paddle2onnx==1.3.1", "[onnx]"),
+        *SERVE,
         *TESTS,
     ],
     "requirements-cpu.txt": [
@@ -28,6 +30,7 @@ FILES: Dict[str, List[str]] = {
         "paddlepaddle==3.2.2",
         *("numpy", "visualdl", "pytest", "[detection]"),
         *(ONNX, "paddle2onnx==2.1.0", "[onnx]"),
+        *SERVE,
         *TESTS,
     ],
     "demo/requirements.txt": [
@@ -48,6 +51,7 @@ FILES: Dict[str, List[str]] = {
         "# PaddleDetection imports pkg_resources, which later ones don't have",
         "setuptools>=64,<81",
         *(ONNX, "paddle2onnx==2.1.0", "[onnx]"),
+        *SERVE,
         *TESTS,
     ],
     "tests/demo/requirements.txt": [

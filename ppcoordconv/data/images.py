@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Dict, List, Tuple
+from typing import IO, Any, ClassVar, Dict, List, Tuple, Union
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -14,6 +15,10 @@ from ..utils.errors import UserError
 from .inputs import Input, unreadable
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+
+
+class ImageTooLargeError(UserError):
+    """A picture has more pixels than may be decoded."""
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -28,13 +33,28 @@ def read_image(path: Path) -> np.ndarray:
     Raises:
         UserError: there is no such file, or it is not a picture, or damaged.
     """
+    return decode_image(path, str(path))
+
+
+def decode_image(file: Union[Path, IO[bytes]], name: str, max_megapixels: float = math.inf) -> np.ndarray:
+    """``read_image`` of a file or an open one, which errors call by ``name``.
+
+    Raises:
+        ImageTooLargeError: it has more than ``max_megapixels`` million pixels; they are not decoded.
+        UserError: as ``read_image``.
+    """
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
+            if image.width * image.height > 1e6 * max_megapixels:
+                size = f"{image.width}x{image.height}"
+                raise ImageTooLargeError(f"{name} has {size} pixels; at most {max_megapixels} million are taken")
             return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
     except FileNotFoundError:
-        raise UserError(f"there is no file {path}") from None
+        raise UserError(f"there is no file {name}") from None
+    except ImageTooLargeError:
+        raise
     except Exception as error:  # Pillow's decoders raise whatever a damaged file makes them stumble over
-        raise UserError(f"{path} is not a readable picture: {error}") from error
+        raise UserError(f"{name} is not a readable picture: {error}") from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -100,6 +120,24 @@ class Preprocess:
         except UserError as error:
             return [unreadable(path, error)]
         return [Input(str(path), path, path.stem, partial(read_image, path)) for path in paths]
+
+    @staticmethod
+    def from_value(value: Any) -> np.ndarray:
+        """Pixels from nested lists ``[H][W][3]`` of whole numbers 0 to 255.
+
+        Raises:
+            UserError: it is something else.
+        """
+        wanted = "a picture is a list of rows, a row of pixels, a pixel of three whole numbers 0 to 255"
+        try:
+            pixels = np.array(value)
+        except ValueError:
+            raise UserError(f"{wanted}; the lists have different lengths") from None
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+            raise UserError(f"{wanted}; got lists of lengths {list(pixels.shape)}")
+        if pixels.dtype.kind not in "iu" or pixels.min() < 0 or pixels.max() > 255:
+            raise UserError(f"{wanted}; got other values")
+        return pixels.astype(np.uint8)
 
     def to_dict(self) -> Dict[str, Any]:
         return {"kind": self.kind, **{key: list(value) for key, value in asdict(self).items()}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence
 
 import numpy as np
 
@@ -37,11 +37,15 @@ def read_point(line: str) -> np.ndarray:
         UserError: it is no two finite numbers.
     """
     try:
-        x, y = (float(part) for part in line.split(","))
+        return _point(line.split(","))
     except ValueError:
-        raise UserError(f"a point is two numbers, as 40,17, got {line!r}") from None
+        raise UserError(f"a point is two finite numbers, as 40,17, got {line!r}") from None
+
+
+def _point(numbers: Sequence[Any]) -> np.ndarray:
+    x, y = map(float, numbers)
     if not np.isfinite([x, y]).all():
-        raise UserError(f"a point has finite numbers, got {line!r}")
+        raise ValueError
     return np.array([x, y])
 
 
@@ -75,6 +79,20 @@ class PointPreprocess:
             Input(f"{path}:{number}", path, f"{path.stem}_{number}", partial(read_point, line))
             for number, line in enumerate(lines, 1)
         ]
+
+    @staticmethod
+    def from_value(value: Any) -> np.ndarray:
+        """A point from ``[x, y]``, in pixels.
+
+        Raises:
+            UserError: it is no list of two finite numbers.
+        """
+        try:
+            if not isinstance(value, list) or not all(type(number) in (int, float) for number in value):
+                raise ValueError
+            return _point(value)
+        except (ValueError, OverflowError):
+            raise UserError("a point is a list of two finite numbers, as [40, 17]") from None
 
     def to_dict(self) -> Dict[str, Any]:
         return {"kind": "points", **asdict(self)}

@@ -17,6 +17,12 @@ EXTRA_OF = {
     "paddle2onnx": "onnx",
     "onnx": "onnx",
     "onnxruntime": "onnx",
+    "fastapi": "serve",
+    "multipart": "serve",
+    "prometheus_client": "serve",
+    "python_multipart": "serve",
+    "starlette": "serve",
+    "uvicorn": "serve",
 }
 
 

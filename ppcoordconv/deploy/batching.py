@@ -1,0 +1,121 @@
+"""Inputs that wait at the same time go through the model together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from typing import AsyncIterator, Callable, Deque, List, Set, Tuple
+
+import numpy as np
+
+Waiting = Tuple[np.ndarray, "asyncio.Future[np.ndarray]"]
+
+
+class QueueFull(Exception):  # noqa: N818 - asyncio's name for it
+    """As many inputs wait as may."""
+
+
+class Batcher:
+    """One input at a time in, its output out, from any number of coroutines of one event loop.
+
+    Parameters:
+        run: from a batch ``[N, ...]`` to outputs ``[N, ...]``; it is called in threads.
+        max_batch: how many inputs go together; all of a batch have the same shape.
+        max_wait_ms: how long an input waits for others, in milliseconds.
+        max_concurrency: how many batches run at once.
+        max_waiting: how many inputs may wait.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[np.ndarray], np.ndarray],
+        max_batch: int,
+        max_wait_ms: float,
+        max_concurrency: int,
+        max_waiting: int,
+    ) -> None:
+        self._run = run
+        self._max_batch = max_batch
+        self._max_wait = max_wait_ms / 1000
+        self._max_waiting = max_waiting
+        self._max_concurrency = max_concurrency
+        self._waiting: Deque[Waiting] = deque()
+
+    @contextlib.asynccontextmanager
+    async def started(self) -> AsyncIterator[None]:
+        """In here it takes inputs; at the end what waits is cancelled."""
+        self._arrived, self._enough = asyncio.Event(), asyncio.Event()
+        self._free = asyncio.Semaphore(self._max_concurrency)
+        self._running: Set[asyncio.Task[None]] = set()
+        task = asyncio.create_task(self._work())
+        try:
+            yield
+        finally:
+            task.cancel()
+            for running in self._running:
+                await running
+
+    @property
+    def waiting(self) -> int:
+        """How many inputs wait."""
+        return len(self._waiting)
+
+    def check_room(self, count: int) -> None:
+        """Raises QueueFull where not so many inputs more may wait."""
+        if self.waiting + count > self._max_waiting:
+            raise QueueFull
+
+    async def __call__(self, x: np.ndarray) -> np.ndarray:
+        """The output of one input.
+
+        Raises:
+            QueueFull: too many wait already. What ``run`` raises is raised too.
+        """
+        self.check_room(1)
+        future: asyncio.Future[np.ndarray] = asyncio.get_running_loop().create_future()
+        self._waiting.append((x, future))
+        self._arrived.set()
+        if self.waiting >= self._max_batch:
+            self._enough.set()
+        return await future
+
+    async def _work(self) -> None:
+        while True:
+            await self._free.acquire()
+            while not self._waiting:
+                self._arrived.clear()
+                await self._arrived.wait()
+            if self.waiting < self._max_batch:
+                self._enough.clear()
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._enough.wait(), self._max_wait)
+            task = asyncio.create_task(self._compute(self._take()))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    def _take(self) -> List[Waiting]:
+        """The first that waits, and others of its shape; those whose clients have gone are left out."""
+        batch: List[Waiting] = []
+        others: List[Waiting] = []
+        while self._waiting and len(batch) < self._max_batch:
+            x, future = self._waiting.popleft()
+            if not future.done():
+                (batch if not batch or x.shape == batch[0][0].shape else others).append((x, future))
+        self._waiting.extendleft(reversed(others))
+        return batch
+
+    async def _compute(self, batch: List[Waiting]) -> None:
+        try:
+            if not batch:
+                return
+            outputs = await asyncio.to_thread(self._run, np.stack([x for x, _ in batch]))
+            for (_, future), output in zip(batch, outputs):
+                if not future.done():
+                    future.set_result(output)
+        except Exception as error:
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+        finally:
+            self._free.release()

@@ -1,0 +1,241 @@
+"""A web service around a Predictor: pictures, points or arrays in, the results of ``infer`` out, as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import math
+import signal
+import socket
+import time
+from dataclasses import dataclass
+from typing import Any, AsyncGenerator, AsyncIterator, Awaitable, Callable, Dict, Iterator, List, Tuple, Union
+
+import numpy as np
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
+
+from ..data.images import ImageTooLargeError, decode_image
+from ..data.preprocessing import preprocess_of
+from ..postprocess import SERVED
+from ..utils.errors import ArgumentError, UserError
+from .batching import Batcher, QueueFull
+from .predictor import Predictor
+
+# An input's name, and what the preprocessing takes, or why it can't be read.
+Named = Tuple[str, Union[np.ndarray, UserError]]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a service takes.
+
+    Parameters:
+        max_batch: how many inputs go through the model together.
+        max_wait_ms: how long an input waits for others, in milliseconds.
+        max_waiting: how many inputs may wait; a request beyond is answered 429.
+        max_body_mb: a request's size in MiB; a larger one is answered 413.
+        max_megapixels: a picture's size; a larger one is answered 413.
+        timeout: seconds for a request to arrive (else 408), and again to be answered (else 503).
+    """
+
+    max_batch: int = 32
+    max_wait_ms: float = 2
+    max_waiting: int = 512
+    max_body_mb: float = 32
+    max_megapixels: float = 64
+    timeout: float = 30
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            lowest = 0 if name == "max_wait_ms" else 1e-6
+            if not lowest <= value < math.inf:
+                raise ArgumentError(name, f"takes a finite number above 0, got {value!r}")
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not an error of this program
+    """A request is answered by a status and a sentence."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class _InMemory(MultiPartParser):
+    # Larger parts would be written to the disk; a body's size is limited before.
+    max_file_size = spool_max_size = 2**40
+
+
+class Metrics:
+    """What ``GET /metrics`` tells, in Prometheus's text format."""
+
+    def __init__(self, batcher: Batcher) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter("ppcoordconv_requests", "Requests answered", ["status"], registry=self.registry)
+        self.seconds = Histogram("ppcoordconv_request_seconds", "From a request to its answer", registry=self.registry)
+        self.inputs = Counter("ppcoordconv_inputs", "Inputs that the model has run", registry=self.registry)
+        waiting = Gauge("ppcoordconv_waiting_inputs", "Inputs that wait for the model", registry=self.registry)
+        waiting.set_function(lambda: batcher.waiting)
+
+
+def create_app(predictor: Predictor, limits: Limits = Limits()) -> FastAPI:  # noqa: B008 - it is frozen
+    """The service, for any ASGI server.
+
+    ``POST /predict`` takes pictures as multipart/form-data, or JSON ``{"inputs": [...]}``: points ``[x, y]`` in pixels,
+    or pictures ``[H][W][3]`` of numbers 0 to 255, whichever the model takes. It answers ``{"results": [...]}``, each
+    what ``infer`` prints: "input" (the file's name, or the position) and the served form's keys, or "error".
+    ``GET /health`` answers once the model can run, ``GET /metrics`` for Prometheus.
+    """
+    description = predictor.description
+    preprocess = preprocess_of(description["preprocess"])
+    form = SERVED.build(description["served_form"])
+    takes_pictures = len(preprocess.input_shape) == 3
+    batcher = Batcher(predictor, limits.max_batch, limits.max_wait_ms, predictor.max_concurrency, limits.max_waiting)
+    metrics = Metrics(batcher)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with batcher.started():
+            yield
+
+    app = FastAPI(title="ppcoordconv", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+
+    async def body(request: Request) -> AsyncGenerator[bytes, None]:
+        size, limit = 0, int(limits.max_body_mb * 2**20)
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit:
+                raise Refused(413, f"a request has at most {limits.max_body_mb} MiB")
+            yield chunk
+
+    async def received(request: Request) -> List[Any]:
+        """The files as (name, bytes), or the values of the JSON."""
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind == "multipart/form-data" and takes_pictures:
+            try:
+                sent = await _InMemory(request.headers, body(request), max_files=10_000, max_fields=0).parse()
+            except MultiPartException as error:
+                raise Refused(400, f"the multipart body can't be read: {error.message}") from error
+            files = [file for _, file in sent.multi_items() if isinstance(file, UploadFile)]
+            return [(file.filename or str(number), await file.read()) for number, file in enumerate(files)]
+        if kind != "application/json":
+            pictures = "pictures as multipart/form-data, or " if takes_pictures else ""
+            raise Refused(415, f'this model takes {pictures}JSON: {{"inputs": [...]}}')
+        text = b"".join([chunk async for chunk in body(request)])
+        try:
+            inputs = json.loads(text)["inputs"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            inputs = None
+        if not isinstance(inputs, list):
+            raise Refused(400, 'the body takes JSON of the form {"inputs": [...]}')
+        return inputs
+
+    def read(number: int, sent: Any) -> Named:
+        try:
+            if isinstance(sent, tuple):
+                return sent[0], decode_image(io.BytesIO(sent[1]), sent[0], limits.max_megapixels)
+            return str(number), preprocess.from_value(sent)
+        except ImageTooLargeError as error:
+            raise Refused(413, str(error)) from error
+        except UserError as error:
+            return sent[0] if isinstance(sent, tuple) else str(number), error
+
+    def prepared(sent: List[Any]) -> List[Tuple[Named, Union[np.ndarray, UserError]]]:
+        named = [read(number, one) for number, one in enumerate(sent)]
+        return [((name, value), value if isinstance(value, UserError) else preprocess(value)) for name, value in named]
+
+    async def result(name: str, value: Union[np.ndarray, UserError], x: Union[np.ndarray, UserError]) -> Dict[str, Any]:
+        if isinstance(x, UserError) or isinstance(value, UserError):
+            return {"input": name, "error": str(x)}
+        row = await batcher(x)
+        metrics.inputs.inc()
+        (decoded,) = form.decode(row[None], description["labels"])
+        return {"input": name, **form.to_image(decoded, preprocess, value.shape)}
+
+    async def answered(sent: List[Any]) -> List[Dict[str, Any]]:
+        batcher.check_room(len(sent))
+        ready = await asyncio.to_thread(prepared, sent)
+        return list(await asyncio.gather(*(result(name, value, x) for (name, value), x in ready)))
+
+    @app.post("/predict")
+    async def predict(request: Request) -> Response:
+        start = time.perf_counter()
+        try:
+            sent = await _within(limits.timeout, received(request), 408, "the request did not arrive")
+            results = await _within(limits.timeout, answered(sent), 503, "the request was not answered")
+            response = JSONResponse({"results": results})
+        except Refused as refused:
+            response = JSONResponse({"error": str(refused)}, refused.status)
+            if refused.status in (408, 413):
+                # What has not been read of the body would be taken for the next request.
+                response.headers["connection"] = "close"
+        except QueueFull:
+            message = f"{limits.max_waiting} inputs wait already; try again later"
+            response = JSONResponse({"error": message}, 429, {"retry-after": "1"})
+        except ClientDisconnect:
+            response = JSONResponse({"error": "the client has gone"}, 499)
+        metrics.requests.labels(str(response.status_code)).inc()
+        metrics.seconds.observe(time.perf_counter() - start)
+        return response
+
+    @app.get("/health")
+    async def health() -> Dict[str, str]:
+        return {"status": "ok", "served_form": description["served_form"]}
+
+    @app.get("/metrics")
+    async def metrics_text() -> PlainTextResponse:
+        return PlainTextResponse(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+async def _within(seconds: float, work: Awaitable[Any], status: int, message: str) -> Any:
+    try:
+        return await asyncio.wait_for(work, seconds)
+    except asyncio.TimeoutError:
+        raise Refused(status, f"{message} within {seconds} s") from None
+
+
+def serve(predictor: Predictor, limits: Limits, host: str, port: int, say: Callable[[str], None]) -> None:
+    """Serves until SIGINT or SIGTERM, after which the requests that run are finished.
+
+    Raises:
+        UserError: nothing can listen there.
+    """
+    import uvicorn
+
+    try:
+        listening = socket.create_server((host, port))
+    except (OSError, OverflowError) as error:
+        raise UserError(f"can't listen on {host}, port {port}: {error}") from error
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: Any = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                say(f"serving on http://{host}:{listening.getsockname()[1]}; Ctrl-C ends it")
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            # uvicorn's own raises the signal again at the end, which would make an orderly end a failure.
+            before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+            try:
+                yield
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+
+    config = uvicorn.Config(
+        create_app(predictor, limits),
+        log_level="warning",
+        timeout_graceful_shutdown=int(limits.timeout) + 1,
+        timeout_keep_alive=max(5, int(limits.timeout)),
+    )
+    with listening:
+        Server(config).run([listening])

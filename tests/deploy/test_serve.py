@@ -1,0 +1,330 @@
+"""The web service: what ``infer`` says, for many clients at once, and one sentence for what is wrong."""
+
+import asyncio
+import http.client
+import io
+import json
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ENVIRONMENT, ROOT, examples
+from PIL import Image
+
+pytest.importorskip("fastapi")
+
+from ppcoordconv.config import load_config  # noqa: E402
+from ppcoordconv.deploy import Predictor  # noqa: E402
+from ppcoordconv.deploy.batching import Batcher, QueueFull  # noqa: E402
+from ppcoordconv.deploy.export import export  # noqa: E402
+from ppcoordconv.deploy.infer import infer  # noqa: E402
+from ppcoordconv.deploy.serve import Limits  # noqa: E402
+from ppcoordconv.tasks import build_task  # noqa: E402
+from ppcoordconv.utils.errors import UserError  # noqa: E402
+
+POINTS = ROOT / "docs" / "trained" / "classification"
+BOUNDARY = "a-boundary"
+
+
+class Server:
+    """``ppcoordconv serve`` in a process of its own, on a free port."""
+
+    def __init__(self, model_dir, *options):
+        command = [sys.executable, "-m", "ppcoordconv", "serve", "--model_dir", str(model_dir), "--port", "0"]
+        pipes = {"stderr": subprocess.PIPE, "text": True, "env": ENVIRONMENT, "cwd": ROOT}
+        self.process = subprocess.Popen([*command, *map(str, options)], **pipes)
+        self.said = []
+        for line in self.process.stderr:
+            self.said.append(line)
+            if found := re.search(r"serving on http://127.0.0.1:(\d+)", line):
+                self.port = int(found.group(1))
+                break
+        threading.Thread(target=lambda: self.said.extend(self.process.stderr), daemon=True).start()
+
+    def connection(self):
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+
+    def get(self, path):
+        connection = self.connection()
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+    def post(self, body, kind="application/json", connection=None):
+        connection = connection or self.connection()
+        connection.request("POST", "/predict", body, {"Content-Type": kind})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+    def post_files(self, files):
+        return self.post(multipart(files), f"multipart/form-data; boundary={BOUNDARY}")
+
+    def post_inputs(self, inputs, connection=None):
+        return self.post(json.dumps({"inputs": inputs}), connection=connection)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+
+def multipart(files):
+    body = b""
+    for name, content in files.items():
+        head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
+        body += head.encode() + content + b"\r\n"
+    return body + f"--{BOUNDARY}--\r\n".encode()
+
+
+def png(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    task = build_task(load_config(ROOT / "configs" / "digits" / "coordconv.yml", ["model.pretrained=true"]))
+    folder = tmp_path_factory.mktemp("served")
+    export(task, folder / "model")
+    (folder / "pictures").mkdir()
+    for number in range(6):
+        Image.fromarray(task.test_samples().pixels(number)).save(folder / "pictures" / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pictures(digits):
+    server = Server(digits / "model", "--max_body_mb", 1, "--max_megapixels", 1)
+    yield server
+    assert server.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def points():
+    server = Server(POINTS, "--max_wait_ms", 5)
+    yield server
+    assert server.stop() == 0
+
+
+def test_pictures_get_what_infer_says(pictures, digits):
+    files = sorted((digits / "pictures").iterdir())
+    expected = list(infer(Predictor(str(digits / "model")), files))
+    sent = {path.name: path.read_bytes() for path in files}
+    status, answer = pictures.post_files({**sent, "bad.png": b"no picture"})
+    assert status == 200
+    *results, bad = answer["results"]
+    assert "bad.png is not a readable picture" in bad["error"]
+    for result, wanted in zip(results, expected):
+        assert result["input"] == Path(wanted["input"]).name
+        assert result["label"] == wanted["label"]
+        assert result["score"] == pytest.approx(wanted["score"], abs=1e-4)
+
+
+def test_arrays_are_pictures_too(pictures, digits):
+    path = digits / "pictures" / "0.png"
+    with Image.open(path) as image:
+        values = np.asarray(image.convert("RGB")).tolist()
+    status, answer = pictures.post_inputs([values, [[1, 2], [3]], "x", [[[0, 0, 256]]]])
+    assert status == 200
+    right, *wrong = answer["results"]
+    assert right["input"] == "0"
+    assert right["label"] == pictures.post_files({"0.png": path.read_bytes()})[1]["results"][0]["label"]
+    assert all("a picture is a list of rows" in result["error"] for result in wrong)
+
+
+def test_points_get_what_infer_says(points, tmp_path):
+    (tmp_path / "points.txt").write_text("40,17\n3,60\n")
+    expected = list(infer(Predictor(str(POINTS)), [tmp_path / "points.txt"]))
+    status, answer = points.post_inputs([[40, 17], [3, 60], [1, 2, 3], [1, None], [1e999, 0], ["1", "2"], [True, 1]])
+    assert status == 200
+    for result, wanted in zip(answer["results"], expected):
+        assert {**result, "input": 0} == {**wanted, "input": 0, "score": pytest.approx(wanted["score"], abs=1e-4)}
+    assert [result["error"] for result in answer["results"][2:]] == [
+        "a point is a list of two finite numbers, as [40, 17]"
+    ] * 5
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "words"),
+    [
+        (b"{", "application/json", 400, 'takes JSON of the form {"inputs": [...]}'),
+        (b"[" * 100_000, "application/json", 400, "takes JSON of the form"),
+        (b'{"inputs": 3}', "application/json", 400, "takes JSON of the form"),
+        (b"", "application/json", 400, "takes JSON of the form"),
+        (b"x", "text/plain", 415, "takes pictures as multipart/form-data, or JSON"),
+        (b"x", "multipart/form-data", 400, "the multipart body can't be read"),
+        (b"x", f"multipart/form-data; boundary={BOUNDARY}", 400, "the multipart body can't be read"),
+        (b"x" * 2**21, "application/json", 413, "a request has at most 1.0 MiB"),
+        (multipart({"a.png": b"x" * 2**21}), f"multipart/form-data; boundary={BOUNDARY}", 413, "at most 1.0 MiB"),
+        (
+            multipart({"a.png": png(np.zeros([1001, 1000, 3], np.uint8))}),
+            f"multipart/form-data; boundary={BOUNDARY}",
+            413,
+            "a.png has 1000x1001 pixels; at most 1.0 million are taken",
+        ),
+    ],
+    ids=range(10),
+)
+def test_what_it_does_not_take(pictures, body, kind, status, words):
+    got, answer = pictures.post(body, kind)
+    assert got == status
+    assert words in answer["error"]
+
+
+def test_a_model_of_points_takes_no_pictures(points):
+    status, answer = points.post_files({"a.png": png(np.zeros([2, 2, 3], np.uint8))})
+    assert (status, answer) == (415, {"error": 'this model takes JSON: {"inputs": [...]}'})
+
+
+def test_half_a_body_is_answered_when_its_time_is_over():
+    server = Server(POINTS, "--timeout", 1)
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        client.sendall(
+            b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+        )
+        answer = client.recv(4096)
+    assert b"408" in answer.splitlines()[0]
+    assert server.stop() == 0
+
+
+def test_it_tells_how_it_is(points):
+    status, health = points.get("/health")
+    assert (status, json.loads(health)) == (200, {"status": "ok", "served_form": "coordinate_classification"})
+    points.post_inputs([[1, 2]])
+    status, metrics = points.get("/metrics")
+    assert status == 200
+    assert float(re.search(r'ppcoordconv_requests_total{status="200"} (\S+)', metrics).group(1)) >= 1
+    assert float(re.search(r"^ppcoordconv_inputs_total (\S+)", metrics, re.MULTILINE).group(1)) >= 1
+    assert "ppcoordconv_request_seconds_bucket" in metrics
+
+
+def test_many_clients_that_stay(points):
+    """EXAMPLES=20 makes it 20,000 requests."""
+    expected = {point: points.post_inputs([point])[1]["results"][0] for point in [(5 * n, 3 * n) for n in range(12)]}
+
+    def work(seed):
+        rng, connection, wrong = random.Random(seed), points.connection(), 0
+        for _ in range(examples(1000) // 16):
+            chosen = rng.sample(sorted(expected), rng.choice([1, 2, 5]))
+            status, answer = points.post_inputs(chosen, connection)
+            for number, (point, result) in enumerate(zip(chosen, answer["results"])):
+                wanted = {**expected[point], "input": str(number)}
+                wrong += result != {**wanted, "score": pytest.approx(wanted["score"], abs=1e-4)}
+            wrong += status != 200
+        return wrong
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(work, range(16))) == 0
+
+
+def test_clients_that_behave_badly_are_survived(points):
+    """They hang up, send half of what they announced, or bytes drawn at random."""
+    rng = random.Random(0)
+    good = json.dumps({"inputs": [[40, 17]] * 50}).encode()
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(
+        good
+    )
+    for number in range(examples(300)):
+        with socket.create_connection(("127.0.0.1", points.port)) as client:
+            whole = bytearray(head + good)
+            if number % 3 == 0:
+                whole = whole[: rng.randrange(len(whole))]
+            elif number % 3 == 1:
+                for _ in range(5):
+                    whole[rng.randrange(len(whole))] = rng.randrange(256)
+            client.sendall(whole)
+            if number % 2:
+                client.shutdown(socket.SHUT_WR)
+    # Those that had sent all are in the queue.
+    status = 429
+    while status == 429:
+        status, _ = points.post_inputs([[40, 17]])
+    assert status == 200
+
+
+def test_a_full_queue_is_said():
+    server = Server(POINTS, "--max_waiting", 4)
+    status, answer = server.post_inputs([[1, 2]] * 5)
+    assert (status, answer) == (429, {"error": "4 inputs wait already; try again later"})
+    assert server.post_inputs([[1, 2]] * 4)[0] == 200
+    assert server.stop() == 0
+
+
+def test_sigterm_finishes_what_runs():
+    server = Server(POINTS, "--max_wait_ms", 1500, "--timeout", 20)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(server.post_inputs, [[40, 17]])
+        time.sleep(0.5)
+        server.process.send_signal(signal.SIGTERM)
+        assert answer.result()[0] == 200
+    assert server.process.wait(30) == 0
+    assert "Traceback" not in "".join(server.said)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--timeout", "0"], "--timeout takes a finite number above 0, got 0.0"),
+        (["--max_megapixels", "inf"], "--max_megapixels takes a finite number above 0, got inf"),
+        (["--port", "70000"], "can't listen on 127.0.0.1, port 70000"),
+        (["--host", "203.0.113.1"], "can't listen on 203.0.113.1, port 0: "),
+    ],
+)
+def test_wrong_options(options, words):
+    server = Server(POINTS, *options)
+    assert server.process.wait(30) == 2
+    assert words in server.said[-1]
+
+
+def test_wrong_limits():
+    with pytest.raises(UserError, match="max_batch takes a finite number above 0, got -1"):
+        Limits(max_batch=-1)
+
+
+def batched(run, inputs, **options):
+    options = {"max_batch": 4, "max_wait_ms": 20, "max_concurrency": 2, "max_waiting": 100, **options}
+
+    async def all_at_once():
+        batcher = Batcher(run, **options)
+        async with batcher.started():
+            return await asyncio.gather(*(batcher(np.array(x)) for x in inputs), return_exceptions=True)
+
+    return asyncio.run(all_at_once())
+
+
+def test_what_waits_goes_together_by_shape():
+    sizes = []
+
+    def run(batch):
+        sizes.append(batch.shape)
+        return 2 * batch
+
+    inputs = [[1], [2], [3, 3], [4], [5], [6], [7, 7]]
+    outputs = batched(run, inputs)
+    assert [output.tolist() for output in outputs] == [[2 * n for n in x] for x in inputs]
+    assert sorted(sizes) == [(1, 1), (2, 2), (4, 1)]
+
+
+def test_an_error_reaches_those_that_wait_and_no_others():
+    def run(batch):
+        if batch[0].shape == (2,):
+            raise ValueError("no pairs")
+        return batch
+
+    one, pair, other = batched(run, [[1], [2, 2], [3]])
+    assert (one.tolist(), other.tolist()) == ([1], [3])
+    assert isinstance(pair, ValueError)
+
+
+def test_a_full_queue_is_refused():
+    outputs = batched(lambda batch: batch, [[n] for n in range(10)], max_waiting=6)
+    assert sum(isinstance(output, QueueFull) for output in outputs) == 4
