@@ -1,6 +1,7 @@
 """What the layers promise: the concatenated convolution exactly, Paddle's manners, and errors in words."""
 
 import copy
+import inspect
 import pickle
 import tempfile
 from pathlib import Path
@@ -688,3 +689,30 @@ def test_on_a_gpu(dtype):
     y = layer(paddle.zeros([1, 1, 1, 1001], dtype).cuda())
     assert y.place.is_gpu_place()
     np.testing.assert_allclose(y.astype("float32").numpy(), 2 / 1000, rtol=2**-10)
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_what_is_not_given_is_as_in_paddles_layer(name):
+    own = inspect.signature(FAMILY[name][0].__init__).parameters
+    plain = inspect.signature(getattr(nn, name.replace("Coord", ""))).parameters
+    shared = [key for key in own if key in plain and own[key].default is not inspect.Parameter.empty]
+    assert {"stride", "padding", "dilation", "groups", "bias_attr", "data_format"} <= set(shared)
+    assert {key: own[key].default for key in shared} == {key: plain[key].default for key in shared}
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_flops_and_parameters_are_those_of_the_concatenation(groups, capsys):
+    """``2 * 4 * 5 * 7`` outputs, for each the kernel over its features and two coordinates, and the bias."""
+    layer = pcc.CoordConv(6, 4, [3, 1], padding=[1, 0], groups=groups)
+    features = 6 // groups
+    assert paddle.flops(layer, [2, 6, 5, 7]) == 2 * 4 * 5 * 7 * ((features + 2) * 3 + 1)
+    assert paddle.summary(layer, (2, 6, 5, 7))["total_params"] == 4 * (features + 2) * 3 + 4
+    capsys.readouterr()
+
+
+def test_flops_of_every_layer():
+    for name, (build, rank, _) in FAMILY.items():
+        layer = build(3, 5, 1, bias_attr=False)
+        assert paddle.flops(layer, [2, 3, *range(4, 4 + rank)]) == 2 * 5 * np.prod(range(4, 4 + rank)) * (3 + rank), (
+            name
+        )
