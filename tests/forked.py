@@ -66,7 +66,8 @@ def _start_server() -> None:
         _context.set_forkserver_preload(IMPORTED)
         forkserver.ensure_running()
     finally:
-        del os.environ["PYTHONPATH"]
+        # A command that ends meanwhile puts the variables back itself.
+        os.environ.pop("PYTHONPATH", None)
         if before is not None:
             os.environ["PYTHONPATH"] = before
 

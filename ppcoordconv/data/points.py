@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List
 
 import numpy as np
 
@@ -37,15 +38,11 @@ def read_point(line: str) -> np.ndarray:
         UserError: it is no two finite numbers.
     """
     try:
-        return _point(line.split(","))
+        x, y = (float(part) for part in line.split(","))
     except ValueError:
-        raise UserError(f"a point is two finite numbers, as 40,17, got {line!r}") from None
-
-
-def _point(numbers: Sequence[Any]) -> np.ndarray:
-    x, y = map(float, numbers)
+        raise UserError(f"a point is two numbers, as 40,17, got {line!r}") from None
     if not np.isfinite([x, y]).all():
-        raise ValueError
+        raise UserError(f"a point has finite numbers, got {line!r}")
     return np.array([x, y])
 
 
@@ -87,12 +84,11 @@ class PointPreprocess:
         Raises:
             UserError: it is no list of two finite numbers.
         """
-        try:
-            if not isinstance(value, list) or not all(type(number) in (int, float) for number in value):
-                raise ValueError
-            return _point(value)
-        except (ValueError, OverflowError):
-            raise UserError("a point is a list of two finite numbers, as [40, 17]") from None
+        is_pair = isinstance(value, list) and [type(number) in (int, float) for number in value] == [True, True]
+        # A whole number may be too large for a float; NaN is not below anything.
+        if not is_pair or not all(abs(number) <= sys.float_info.max for number in value):
+            raise UserError("a point is a list of two finite numbers, as [40, 17]")
+        return np.array(value, np.float64)
 
     def to_dict(self) -> Dict[str, Any]:
         return {"kind": "points", **asdict(self)}
