@@ -130,7 +130,8 @@ def test_a_form_that_would_compute_something_else_is_refused(form, samples, word
 
 def test_what_is_kept_is_of_one_dtype():
     """Where the processor has instructions for bf16, autocast makes the features half precision for a while."""
-    layer, plain = pcc.CoordConv(3, 4, 3, padding=1).eval(), paddle.nn.Conv2D(3, 4, 3)
+    layer, plain = pcc.CoordConv(3, 4, 3, padding=1), paddle.nn.Conv2D(3, 4, 3)
+    layer.eval()
     x = paddle.randn([8, 3, 20, 20])
     with paddle.no_grad():
         expected = layer(x)

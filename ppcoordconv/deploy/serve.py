@@ -120,8 +120,9 @@ def create_app(predictor: Predictor, limits: Limits = Limits()) -> FastAPI:  # n
         if kind == "multipart/form-data" and takes_pictures:
             try:
                 sent = await _InMemory(request.headers, body(request), max_files=10_000, max_fields=0).parse()
-            except MultiPartException as error:
-                raise Refused(400, f"the multipart body can't be read: {error.message}") from error
+            except (MultiPartException, ValueError, KeyError) as error:  # which of them depends on the version
+                reason = getattr(error, "message", error)
+                raise Refused(400, f"the multipart body can't be read: {reason}") from error
             files = [file for _, file in sent.multi_items() if isinstance(file, UploadFile)]
             return [(file.filename or str(number), await file.read()) for number, file in enumerate(files)]
         if kind != "application/json":
