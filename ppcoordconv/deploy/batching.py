@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from typing import AsyncIterator, Callable, Deque, List, Set, Tuple
+from typing import Any, AsyncIterator, Callable, Deque, List, Sequence, Set, Tuple
 
 import numpy as np
 
-Waiting = Tuple[np.ndarray, "asyncio.Future[np.ndarray]"]
+Waiting = Tuple[np.ndarray, "asyncio.Future[Any]"]
 
 
 class QueueFull(Exception):  # noqa: N818 - asyncio's name for it
@@ -20,7 +20,7 @@ class Batcher:
     """One input at a time in, its output out, from any number of coroutines of one event loop.
 
     Parameters:
-        run: from a batch ``[N, ...]`` to outputs ``[N, ...]``; it is called in threads.
+        run: from a batch ``[N, ...]`` to N outputs; it is called in threads.
         max_batch: how many inputs go together; all of a batch have the same shape.
         max_wait_ms: how long an input waits for others, in milliseconds.
         max_concurrency: how many batches run at once.
@@ -29,7 +29,7 @@ class Batcher:
 
     def __init__(
         self,
-        run: Callable[[np.ndarray], np.ndarray],
+        run: Callable[[np.ndarray], Sequence[Any]],
         max_batch: int,
         max_wait_ms: float,
         max_concurrency: int,
@@ -66,14 +66,14 @@ class Batcher:
         if self.waiting + count > self._max_waiting:
             raise QueueFull
 
-    async def __call__(self, x: np.ndarray) -> np.ndarray:
+    async def __call__(self, x: np.ndarray) -> Any:
         """The output of one input.
 
         Raises:
             QueueFull: too many wait already. What ``run`` raises is raised too.
         """
         self.check_room(1)
-        future: asyncio.Future[np.ndarray] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((x, future))
         self._arrived.set()
         if self.waiting >= self._max_batch:

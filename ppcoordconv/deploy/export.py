@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from ..compat import is_paddle_3
 from ..convert import convert_to_deploy
 from ..convert.to_deploy import restore_grids
 from ..postprocess import SERVED
+from ..utils.cpu import usable_cpus
 from ..utils.errors import ArgumentError, UserError
 from ..utils.files import atomic_write, sha256
 from ..utils.progress import log_info
@@ -254,7 +254,7 @@ def _check(
         if options.get("precision") != "bf16" or cpu_has_bf16()
     }
     log_info(f"checking it: {', '.join(settings)}")
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cpus()) as pool:
         runs = pool.map(lambda name: _error_of(folder, name, settings[name], expected), settings)
         found: Dict[str, Union[float, str]] = dict(zip(settings, runs))
 

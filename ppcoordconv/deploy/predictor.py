@@ -13,7 +13,7 @@ import numpy as np
 import paddle
 
 from ..utils.cpu import usable_cpus
-from ..utils.errors import ArgumentError, UserError
+from ..utils.errors import UserError
 from .description import read_description
 from .runtimes import ENGINES, Engine, Settings
 
@@ -63,11 +63,7 @@ class Predictor:
         max_concurrency: Optional[int] = None,
         onednn: Optional[bool] = None,
     ) -> None:
-        settings = Settings(device, precision, cpu_threads, trt, gpu_memory_mb)
-        if max_concurrency is None:
-            max_concurrency = usable_cpus()
-        if type(max_concurrency) is not int or max_concurrency < 1:
-            raise ArgumentError("max_concurrency", f"takes a whole number of at least 1, got {max_concurrency!r}")
+        settings = Settings(device, precision, cpu_threads, trt, gpu_memory_mb, max_concurrency)
         folder = Path(model_dir)
         self.description = read_description(folder)
         checked = self.description["checked"]
@@ -85,8 +81,8 @@ class Predictor:
             )
         make_engine = ENGINES[Path(self.description["model_file"]).suffix]
         # The engine is made, and run, by threads of its own: callers' threads come and go.
-        self.max_concurrency = max_concurrency
-        self._threads = ThreadPoolExecutor(max_concurrency, "predictor")
+        self.max_concurrency = settings.max_concurrency or usable_cpus()
+        self._threads = ThreadPoolExecutor(self.max_concurrency, "predictor")
         self._runners = threading.local()
         self._process = os.getpid()
         self._engine: Optional[Engine] = self._threads.submit(

@@ -33,6 +33,7 @@ class Settings:
     cpu_threads: Optional[int] = None
     trt: Optional[str] = None
     gpu_memory_mb: int = 256
+    max_concurrency: Optional[int] = None
 
     def __post_init__(self) -> None:
         """Raises a UserError where the settings contradict each other, or this processor."""
@@ -40,7 +41,8 @@ class Settings:
             raise UserError(f"the device is 'cpu' or 'gpu', got {self.device!r}")
         if self.precision not in PRECISIONS:
             raise ArgumentError("precision", f"takes one of {', '.join(PRECISIONS)}, got {self.precision!r}")
-        for name, value in (("cpu_threads", self.cpu_threads), ("gpu_memory_mb", self.gpu_memory_mb)):
+        for name in ("cpu_threads", "gpu_memory_mb", "max_concurrency"):
+            value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):
                 raise ArgumentError(name, f"takes a whole number of at least 1, got {value!r}")
         if self.trt == "int8":

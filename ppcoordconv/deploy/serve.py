@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import json
 import math
 import signal
 import socket
 import time
 from dataclasses import dataclass
-from typing import Any, AsyncGenerator, AsyncIterator, Awaitable, Callable, Dict, Iterator, List, Tuple, Union
+from functools import partial
+from io import BytesIO
+from typing import Any, AsyncGenerator, AsyncIterator, Awaitable, Callable, Dict, Iterator, List, Sequence, Tuple, Union
 
 import numpy as np
 from fastapi import FastAPI, Request
@@ -28,8 +29,10 @@ from ..utils.errors import ArgumentError, UserError
 from .batching import Batcher, QueueFull
 from .predictor import Predictor
 
-# An input's name, and what the preprocessing takes, or why it can't be read.
-Named = Tuple[str, Union[np.ndarray, UserError]]
+# An input's name, and what reads it.
+Sent = Tuple[str, Callable[[], np.ndarray]]
+# Its name, the shape of what was read, and what the network takes, or why it can't be read.
+Prepared = Tuple[str, Sequence[int], Union[np.ndarray, UserError]]
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,11 @@ def create_app(predictor: Predictor, limits: Limits = Limits()) -> FastAPI:  # n
     preprocess = preprocess_of(description["preprocess"])
     form = SERVED.build(description["served_form"])
     takes_pictures = len(preprocess.input_shape) == 3
-    batcher = Batcher(predictor, limits.max_batch, limits.max_wait_ms, predictor.max_concurrency, limits.max_waiting)
+
+    def run(batch: np.ndarray) -> List[Dict[str, Any]]:
+        return form.decode(predictor(batch), description["labels"])
+
+    batcher = Batcher(run, limits.max_batch, limits.max_wait_ms, predictor.max_concurrency, limits.max_waiting)
     metrics = Metrics(batcher)
 
     @contextlib.asynccontextmanager
@@ -114,8 +121,7 @@ def create_app(predictor: Predictor, limits: Limits = Limits()) -> FastAPI:  # n
                 raise Refused(413, f"a request has at most {limits.max_body_mb} MiB")
             yield chunk
 
-    async def received(request: Request) -> List[Any]:
-        """The files as (name, bytes), or the values of the JSON."""
+    async def received(request: Request) -> List[Sent]:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "multipart/form-data" and takes_pictures:
             try:
@@ -124,7 +130,8 @@ def create_app(predictor: Predictor, limits: Limits = Limits()) -> FastAPI:  # n
                 reason = getattr(error, "message", error)
                 raise Refused(400, f"the multipart body can't be read: {reason}") from error
             files = [file for _, file in sent.multi_items() if isinstance(file, UploadFile)]
-            return [(file.filename or str(number), await file.read()) for number, file in enumerate(files)]
+            named = [(file.filename or str(number), await file.read()) for number, file in enumerate(files)]
+            return [(name, partial(decode_image, BytesIO(data), name, limits.max_megapixels)) for name, data in named]
         if kind != "application/json":
             pictures = "pictures as multipart/form-data, or " if takes_pictures else ""
             raise Refused(415, f'this model takes {pictures}JSON: {{"inputs": [...]}}')
@@ -135,34 +142,31 @@ def create_app(predictor: Predictor, limits: Limits = Limits()) -> FastAPI:  # n
             inputs = None
         if not isinstance(inputs, list):
             raise Refused(400, 'the body takes JSON of the form {"inputs": [...]}')
-        return inputs
+        return [(str(number), partial(preprocess.from_value, value)) for number, value in enumerate(inputs)]
 
-    def read(number: int, sent: Any) -> Named:
-        try:
-            if isinstance(sent, tuple):
-                return sent[0], decode_image(io.BytesIO(sent[1]), sent[0], limits.max_megapixels)
-            return str(number), preprocess.from_value(sent)
-        except ImageTooLargeError as error:
-            raise Refused(413, str(error)) from error
-        except UserError as error:
-            return sent[0] if isinstance(sent, tuple) else str(number), error
+    def prepared(sent: List[Sent]) -> List[Prepared]:
+        ready: List[Prepared] = []
+        for name, read in sent:
+            try:
+                value = read()
+                ready.append((name, value.shape, preprocess(value)))
+            except ImageTooLargeError as error:
+                raise Refused(413, str(error)) from error
+            except UserError as error:
+                ready.append((name, (), error))
+        return ready
 
-    def prepared(sent: List[Any]) -> List[Tuple[Named, Union[np.ndarray, UserError]]]:
-        named = [read(number, one) for number, one in enumerate(sent)]
-        return [((name, value), value if isinstance(value, UserError) else preprocess(value)) for name, value in named]
-
-    async def result(name: str, value: Union[np.ndarray, UserError], x: Union[np.ndarray, UserError]) -> Dict[str, Any]:
-        if isinstance(x, UserError) or isinstance(value, UserError):
+    async def result(name: str, size: Sequence[int], x: Union[np.ndarray, UserError]) -> Dict[str, Any]:
+        if isinstance(x, UserError):
             return {"input": name, "error": str(x)}
-        row = await batcher(x)
+        decoded = await batcher(x)
         metrics.inputs.inc()
-        (decoded,) = form.decode(row[None], description["labels"])
-        return {"input": name, **form.to_image(decoded, preprocess, value.shape)}
+        return {"input": name, **form.to_image(decoded, preprocess, size)}
 
-    async def answered(sent: List[Any]) -> List[Dict[str, Any]]:
+    async def answered(sent: List[Sent]) -> List[Dict[str, Any]]:
         batcher.check_room(len(sent))
         ready = await asyncio.to_thread(prepared, sent)
-        return list(await asyncio.gather(*(result(name, value, x) for (name, value), x in ready)))
+        return list(await asyncio.gather(*(result(*one) for one in ready)))
 
     @app.post("/predict")
     async def predict(request: Request) -> Response:
