@@ -58,7 +58,7 @@ def test_python_blocks_run(name, block, tmp_path):
         assert value in run.stdout
 
 
-def test_commands_run_one_after_the_other(tmp_path, trained):
+def test_commands_run_one_after_the_other(tmp_path):
     put_repository(tmp_path)
     put_data(tmp_path)
     shown, _ = of_page(ROOT / "README.md")

@@ -24,6 +24,8 @@ from ppcoordconv.utils.errors import UserError
 TRAINED = ROOT / "docs" / "trained"
 SIZES = (1, 2, 3, 5, 8, 13, 32)
 AT_ONCE = 3
+# After so many calls each native predictor has seen each size of batch, and holds what it will.
+WARM_UP = 500
 
 
 class Native:
@@ -94,9 +96,9 @@ def under_load(model_dir, calls, options):
             kind.join()
 
     KINDS = (stay, come_and_go, wait_for_others)  # noqa: N806
-    some(range(min(500, calls // 2)))
+    some(range(min(WARM_UP, calls)))
     memory = resident_mib()
-    some(range(min(500, calls // 2), calls))
+    some(range(WARM_UP, calls))
     grown = resident_mib() / memory
     predictor.close()
     natives, most = len(threads), max(map(len, threads), default=1)
@@ -124,29 +126,30 @@ def digits(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("model", "options"),
+    ("model", "options", "calls"),
     [
-        (TRAINED / "rendering", {"onednn": True}),
-        (TRAINED / "regression", {"onednn": True}),
-        (TRAINED / "regression", {"onednn": False}),
-        ("legacy", {"onednn": True}),
-        ("onnx", {}),
+        # Enough calls to see whether memory grows.
+        (TRAINED / "rendering", {"onednn": True}, max(1000, examples(400))),
+        (TRAINED / "regression", {"onednn": True}, examples(400)),
+        (TRAINED / "regression", {"onednn": False}, examples(400)),
+        ("legacy", {"onednn": True}, examples(400)),
+        ("onnx", {}, examples(400)),
     ],
     ids=["points, oneDNN", "canvases, oneDNN", "canvases", "pictures, oneDNN", "pictures, ONNX Runtime"],
 )
-def test_thousands_of_calls_from_all_kinds_of_threads(digits, model, options):
-    """EXAMPLES=50 makes it 20,000 calls."""
+def test_calls_from_all_kinds_of_threads(digits, model, options, calls):
+    """EXAMPLES=50 makes it 20,000 calls of each."""
     if model == "onnx":
         pytest.importorskip("paddle2onnx")
     model_dir = digits(model) if isinstance(model, str) else model
-    ended = Forked(under_load, str(model_dir), examples(400), options).finish()
+    ended = Forked(under_load, str(model_dir), calls, options).finish()
     assert ended.returncode == 0, ended.stderr
     found = json.loads(ended.stdout.splitlines()[-1])
     assert found["failed"] == []
     assert found["wrong"] == []
     assert found["natives"] <= AT_ONCE
     assert found["threads"] == 1
-    assert found["grown"] <= 1.15
+    assert calls <= WARM_UP or found["grown"] <= 1.15
 
 
 def test_a_thread_that_ended_leaves_nothing_that_the_next_stumbles_over():
