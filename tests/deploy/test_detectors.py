@@ -32,8 +32,8 @@ def make_run(folder):
     shutil.rmtree(folder / "fields" / "test")
     shutil.copytree(folder / "fields" / "train", folder / "fields" / "test")
     shutil.copy(folder / "fields" / "train.json", folder / "fields" / "test.json")
-    changes = [f"data.path={folder / 'fields'}", "epochs=20", "optimizer.learning_rate=0.008", "batch_size=4", "output_dir=run"]
-    trained = run_tool("train", "-c", CONFIG, "-o", *changes, cwd=folder)
+    changes = [f"data.path={folder / 'fields'}", "epochs=20", "optimizer.learning_rate=0.008", "batch_size=4"]
+    trained = run_tool("train", "-c", CONFIG, "-o", *changes, "output_dir=run", cwd=folder)
     assert trained.status == 0, trained.stderr
     assert json.loads(trained.stdout)["last"]["ap50"] > 0.5
 
