@@ -76,6 +76,7 @@ def as_a_command(action):
 def canvas(folder):
     from PIL import Image
 
+    folder.mkdir(exist_ok=True)
     Image.new("L", (64, 64)).save(folder / "x.png")
     return folder / "x.png"
 
@@ -160,9 +161,15 @@ CAUSES = {
     "the class folder": lambda folder: folder_of_pictures(folder, 2),
     "… is not a readable picture": lambda folder: picture(folder / "x.png"),
     "there is no file": lambda folder: read_coco(folder / "train.json", folder),
+    "… is a pipe": lambda _: load_state(Path("/dev/null")),
     "a point is": lambda _: read_point("40;17"),
     "--model_dir takes": lambda folder: as_a_command(lambda: Predictor(str(folder / "nowhere"))),
-    "--output would": lambda folder: as_a_command(lambda: list(infer(Predictor(CANVASES), [canvas(folder)], folder))),
+    "--output would replace the": lambda folder: as_a_command(
+        lambda: list(infer(Predictor(CANVASES), [canvas(folder)], folder))
+    ),
+    "--output would replace …, which": lambda folder: as_a_command(
+        lambda: list(infer(Predictor(CANVASES), [canvas(folder)], canvas(folder / "drawn").parent))
+    ),
     "the model takes a batch": lambda _: Predictor(TRAINED)(np.zeros([1, 3], np.float32)),
     "fp16 is for GPUs": lambda _: Predictor(TRAINED, precision="fp16"),
     "trt_int8": lambda _: Predictor(TRAINED, device="gpu", trt="int8"),

@@ -92,16 +92,16 @@ class Letterbox(Preprocess):
 
     kind: ClassVar[str] = "letterbox"
 
-    def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """uint8 ``[H, W, 3]`` -> float32 ``[3, *image_size]``."""
-        scale = self.scale(pixels.shape[:2])
-        height, width = (max(1, round(n * scale)) for n in pixels.shape[:2])
-        box = np.empty([*self.image_size, 3], np.uint8)
-        box[:] = np.round(255 * np.array(self.mean))
-        if (height, width) != pixels.shape[:2]:
-            pixels = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
-        box[:height, :width] = pixels
-        return super().__call__(box)
+    def of_image(self, image: Image.Image) -> np.ndarray:
+        """An RGB picture -> float32 ``[3, *image_size]``."""
+        scale = self.scale((image.height, image.width))
+        width, height = (max(1, round(n * scale)) for n in image.size)
+        if (width, height) != image.size:
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        grey = tuple(np.broadcast_to(np.round(255 * np.array(self.mean)), 3).astype(int).tolist())
+        box = Image.new("RGB", self.image_size[::-1], grey)
+        box.paste(image)
+        return super().of_image(box)
 
     def boxes_to_image(self, boxes: np.ndarray, size: Sequence[int]) -> np.ndarray:
         """Boxes ``[n, 4]`` in pixels of a picture of that height and width, and inside it."""

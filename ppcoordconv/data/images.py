@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import os
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, ClassVar, Dict, List, Tuple, Union
+from typing import Any, BinaryIO, ClassVar, Dict, List, Optional, Tuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ..utils.errors import UserError
-from .inputs import Input, unreadable
+from ..utils.files import open_regular
+from .inputs import Input, Prepared, unreadable
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
@@ -33,11 +36,21 @@ def read_image(path: Path) -> np.ndarray:
     Raises:
         UserError: there is no such file, or it is not a picture, or damaged.
     """
-    return decode_image(path, str(path))
+    with open_regular(path) as file:
+        return np.asarray(decode_image(file, str(path))[0])
 
 
-def decode_image(file: Union[Path, IO[bytes]], name: str, max_megapixels: float = math.inf) -> np.ndarray:
-    """``read_image`` of a file or an open one, which errors call by ``name``.
+def decode_image(
+    file: BinaryIO, name: str, max_megapixels: float = math.inf, needed: Optional[Tuple[int, int]] = None
+) -> Tuple[Image.Image, Tuple[int, int]]:
+    """``read_image`` of an open file, which errors call by ``name``.
+
+    Parameters:
+        needed: the height and width that are enough; a JPEG is decoded at a half, a quarter or an eighth of its size
+            where that is still twice as large, which takes a part of the time and memory.
+
+    Returns:
+        The picture, RGB, and its height and width in full.
 
     Raises:
         ImageTooLargeError: it has more than ``max_megapixels`` million pixels; they are not decoded.
@@ -45,14 +58,20 @@ def decode_image(file: Union[Path, IO[bytes]], name: str, max_megapixels: float 
     """
     try:
         with Image.open(file) as image:
-            if image.width * image.height > 1e6 * max_megapixels:
-                size = f"{image.width}x{image.height}"
+            width, height = image.size
+            if width * height > 1e6 * max_megapixels:
+                size = f"{width}x{height}"
                 raise ImageTooLargeError(f"{name} has {size} pixels; at most {max_megapixels} million are taken")
-            return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
-    except FileNotFoundError:
-        raise UserError(f"there is no file {name}") from None
+            if needed:
+                image.draft(None, (2 * max(needed), 2 * max(needed)))
+            if image.getexif().get(ExifTags.Base.Orientation, 1) > 4:
+                width, height = height, width
+            ImageOps.exif_transpose(image, in_place=True)
+            return _to_rgb(image), (height, width)
     except ImageTooLargeError:
         raise
+    except UnidentifiedImageError:  # its message names the open file, not the path
+        raise UserError(f"{name} is not a readable picture: its format is not known") from None
     except Exception as error:  # Pillow's decoders raise whatever a damaged file makes them stumble over
         raise UserError(f"{name} is not a readable picture: {error}") from error
 
@@ -67,21 +86,27 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
+    image.load()
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def list_images(path: Path) -> List[Path]:
-    """A picture file itself, or the picture files in a folder, sorted.
+def list_images(path: Path, recursive: bool = False) -> List[Path]:
+    """A picture file itself, or the picture files in a folder, sorted; with ``recursive`` in the folders in it, too.
+
+    Links to folders are not followed, and a folder that can't be read stands for itself.
 
     Raises:
         UserError: the folder holds none.
     """
-    if not path.is_dir():
+    if not os.path.isdir(path):  # noqa: PTH112 - Path's raises where the name is too long
         return [path]
-    images = sorted(p for p in path.iterdir() if p.suffix.lower() in ENDINGS)
+    images: List[Path] = []
+    walk = os.walk(path, onerror=lambda error: images.append(Path(error.filename)))
+    for folder, _, names in walk if recursive else itertools.islice(walk, 1):
+        images += [Path(folder, name) for name in names if Path(name).suffix.lower() in ENDINGS]
     if not images:
         raise UserError(f"there is no picture in the folder {path}; it takes {', '.join(ENDINGS)}")
-    return images
+    return sorted(images)
 
 
 @dataclass(frozen=True)
@@ -100,26 +125,39 @@ class Preprocess:
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 ``[H, W, 3]`` -> float32 ``[3 or 1, *image_size]``."""
+        return self.of_image(Image.fromarray(pixels))
+
+    def of_image(self, image: Image.Image) -> np.ndarray:
+        """An RGB picture -> float32 ``[3 or 1, *image_size]``."""
         height, width = self.image_size
-        if pixels.shape[:2] != (height, width):
-            pixels = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
+        if image.size != (width, height):
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
         if len(self.mean) == 1:
-            pixels = np.asarray(Image.fromarray(pixels).convert("L"))[:, :, None]
-        x = pixels.astype(np.float32) / 255
+            image = image.convert("L")
+        x = np.asarray(image).reshape(height, width, -1).astype(np.float32) / 255
         x = (x - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
         return np.ascontiguousarray(x.transpose(2, 0, 1))
+
+    def decode(self, file: BinaryIO, name: str, max_megapixels: float = math.inf) -> Prepared:
+        """A picture file, open, prepared, and its height and width; raises what ``decode_image`` raises."""
+        image, size = decode_image(file, name, max_megapixels, self.image_size)
+        return self.of_image(image), size
 
     @property
     def input_shape(self) -> List[int]:
         return [len(self.mean), *self.image_size]
 
-    def inputs(self, path: Path) -> List[Input]:
-        """A picture file, or those in a folder."""
+    def inputs(self, path: Path, recursive: bool = False) -> List[Input]:
+        """A picture file, or those in a folder, and with ``recursive`` in the folders in it."""
         try:
-            paths = list_images(path)
+            paths = list_images(path, recursive)
         except UserError as error:
             return [unreadable(path, error)]
-        return [Input(str(path), path, path.stem, partial(read_image, path)) for path in paths]
+        return [Input(str(p), p, p.stem, partial(self._prepare, p), partial(read_image, p)) for p in paths]
+
+    def _prepare(self, path: Path) -> Prepared:
+        with open_regular(path) as file:
+            return self.decode(file, str(path))
 
     @staticmethod
     def from_value(value: Any) -> np.ndarray:

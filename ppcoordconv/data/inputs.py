@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
+from typing import Callable, NoReturn, Tuple
 
 import numpy as np
 
 from ..utils.errors import UserError
+
+# What the network takes of an input, and the input's own size: of a picture, its height and width.
+Prepared = Tuple[np.ndarray, Tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -19,19 +22,23 @@ class Input:
         name: what its result is called by.
         path: the file that it comes from.
         stem: what a picture of its result is called by.
-        read: what gives it to a preprocessing; raises UserError where it can't be read.
+        prepare: what reads it for the network.
+        read: what reads it in full, to draw on.
+
+    Both raise UserError where it can't be read.
     """
 
     name: str
     path: Path
     stem: str
+    prepare: Callable[[], Prepared]
     read: Callable[[], np.ndarray]
 
 
 def unreadable(path: Path, error: UserError) -> Input:
     """In the place of what can't be listed."""
 
-    def read() -> np.ndarray:
+    def refuse() -> NoReturn:
         raise error
 
-    return Input(str(path), path, path.stem, read)
+    return Input(str(path), path, path.stem, refuse, refuse)

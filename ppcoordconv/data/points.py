@@ -11,7 +11,8 @@ from typing import Any, Dict, List
 import numpy as np
 
 from ..utils.errors import UserError
-from .inputs import Input, unreadable
+from ..utils.files import open_regular
+from .inputs import Input, Prepared, unreadable
 
 
 def read_lines(path: Path) -> List[str]:
@@ -21,9 +22,8 @@ def read_lines(path: Path) -> List[str]:
         UserError: there is no such file, it is not text, or it holds no line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise UserError(f"there is no file {path}") from None
+        with open_regular(path) as file:
+            lines = file.read().decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not a readable text file of points: {error}") from error
     if not lines:
@@ -66,16 +66,26 @@ class PointPreprocess:
     def input_shape(self) -> List[int]:
         return [2]
 
-    def inputs(self, path: Path) -> List[Input]:
-        """The points of a text file, one a line."""
+    def inputs(self, path: Path, recursive: bool = False) -> List[Input]:
+        """The points of a text file, one a line; there are no folders of them."""
         try:
             lines = read_lines(path)
         except UserError as error:
             return [unreadable(path, error)]
         return [
-            Input(f"{path}:{number}", path, f"{path.stem}_{number}", partial(read_point, line))
+            Input(
+                f"{path}:{number}",
+                path,
+                f"{path.stem}_{number}",
+                partial(self._prepare, line),
+                partial(read_point, line),
+            )
             for number, line in enumerate(lines, 1)
         ]
+
+    def _prepare(self, line: str) -> Prepared:
+        point = read_point(line)
+        return self(point), point.shape
 
     @staticmethod
     def from_value(value: Any) -> np.ndarray:

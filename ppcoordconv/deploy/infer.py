@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any, Callable, ContextManager, Deque, Dict, Iterable, Iterator, List, Optional, Tuple, Union
+from typing import IO, Any, ContextManager, Deque, Dict, Generator, Iterator, List, Optional, Union
 
 import numpy as np
 from PIL import Image
 
-from ..data.inputs import Input
+from ..data.inputs import Input, Prepared
 from ..data.preprocessing import preprocess_of
-from ..postprocess import SERVED
+from ..postprocess import SERVED, ServedForm
 from ..utils.errors import ArgumentError, UserError
 from ..utils.files import atomic_write, remove_abandoned
 from ..utils.progress import bar
@@ -24,75 +25,125 @@ from .predictor import Predictor
 BATCH_SIZE = 32
 READERS = 2
 RESULTS = "results.jsonl"
+# In bytes; file systems take 255, of which some are for what atomic_write adds.
+LONGEST_STEM = 200
 
 
 def infer(
-    predictor: Predictor, inputs: List[Path], output: Optional[Path] = None, resume: bool = False
+    predictor: Predictor,
+    inputs: List[Path],
+    output: Optional[Path] = None,
+    resume: bool = False,
+    recursive: bool = False,
+    threshold: Optional[float] = None,
 ) -> Iterator[Dict[str, Any]]:
     """A result for each input, in order: "input" (the path, or path:line) and what the served form decodes, or "error".
 
-    The next batches are read and preprocessed while the model runs.
+    The next inputs are read and preprocessed while the model runs; of a picture no more is kept than the network takes.
 
     Parameters:
         inputs: picture files or folders of them; for a model that takes points, text files with an ``x,y`` a line.
         output: a folder that gets a picture of each result, and all of them in ``results.jsonl``.
         resume: goes on after the results that an earlier call left in ``output``, and gives the rest.
+        recursive: takes the pictures in folders of the folders, too.
+        threshold: the score, 0 to 1, below which objects are left out; None: the served form's.
 
     Raises:
-        UserError: a picture in ``output`` would replace an input, the results there are of other inputs, or there is
-            no ``output`` to resume from.
+        UserError: something in ``output`` would be replaced that is an input or was not written by ``infer``, the
+            results there are of other inputs, there is no ``output`` to resume from, or a ``threshold`` for a model
+            that finds no objects.
     """
     if resume and output is None:
         raise ArgumentError("resume", "needs the output folder that the earlier call had")
     description = predictor.description
     preprocess = preprocess_of(description["preprocess"])
     form = SERVED.build(description["served_form"])
-    items = [item for path in inputs for item in preprocess.inputs(path)]
+    if threshold is not None:
+        _set_threshold(form, threshold)
+    items = [item for path in inputs for item in preprocess.inputs(path, recursive)]
     pictures: List[Optional[Path]] = [None] * len(items)
+    done = 0
     if output is not None:
         pictures = [output / name for name in _distinct_names([item.stem for item in items])]
-        _refuse_to_replace([item.path for item in items], [path for path in pictures if path])
-    done = 0
-    if resume and output:
-        done = _results_before(output / RESULTS, [item.name for item in items])
-        remove_abandoned(output, [path.name for path in pictures[done : done + 1] if path])
-
-    def read(start: int) -> Tuple[slice, List[Union[np.ndarray, UserError]], np.ndarray]:
-        chunk = slice(start, start + BATCH_SIZE)
-        values = [_read(item) for item in items[chunk]]
-        readable = [preprocess(value) for value in values if isinstance(value, np.ndarray)]
-        return chunk, values, np.stack(readable) if readable else np.zeros([0, *preprocess.input_shape], np.float32)
-
-    with bar(len(items), done, unit="input") as progress, _results_file(output, bool(done)) as file:
-        for chunk, values, batch in _ahead(read, range(done, len(items), BATCH_SIZE)):
-            rows = predictor(batch)
+        _refuse_to_replace([item.path for item in items], [path for path in pictures if path], output / RESULTS)
+        if resume:
+            done = _results_before(output / RESULTS, [item.name for item in items])
+            remove_abandoned(output, [path.name for path in pictures[done : done + 1] if path])
+    with contextlib.ExitStack() as stack:
+        prepared = stack.enter_context(contextlib.closing(_ahead(items[done:])))
+        progress = stack.enter_context(bar(len(items), done, unit="input"))
+        file = stack.enter_context(_results_file(output, bool(done)))
+        for start in range(done, len(items), BATCH_SIZE):
+            chunk = slice(start, start + BATCH_SIZE)
+            ready = list(itertools.islice(prepared, BATCH_SIZE))
+            xs = [one[0] for one in ready if not isinstance(one, UserError)]
+            rows = predictor(np.stack(xs) if xs else np.zeros([0, *preprocess.input_shape], np.float32))
             results = iter(zip(rows, form.decode(rows, description["labels"])))
-            for item, picture, value in zip(items[chunk], pictures[chunk], values):
-                if isinstance(value, UserError):
-                    result: Dict[str, Any] = {"error": str(value)}
+            for item, picture, one in zip(items[chunk], pictures[chunk], ready):
+                if isinstance(one, UserError):
+                    result: Dict[str, Any] = {"error": str(one)}
                 else:
                     row, result = next(results)
-                    result = form.to_image(result, preprocess, value.shape)
+                    result = form.to_image(result, preprocess, one[1])
                     if picture is not None:
-                        with atomic_write(picture) as path:
-                            Image.fromarray(form.draw(value, row, result)).save(path, format="PNG")
+                        result = _draw(form, item, row, result, picture)
                 result = {"input": item.name, **result}
                 if file is not None:
-                    print(json.dumps(result, ensure_ascii=False), file=file, flush=True)
+                    print(as_json(result), file=file, flush=True)
                 progress.update()
                 yield result
 
 
-def _ahead(function: Callable[[int], Any], arguments: Iterable[int]) -> Iterator[Any]:
-    """What the function gives for each argument, in order, computed by threads that are a little ahead."""
+def as_json(result: Dict[str, Any], encoding: str = "utf-8") -> str:
+    """A result in a line, with what can't be encoded, as a file name of another encoding, in JSON's escapes."""
+    text = json.dumps(result, ensure_ascii=False)
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return json.dumps(result)
+    return text
+
+
+def _set_threshold(form: ServedForm, threshold: float) -> None:
+    if form.score_threshold is None:
+        raise ArgumentError("threshold", f"is for models that find objects, and this one's served form is {form.name}")
+    if not 0 <= threshold <= 1:
+        raise ArgumentError("threshold", f"takes a score from 0 to 1, got {threshold}")
+    form.score_threshold = threshold
+
+
+def _ahead(items: List[Input]) -> Generator[Union[Prepared, UserError], None, None]:
+    """The items, prepared, in order, by threads that are a batch ahead."""
     with ThreadPoolExecutor(READERS) as pool:
-        waiting: Deque[Future] = deque()
-        for argument in arguments:
-            waiting.append(pool.submit(function, argument))
-            if len(waiting) > READERS:
+        waiting: Deque[Future[Union[Prepared, UserError]]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(_prepare, item))
+                if len(waiting) > BATCH_SIZE:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _prepare(item: Input) -> Union[Prepared, UserError]:
+    try:
+        return item.prepare()
+    except UserError as error:
+        return error
+
+
+def _draw(form: ServedForm, item: Input, row: np.ndarray, result: Dict[str, Any], picture: Path) -> Dict[str, Any]:
+    """Draws it on the input, which is read again: whole pictures that wait for the model would take much memory."""
+    try:
+        pixels = item.read()
+    except UserError as error:
+        return {"error": str(error)}
+    with atomic_write(picture) as path:
+        Image.fromarray(form.draw(pixels, row, result)).save(path, format="PNG")
+    return result
 
 
 def _results_before(path: Path, names: List[str]) -> int:
@@ -121,26 +172,26 @@ def _results_file(output: Optional[Path], resumed: bool) -> ContextManager[Optio
         raise UserError(f"{output} can't be written: {error.strerror}") from error
 
 
-def _read(item: Input) -> Union[np.ndarray, UserError]:
-    try:
-        return item.read()
-    except UserError as error:
-        return error
-
-
-def _refuse_to_replace(inputs: List[Path], outputs: List[Path]) -> None:
-    replaced = {path.resolve() for path in inputs} & {path.resolve() for path in outputs}
+def _refuse_to_replace(inputs: List[Path], pictures: List[Path], results: Path) -> None:
+    paths = {os.path.realpath(path) for path in inputs if "\0" not in str(path)}
+    replaced = [path for path in (*pictures, results) if os.path.realpath(path) in paths]
     if replaced:
-        raise ArgumentError("output", f"would replace the input {min(replaced)}; choose another folder")
+        raise ArgumentError("output", f"would replace the input {replaced[0]}; choose another folder")
+    if not results.exists():
+        others = [path for path in pictures if os.path.lexists(path)]
+        if others:
+            raise ArgumentError("output", f"would replace {others[0]}, which is not infer's; choose another folder")
 
 
 def _distinct_names(stems: List[str]) -> List[str]:
     """A .png name for each stem; of equal ones, the later get a number."""
     names: Dict[str, None] = {}
+    numbers: Counter[str] = Counter()
     for stem in stems:
-        name, number = f"{stem}.png", 1
+        stem = os.fsdecode(os.fsencode(stem.replace("\0", ""))[:LONGEST_STEM])
+        name = f"{stem}.png"
         while name in names:
-            number += 1
-            name = f"{stem}_{number}.png"
+            numbers[stem] += 1
+            name = f"{stem}_{numbers[stem] + 1}.png"
         names[name] = None
     return list(names)

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
-from typing import Any, AsyncGenerator, AsyncIterator, Awaitable, Callable, Dict, Iterator, List, Sequence, Tuple, Union
+from typing import Any, AsyncGenerator, AsyncIterator, Awaitable, Callable, Dict, Iterator, List, Tuple, Union
 
 import numpy as np
 from fastapi import FastAPI, Request
@@ -22,17 +22,16 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
-from ..data.images import ImageTooLargeError, decode_image
+from ..data.images import ImageTooLargeError, Preprocess
+from ..data.inputs import Prepared
 from ..data.preprocessing import preprocess_of
 from ..postprocess import SERVED
 from ..utils.errors import ArgumentError, UserError
 from .batching import Batcher, QueueFull
 from .predictor import Predictor
 
-# An input's name, and what reads it.
-Sent = Tuple[str, Callable[[], np.ndarray]]
-# Its name, the shape of what was read, and what the network takes, or why it can't be read.
-Prepared = Tuple[str, Sequence[int], Union[np.ndarray, UserError]]
+# An input's name, and what reads it for the network.
+Sent = Tuple[str, Callable[[], Prepared]]
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,6 @@ def create_app(predictor: Predictor, limits: Limits = Limits()) -> FastAPI:  # n
     description = predictor.description
     preprocess = preprocess_of(description["preprocess"])
     form = SERVED.build(description["served_form"])
-    takes_pictures = len(preprocess.input_shape) == 3
 
     def run(batch: np.ndarray) -> List[Dict[str, Any]]:
         return form.decode(predictor(batch), description["labels"])
@@ -123,7 +121,7 @@ def create_app(predictor: Predictor, limits: Limits = Limits()) -> FastAPI:  # n
 
     async def received(request: Request) -> List[Sent]:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind == "multipart/form-data" and takes_pictures:
+        if kind == "multipart/form-data" and isinstance(preprocess, Preprocess):
             try:
                 sent = await _InMemory(request.headers, body(request), max_files=10_000, max_fields=0).parse()
             except (MultiPartException, ValueError, KeyError) as error:  # which of them depends on the version
@@ -131,9 +129,10 @@ def create_app(predictor: Predictor, limits: Limits = Limits()) -> FastAPI:  # n
                 raise Refused(400, f"the multipart body can't be read: {reason}") from error
             files = [file for _, file in sent.multi_items() if isinstance(file, UploadFile)]
             named = [(file.filename or str(number), await file.read()) for number, file in enumerate(files)]
-            return [(name, partial(decode_image, BytesIO(data), name, limits.max_megapixels)) for name, data in named]
+            limit = limits.max_megapixels
+            return [(name, partial(preprocess.decode, BytesIO(data), name, limit)) for name, data in named]
         if kind != "application/json":
-            pictures = "pictures as multipart/form-data, or " if takes_pictures else ""
+            pictures = "pictures as multipart/form-data, or " if isinstance(preprocess, Preprocess) else ""
             raise Refused(415, f'this model takes {pictures}JSON: {{"inputs": [...]}}')
         text = b"".join([chunk async for chunk in body(request)])
         try:
@@ -142,23 +141,27 @@ def create_app(predictor: Predictor, limits: Limits = Limits()) -> FastAPI:  # n
             inputs = None
         if not isinstance(inputs, list):
             raise Refused(400, 'the body takes JSON of the form {"inputs": [...]}')
-        return [(str(number), partial(preprocess.from_value, value)) for number, value in enumerate(inputs)]
+        return [(str(number), partial(from_json, value)) for number, value in enumerate(inputs)]
 
-    def prepared(sent: List[Sent]) -> List[Prepared]:
-        ready: List[Prepared] = []
-        for name, read in sent:
+    def from_json(value: Any) -> Prepared:
+        value = preprocess.from_value(value)
+        return preprocess(value), value.shape
+
+    def prepared(sent: List[Sent]) -> List[Union[Prepared, UserError]]:
+        ready: List[Union[Prepared, UserError]] = []
+        for _, prepare in sent:
             try:
-                value = read()
-                ready.append((name, value.shape, preprocess(value)))
+                ready.append(prepare())
             except ImageTooLargeError as error:
                 raise Refused(413, str(error)) from error
             except UserError as error:
-                ready.append((name, (), error))
+                ready.append(error)
         return ready
 
-    async def result(name: str, size: Sequence[int], x: Union[np.ndarray, UserError]) -> Dict[str, Any]:
-        if isinstance(x, UserError):
-            return {"input": name, "error": str(x)}
+    async def result(name: str, ready: Union[Prepared, UserError]) -> Dict[str, Any]:
+        if isinstance(ready, UserError):
+            return {"input": name, "error": str(ready)}
+        x, size = ready
         decoded = await batcher(x)
         metrics.inputs.inc()
         return {"input": name, **form.to_image(decoded, preprocess, size)}
@@ -166,7 +169,7 @@ def create_app(predictor: Predictor, limits: Limits = Limits()) -> FastAPI:  # n
     async def answered(sent: List[Sent]) -> List[Dict[str, Any]]:
         batcher.check_room(len(sent))
         ready = await asyncio.to_thread(prepared, sent)
-        return list(await asyncio.gather(*(result(*one) for one in ready)))
+        return list(await asyncio.gather(*(result(name, one) for (name, _), one in zip(sent, ready))))
 
     @app.post("/predict")
     async def predict(request: Request) -> Response:

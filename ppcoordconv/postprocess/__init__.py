@@ -21,10 +21,12 @@ class ServedForm:
     Attributes:
         name: what ``inference.yml`` calls it.
         without_onnx: why a network with these outputs can't be exported to ONNX; None: it can.
+        score_threshold: the score below which "objects" are left out; None: its results have no objects.
     """
 
     name: str
     without_onnx: Optional[str] = None
+    score_threshold: Optional[float] = None
 
     def decode(self, outputs: np.ndarray, labels: List[str]) -> List[Dict[str, Any]]:
         """A result for each row of ``[N, ...]``."""

@@ -18,13 +18,14 @@ SCORE_THRESHOLD = 0.3
 class Detection(ServedForm):
     """From ``[N, K, 6]`` (class, score, left, top, right, bottom; class -1: none), the best first, to "objects".
 
-    Each has its "label", its index "class_id", its "score" (0..1) and its "box", in pixels of the model's input.
+    Each has its "label", its index "class_id", its "score" (0..1) and its "box", left, top, right, bottom, in pixels.
     """
 
     name = "detection"
     without_onnx: Optional[str] = (
         "Paddle2ONNX can't convert matrix NMS: with nms=False (in a config, export.nms: false) it is left to infer"
     )
+    score_threshold: float = SCORE_THRESHOLD
 
     def detections(self, outputs: np.ndarray) -> np.ndarray:
         """``[N, K, 6]``."""
@@ -40,7 +41,8 @@ class Detection(ServedForm):
                         "score": round(float(score), 6),
                         "box": [round(float(edge), 2) for edge in box],
                     }
-                    for category, score, *box in picture[picture[:, 1] >= SCORE_THRESHOLD]
+                    for category, score, *box in picture[picture[:, 1] >= self.score_threshold]
+                    if category >= 0
                 ]
             }
             for picture in self.detections(outputs)
@@ -51,6 +53,8 @@ class Detection(ServedForm):
         boxes = preprocess.boxes_to_image(np.array([found["box"] for found in objects]).reshape(-1, 4), size)
         return {
             **result,
+            "height": int(size[0]),
+            "width": int(size[1]),
             "objects": [
                 {**found, "box": [round(float(edge), 2) for edge in box]} for found, box in zip(objects, boxes)
             ],
@@ -58,6 +62,36 @@ class Detection(ServedForm):
 
     def draw(self, pixels: np.ndarray, output: np.ndarray, result: Dict[str, Any]) -> np.ndarray:
         return boxed(pixels, result["objects"], side=256)
+
+
+def as_coco(results: List[Dict[str, Any]], labels: List[str]) -> Dict[str, Any]:
+    """Results of ``infer`` as annotations in COCO's format, each with its "score": for tools that correct them.
+
+    Ids count from 1; "bbox" is left, top, width, height; what could not be read is left out.
+    """
+    images: List[Dict[str, Any]] = []
+    annotations: List[Dict[str, Any]] = []
+    for result in results:
+        if "error" in result:
+            continue
+        size = {"width": result["width"], "height": result["height"]}
+        images.append({"id": len(images) + 1, "file_name": result["input"], **size})
+        for found in result["objects"]:
+            left, top, right, bottom = found["box"]
+            width, height = round(right - left, 2), round(bottom - top, 2)
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": len(images),
+                    "category_id": found["class_id"] + 1,
+                    "bbox": [left, top, width, height],
+                    "area": round(width * height, 2),
+                    "iscrowd": 0,
+                    "score": found["score"],
+                }
+            )
+    categories = [{"id": number, "name": label} for number, label in enumerate(labels, 1)]
+    return {"images": images, "annotations": annotations, "categories": categories}
 
 
 @SERVED.register

@@ -3,13 +3,39 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import os
+import stat
 import tempfile
 from pathlib import Path
-from typing import Iterable, Iterator
+from typing import BinaryIO, Iterable, Iterator
 
 from .errors import UserError
+
+# Of files that are being written, beside those whose place they take.
+_PREFIX = ".writing-"
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Opens a file for reading, if it is a regular one: a pipe or a device could keep a reader waiting for ever.
+
+    Raises:
+        UserError: there is no such file, it is something else, or it can't be read.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}") from None
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror}") from error
+    except ValueError as error:  # a NUL in its name
+        raise UserError(f"{str(path)!r} is no path: {error}") from None
+    mode = os.fstat(handle).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(handle, "rb")
+    os.close(handle)
+    raise UserError(f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'a pipe or a device'}, not a file")
 
 
 @contextlib.contextmanager
@@ -22,7 +48,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # The name keeps its ending, by which writers choose a format.
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.name)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_PREFIX, suffix=path.name)
         os.close(handle)
     except OSError as error:
         raise UserError(f"{path.parent} can't be written: {error.strerror}") from error
@@ -59,7 +85,7 @@ def with_section(text: str, name: str, made: str) -> str:
 def remove_abandoned(directory: Path, names: Iterable[str]) -> None:
     """Removes what ``atomic_write`` had begun to write under these names in a process that was killed."""
     for name in names:
-        for path in directory.glob(f".????????{name}"):
+        for path in directory.glob(f"{_PREFIX}????????{glob.escape(name)}"):
             path.unlink()
 
 

@@ -14,6 +14,7 @@ import paddle
 from paddle import nn
 
 from .errors import UserError, shortened
+from .files import open_regular
 
 # What a file of arrays needs. numpy 2 moved its core, and reads and writes both names.
 _ALLOWED = {
@@ -63,7 +64,8 @@ def load_metadata(path: Path) -> Optional[Dict[str, Any]]:
 
 def _read(path: Path) -> Tuple[Dict[str, Any], Optional[Dict[str, Any]]]:
     try:
-        data = path.read_bytes()
+        with open_regular(path) as file:
+            data = file.read()
         stream = io.BytesIO(data)
         state = _ArraysOnly(stream).load()
         end = stream.tell()
@@ -74,8 +76,8 @@ def _read(path: Path) -> Tuple[Dict[str, Any], Optional[Dict[str, Any]]]:
             if marker < 0 or data[marker + len(CHECKSUM) :] != checksum:
                 raise ValueError("its checksum is another one")
             metadata = _metadata(data[end:marker])
-    except FileNotFoundError:
-        raise UserError(f"there is no file {path}") from None
+    except UserError:
+        raise
     except Exception as error:  # a damaged pickle can raise anything
         raise UserError(f"{path} is not a valid weights file: {error}") from error
     if not isinstance(state, dict):

@@ -2,13 +2,15 @@
 
 import contextlib
 import io
+import os
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 
+from ppcoordconv.data.boxes import Letterbox
 from ppcoordconv.data.images import Preprocess, list_images, read_image, shifted
 from ppcoordconv.data.preprocessing import preprocess_of
 from ppcoordconv.utils.errors import UserError
@@ -113,10 +115,14 @@ def test_flipped_bytes_give_a_picture_or_a_sentence(tmp_path):
 def test_paths_that_are_no_files(tmp_path):
     with pytest.raises(UserError, match="there is no file"):
         read_image(tmp_path / "a.png")
-    with pytest.raises(UserError, match="is not a readable picture"):
+    with pytest.raises(UserError, match="is a folder, not a file"):
         read_image(tmp_path)
+    os.mkfifo(tmp_path / "b.png")
+    with pytest.raises(UserError, match="is a pipe or a device, not a file"):
+        read_image(tmp_path / "b.png")
+    (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="there is no picture in the folder"):
-        list_images(tmp_path)
+        list_images(tmp_path / "empty")
 
 
 def test_floating_samples_are_refused_with_a_reason(tmp_path):
@@ -154,3 +160,28 @@ def test_shifted_moves_by_whole_pixels(down, right):
         for col in range(9):
             source = x[:, np.clip(row - down, 0, 6), np.clip(col - right, 0, 8)]
             assert (y[:, row, col] == source).all()
+
+
+@pytest.mark.parametrize("kind", [Preprocess, Letterbox])
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize(
+    ("size", "decoded"), [((640, 480), (160, 120)), ((100, 80), (100, 80)), ((655, 491), (164, 123))]
+)
+def test_a_jpeg_is_decoded_no_larger_than_needed(tmp_path, monkeypatch, kind, orientation, size, decoded):
+    """And gives nearly what it gives in full."""
+    width, height = size
+    ramps = np.stack(np.meshgrid(np.linspace(0, 250, width), np.linspace(250, 0, height)), axis=2)
+    pixels = np.concatenate([ramps, ramps.mean(axis=2, keepdims=True)], axis=2).round().astype(np.uint8)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", quality=95, exif=exif)
+    preprocess = kind((48, 60))
+    (item,) = preprocess.inputs(tmp_path / "a.jpg")
+    seen = []
+    of_image = kind.of_image
+    monkeypatch.setattr(kind, "of_image", lambda self, image: (seen.append(image.size), of_image(self, image))[1])
+    x, full = item.prepare()
+    in_full = read_image(tmp_path / "a.jpg")
+    assert full == in_full.shape[:2] == ((height, width) if orientation == 1 else (width, height))
+    assert seen == [decoded if orientation == 1 else decoded[::-1]]
+    assert np.abs(x - preprocess(in_full)).max() < 0.05  # of a range of 2

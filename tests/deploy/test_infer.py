@@ -1,19 +1,27 @@
-"""infer.py over many files: in order, ahead of the model, and on from where it was killed."""
+"""infer.py over many files, good ones and bad: in order, ahead of the model, and on from where it was killed."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, run_tool, start_tool
+from conftest import ENVIRONMENT, ROOT, run_tool, start_tool
+from forked import Forked
 from PIL import Image
 
+from ppcoordconv.config import load_config
 from ppcoordconv.data.not_so_clevr import all_centres, one_hot
 from ppcoordconv.deploy import Predictor
 from ppcoordconv.deploy import infer as infer_module
-from ppcoordconv.deploy.infer import BATCH_SIZE, READERS, RESULTS, infer
+from ppcoordconv.deploy.export import export
+from ppcoordconv.deploy.infer import BATCH_SIZE, READERS, RESULTS, _distinct_names, infer
+from ppcoordconv.tasks import build_task
 from ppcoordconv.utils.errors import UserError
 
 MODEL = ROOT / "docs" / "trained" / "regression"
@@ -44,18 +52,18 @@ def test_results_are_in_order_and_written_down(canvases, tmp_path):
 
 def test_no_more_is_read_ahead_than_the_readers_need(canvases, monkeypatch):
     read, waiting = [], threading.Lock()
-    real = infer_module._read
+    real = infer_module._prepare
 
     def counted(item):
         with waiting:
             read.append(item)
         return real(item)
 
-    monkeypatch.setattr(infer_module, "_read", counted)
+    monkeypatch.setattr(infer_module, "_prepare", counted)
     results = infer(Predictor(str(MODEL)), [canvases])
     next(results)
     time.sleep(0.5)
-    assert BATCH_SIZE < len(read) <= (READERS + 2) * BATCH_SIZE
+    assert BATCH_SIZE < len(read) <= 2 * BATCH_SIZE + READERS
     results.close()
 
 
@@ -113,3 +121,217 @@ def test_a_folder_that_can_not_be_written(canvases, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="can't be written"):
         list(infer(Predictor(str(MODEL)), [canvases], tmp_path / "file" / "results"))
+
+
+def a_link_to_itself(folder):
+    (folder / "loop.png").symlink_to(folder / "loop.png")
+    return folder / "loop.png"
+
+
+def a_link_to_nothing(folder):
+    (folder / "broken.png").symlink_to(folder / "nothing.png")
+    return folder / "broken.png"
+
+
+def a_pipe(folder):
+    os.mkfifo(folder / "pipe.png")
+    return folder / "pipe.png"
+
+
+def a_folder_inside(folder):
+    (folder / "folder").mkdir()
+    return folder / "folder"
+
+
+BAD = {
+    "loop": (a_link_to_itself, "can't be read: "),
+    "broken": (a_link_to_nothing, "there is no file"),
+    "pipe": (a_pipe, "is a pipe or a device, not a file"),
+    "device": (lambda folder: Path("/dev/zero"), "is a pipe or a device, not a file"),
+    "long": (lambda folder: folder / f"{'x' * 300}.png", "can't be read: File name too long"),
+    "NUL": (lambda folder: folder / "a\0b.png", "is no path: embedded null"),
+    "empty folder": (a_folder_inside, "there is no picture in the folder"),
+}
+
+
+@pytest.mark.parametrize("output", [None, "results"])
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_input_is_a_line_and_the_rest_goes_on(canvases, tmp_path, kind, output):
+    make, words = BAD[kind]
+    inputs = [canvases / "000.png", make(tmp_path), canvases / "001.png"]
+    good, bad, last = infer(Predictor(str(MODEL)), inputs, tmp_path / output if output else None)
+    assert words in bad["error"]
+    assert "error" not in {**good, **last}
+
+
+def test_bad_inputs_in_a_folder(canvases, tmp_path):
+    for make in (a_link_to_itself, a_link_to_nothing, a_pipe):
+        make(tmp_path)
+    Image.open(canvases / "000.png").save(tmp_path / "good.png")
+    results = list(infer(Predictor(str(MODEL)), [tmp_path]))
+    assert [Path(result["input"]).stem for result in results if "error" in result] == ["broken", "loop", "pipe"]
+    assert len(results) == 4
+
+
+def test_a_name_of_another_encoding(canvases, tmp_path):
+    """As it comes out of an archive that was made on a Chinese Windows."""
+    name = os.fsdecode("数字.png".encode("gbk"))
+    (tmp_path / name).write_bytes((canvases / "007.png").read_bytes())
+    whole = run_tool("infer", "--model_dir", MODEL, "--input", tmp_path, "--output", tmp_path / "out", cwd=tmp_path)
+    (result,) = (json.loads(line) for line in whole.stdout.splitlines())
+    assert result["input"] == str(tmp_path / name)
+    assert [round(result["x"]), round(result["y"])] == CENTRES[7].tolist()
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {RESULTS, name}
+    again = list(infer(Predictor(str(MODEL)), [tmp_path / name], tmp_path / "out", resume=True))
+    assert again == []
+
+
+def test_a_stdout_that_lacks_a_letter(canvases, tmp_path):
+    (tmp_path / "zwölf 十二.png").write_bytes((canvases / "012.png").read_bytes())
+    command = [sys.executable, ROOT / "tools" / "infer.py", "--model_dir", MODEL, "--input", tmp_path]
+    environment = {**ENVIRONMENT, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["input"] == str(tmp_path / "zwölf 十二.png")
+
+
+def test_pictures_in_folders_of_folders(canvases, tmp_path):
+    for name in ("b/0.png", "a/0.png", "a/c/0.png", "0.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes((canvases / "000.png").read_bytes())
+    (tmp_path / "a" / "back").symlink_to(tmp_path)
+    predictor = Predictor(str(MODEL))
+    assert [result["input"] for result in infer(predictor, [tmp_path])] == [str(tmp_path / "0.png")]
+    found = [result["input"] for result in infer(predictor, [tmp_path], tmp_path / "out", recursive=True)]
+    assert found == [str(tmp_path / name) for name in ("0.png", "a/0.png", "a/c/0.png", "b/0.png")]
+    drawn = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert drawn == ["0.png", "0_2.png", "0_3.png", "0_4.png", RESULTS]
+
+
+def test_names_of_results_are_distinct_and_not_too_long():
+    names = _distinct_names(["a", "a_2", "a", "é" * 124, *["b"] * 20_000])
+    assert names[:3] == ["a.png", "a_2.png", "a_3.png"]
+    assert len(set(names)) == len(names)
+    assert len(os.fsencode(names[3])) <= 204
+
+
+def test_an_input_is_never_replaced(tmp_path):
+    """A file of points that is called as the results are."""
+    model = ROOT / "docs" / "trained" / "rendering"
+    (tmp_path / RESULTS).write_text("40,17\n")
+    with pytest.raises(UserError, match=r"output would replace the input .*results\.jsonl; choose another folder"):
+        list(infer(Predictor(str(model)), [tmp_path / RESULTS], tmp_path))
+    assert (tmp_path / RESULTS).read_text() == "40,17\n"
+
+
+def test_a_picture_that_somebody_else_made_is_never_replaced(canvases, tmp_path):
+    (tmp_path / "000.png").write_bytes(b"a drawing of mine")
+    with pytest.raises(UserError, match=r"would replace .*000\.png, which is not infer's; choose another folder"):
+        list(infer(Predictor(str(MODEL)), [canvases / "000.png"], tmp_path))
+    assert (tmp_path / "000.png").read_bytes() == b"a drawing of mine"
+    assert not (tmp_path / RESULTS).exists()
+
+
+@pytest.mark.parametrize("stem", ["?", "*", "[a-z]", "000"])
+def test_only_what_infer_left_half_written_is_removed(canvases, tmp_path, stem):
+    """A picture's name may hold what a glob reads as a pattern."""
+    kept = [tmp_path / name for name in (".12345678x.png", ".writing-12345678x.png", ".writing-123456789.png")]
+    kept += [tmp_path / f".12345678{stem}.png"]
+    for path in kept:
+        path.write_bytes(b"mine")
+    abandoned = tmp_path / f".writing-abcdefgh{stem}.png"
+    abandoned.touch()
+    picture = tmp_path / "pictures" / f"{stem}.png"
+    picture.parent.mkdir()
+    picture.write_bytes((canvases / "000.png").read_bytes())
+    list(infer(Predictor(str(MODEL)), [picture], tmp_path, resume=True))
+    assert not abandoned.exists()
+    assert [path.read_bytes() for path in kept] == [b"mine"] * 4
+
+
+SIDE = 6000
+
+
+def memory_over(model_dir, folder):
+    """Prints by how many MiB a run over a folder lets the process grow, at most."""
+    predictor = Predictor(model_dir, cpu_threads=1)
+    list(infer(predictor, [folder / "small.png"]))
+    Path("/proc/self/clear_refs").write_text("5")
+    before = peak_mib()
+    failed = [result for result in infer(predictor, [folder]) if "error" in result]
+    print(json.dumps({"grown": peak_mib() - before, "failed": failed}))
+
+
+def peak_mib():
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(lines["VmHWM"].split()[0]) / 1024
+
+
+@pytest.mark.any_paddle
+def test_no_more_than_three_pictures_a_reader_are_in_memory(canvases, tmp_path):
+    """Of black pictures, which are tiny as files."""
+    Image.new("RGB", (SIDE, SIDE)).save(tmp_path / "00.png")
+    for number in range(1, 12):
+        os.link(tmp_path / "00.png", tmp_path / f"{number:02}.png")
+    Image.new("RGB", (9, 9)).save(tmp_path / "small.png")
+    ended = Forked(memory_over, str(MODEL), tmp_path).finish()
+    assert ended.returncode == 0, ended.stderr
+    found = json.loads(ended.stdout.splitlines()[-1])
+    assert found["failed"] == []
+    assert found["grown"] < 3 * READERS * 3 * SIDE**2 / 2**20
+
+
+def test_threshold_and_format_are_for_objects(canvases, tmp_path):
+    for words, said in {
+        ("--threshold", "0.5"): "--threshold is for models that find objects, and this one's served form is coordinate",
+        ("--format", "coco"): "--format coco is for models that find objects",
+    }.items():
+        result = run_tool("infer", "--model_dir", MODEL, "--input", canvases, *words, cwd=tmp_path)
+        assert (result.status, result.stdout) == (2, "")
+        assert said in result.stderr
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("detector")
+    made = run_tool("fields", "--output", folder / "fields", "--train", 6, "--test", 6, cwd=folder)
+    assert made.status == 0, made.stderr
+    changes = ["model.pretrained=true", f"data.path={folder / 'fields'}"]
+    export(build_task(load_config(ROOT / "configs" / "detection" / "digits_coordconv.yml", changes)), folder / "model")
+    return folder
+
+
+def test_the_threshold(detector):
+    predictor = Predictor(str(detector / "model"))
+    counts = []
+    for threshold in (0, 0.3, None, 0.9, 1):
+        results = list(infer(predictor, [detector / "fields" / "train"], threshold=threshold))
+        scores = [found["score"] for result in results for found in result["objects"]]
+        assert min(scores, default=1) >= (0.3 if threshold is None else threshold) - 1e-6
+        counts.append(len(scores))
+    assert counts[0] > counts[1] == counts[2] > counts[3] > counts[4]
+    with pytest.raises(UserError, match="threshold takes a score from 0 to 1, got 30"):
+        list(infer(predictor, [detector / "fields" / "train"], threshold=30))
+
+
+def test_annotations_in_the_format_of_coco(detector, tmp_path):
+    from pycocotools.coco import COCO
+
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    arguments = ["--model_dir", detector / "model", "--input", tmp_path, detector / "fields" / "train"]
+    done = run_tool("infer", *arguments, "--format", "coco", cwd=tmp_path)
+    assert done.status == 1
+    assert f"{tmp_path / 'bad.png'} is not a readable picture" in done.stderr
+    (tmp_path / "found.json").write_text(done.stdout)
+    coco = COCO(str(tmp_path / "found.json"))
+    results = list(infer(Predictor(str(detector / "model")), [detector / "fields" / "train"]))
+    assert [coco.imgs[key]["file_name"] for key in sorted(coco.imgs)] == [result["input"] for result in results]
+    for key, result in zip(sorted(coco.imgs), results):
+        assert (coco.imgs[key]["width"], coco.imgs[key]["height"]) == (64, 64)
+        found = coco.loadAnns(coco.getAnnIds(key))
+        assert [coco.cats[one["category_id"]]["name"] for one in found] == [o["label"] for o in result["objects"]]
+        for one, wanted in zip(found, result["objects"]):
+            left, top, width, height = one["bbox"]
+            assert [left, top, left + width, top + height] == pytest.approx(wanted["box"], abs=0.011)
+            assert one["score"] == wanted["score"]
+    assert len(coco.anns) > 6

@@ -68,7 +68,7 @@ def test_boxes_are_placed_in_the_picture_and_inside_it(name):
     (found,) = form.to_image(result, Letterbox((64, 64)), (50, 128, 3))["objects"]
     assert found["box"] == [8, 16, 48, 50]
     nothing = {"objects": []}
-    assert form.to_image(nothing, Letterbox((64, 64)), (50, 128, 3)) == nothing
+    assert form.to_image(nothing, Letterbox((64, 64)), (50, 128, 3)) == {"height": 50, "width": 128, "objects": []}
 
 
 def test_formats():

@@ -171,11 +171,11 @@ def test_killed_at_random_moments(tmp_path):
                 time.sleep(0.005)
             time.sleep(rng.uniform(0, 0.1))
             # Every second time while a state is being written.
-            while kills % 2 and process.exitcode is None and not [*state.parent.glob(".????????last*")]:
+            while kills % 2 and process.exitcode is None and not [*state.parent.glob(".writing-*last*")]:
                 pass
             process.kill()
             kills += 1
-            half_written += bool([*state.parent.glob(".????????last*")])
+            half_written += bool([*state.parent.glob(".writing-*last*")])
         ended = process.finish()
         if ended.returncode == 0:
             break
