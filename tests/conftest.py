@@ -116,17 +116,19 @@ def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _exports_are_checked_in_forked_processes() -> Iterator[None]:
     """They still are processes of their own, which may crash; a test with a stand-in for Python starts that."""
-    from ppcoordconv.deploy import export
+    from ppcoordconv.deploy import formats, verification
+    from ppcoordconv.deploy.apart import run_apart
 
-    python, start = sys.executable, export._run_apart
+    python = sys.executable
 
-    def run_apart(module: str, *arguments: str) -> subprocess.CompletedProcess:
+    def fork(module: str, *arguments: str) -> object:
         if sys.executable != python:
-            return start(module, *arguments)
-        return Forked(run_module, f"ppcoordconv.deploy.{module}", *arguments).finish()
+            return run_apart(module, *arguments)
+        return Forked(run_module, f"ppcoordconv.deploy.{module}", *arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "_run_apart", run_apart)
+        patch.setattr(formats, "run_apart", fork)
+        patch.setattr(verification, "run_apart", fork)
         yield
 
 

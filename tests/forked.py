@@ -33,6 +33,8 @@ class Forked:
             _start_server()
         self._folder = tempfile.TemporaryDirectory()
         files = [str(Path(self._folder.name) / name) for name in ("stdout", "stderr")]
+        for file in files:
+            Path(file).touch()
         order = (function, arguments, str(cwd), dict(os.environ), list(sys.path), files)
         self._process = _context.Process(target=_run, args=order)
         self._process.start()

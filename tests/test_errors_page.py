@@ -13,7 +13,7 @@ import ppcoordconv as pcc
 from ppcoordconv.config import load_config
 from ppcoordconv.data.coco import read_coco
 from ppcoordconv.data.points import read_point
-from ppcoordconv.deploy import Predictor
+from ppcoordconv.deploy import Predictor, formats, verification
 from ppcoordconv.deploy import export as export_module
 from ppcoordconv.deploy.infer import infer
 from ppcoordconv.deploy.runtimes import PaddleEngine, Settings
@@ -105,14 +105,14 @@ def on_no_gpu(action):
 
 def differing_export(folder):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export_module, "_error_of", lambda *_: 0.5)
+        patch.setattr(verification, "_error_of", lambda *_: 0.5)
         export_module.export(build_task(config()), folder)
 
 
 def onnx_that_is_not_installed(folder):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export_module.importlib.util, "find_spec", lambda name: None)
-        export_module.FORMATS["onnx"](None, None, folder)
+        patch.setattr(formats.importlib.util, "find_spec", lambda name: None)
+        formats.FORMATS["onnx"](None, None, folder)
 
 
 def damaged_model(folder):

@@ -11,7 +11,9 @@ import contextlib
 import importlib
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from pathlib import Path
@@ -129,9 +131,23 @@ def _status(main: Callable[[Any], int], arguments: argparse.Namespace, program: 
         return 0
 
 
+def put_away_on_sigterm() -> None:
+    """Lets SIGTERM, like Ctrl-C, put away what has begun: half-written files, processes that were started.
+
+    To be called once Paddle is imported, which takes the signal for itself.
+    """
+    from ..utils.errors import Stopped
+
+    def stop(number: int, frame: object) -> NoReturn:
+        raise Stopped("ended by SIGTERM", 128 + number)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stop)
+
+
 @contextlib.contextmanager
 def _process_as_it_was() -> Iterator[None]:
-    """What a command changes in its process and another may not expect: variables, warnings, the package's logger."""
+    """What a command changes in its process and another may not expect: variables, warnings, the logger, SIGTERM."""
     from ..utils.progress import defer_info, drop_deferred
 
     class Said(logging.Handler):
@@ -140,6 +156,7 @@ def _process_as_it_was() -> Iterator[None]:
 
     logger, handler = logging.getLogger("ppcoordconv"), Said()
     level, propagate, variables = logger.level, logger.propagate, dict(os.environ)
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     with warnings.catch_warnings():
         # Paddle reports its own start at length; only errors are news to somebody who runs a command.
         os.environ.setdefault("GLOG_minloglevel", "2")
@@ -154,6 +171,8 @@ def _process_as_it_was() -> Iterator[None]:
             logger.setLevel(level)
             logger.propagate = propagate
             drop_deferred()
+            if on_sigterm is not None and threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, on_sigterm)
             for name in set(os.environ) - set(variables):
                 del os.environ[name]
             os.environ.update(variables)

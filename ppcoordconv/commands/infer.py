@@ -3,8 +3,9 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Any, Dict, Iterator, List
 
-from . import Parser
+from . import Parser, put_away_on_sigterm
 from ._predictor import add_predictor_options, make_predictor
 
 
@@ -24,31 +25,32 @@ def add_arguments(parser: Parser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
+    from ..deploy.annotations import as_coco
     from ..deploy.infer import as_json, infer
-    from ..postprocess import SERVED
-    from ..postprocess.detection import as_coco
     from ..utils.errors import ArgumentError, argument_prefix
     from ..utils.progress import log_info
 
+    put_away_on_sigterm()
     encoding = sys.stdout.encoding or "utf-8"
-    results, failed = [], False
-    with argument_prefix("--"):
-        is_coco = arguments.format == "coco"
-        if is_coco and arguments.resume:
-            raise ArgumentError("format", "coco takes all results together; leave out --resume")
-        predictor = make_predictor(arguments)
-        if is_coco and SERVED.build(predictor.description["served_form"]).score_threshold is None:
-            raise ArgumentError("format", "coco is for models that find objects")
+    errors: List[str] = []
+
+    def results() -> Iterator[Dict[str, Any]]:
         for result in infer(
             predictor, arguments.input, arguments.output, arguments.resume, arguments.recursive, arguments.threshold
         ):
-            failed |= "error" in result
-            if not is_coco:
-                print(as_json(result, encoding), flush=True)
-                continue
-            results.append(result)
             if "error" in result:
-                log_info(result["error"])
-    if is_coco:
-        print(as_json(as_coco(results, predictor.description["labels"]), encoding))
-    return int(failed)
+                errors.append(result["error"])
+            yield result
+
+    with argument_prefix("--"):
+        if arguments.format == "coco" and arguments.resume:
+            raise ArgumentError("format", "coco takes all results together; leave out --resume")
+        predictor = make_predictor(arguments)
+        if arguments.format == "coco":
+            print(as_json(as_coco(results(), predictor.description), encoding))
+            for error in errors:
+                log_info(error)
+        else:
+            for result in results():
+                print(as_json(result, encoding), flush=True)
+    return int(bool(errors))

@@ -5,9 +5,12 @@ import sys
 import onnx
 import paddle2onnx
 
+from .apart import end_with_parent
+
 OPSET = 17
 
 if __name__ == "__main__":
+    end_with_parent()
     model, params, output = sys.argv[1:]
     paddle2onnx.export(model, params, save_file=output, opset_version=OPSET, enable_onnx_checker=True)
     # The shapes that Paddle2ONNX notes between operators are wrong after some broadcasts, and engines trust them.

@@ -64,36 +64,6 @@ class Detection(ServedForm):
         return boxed(pixels, result["objects"], side=256)
 
 
-def as_coco(results: List[Dict[str, Any]], labels: List[str]) -> Dict[str, Any]:
-    """Results of ``infer`` as annotations in COCO's format, each with its "score": for tools that correct them.
-
-    Ids count from 1; "bbox" is left, top, width, height; what could not be read is left out.
-    """
-    images: List[Dict[str, Any]] = []
-    annotations: List[Dict[str, Any]] = []
-    for result in results:
-        if "error" in result:
-            continue
-        size = {"width": result["width"], "height": result["height"]}
-        images.append({"id": len(images) + 1, "file_name": result["input"], **size})
-        for found in result["objects"]:
-            left, top, right, bottom = found["box"]
-            width, height = round(right - left, 2), round(bottom - top, 2)
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": len(images),
-                    "category_id": found["class_id"] + 1,
-                    "bbox": [left, top, width, height],
-                    "area": round(width * height, 2),
-                    "iscrowd": 0,
-                    "score": found["score"],
-                }
-            )
-    categories = [{"id": number, "name": label} for number, label in enumerate(labels, 1)]
-    return {"images": images, "annotations": annotations, "categories": categories}
-
-
 @SERVED.register
 class DetectionWithoutNMS(Detection):
     """The same from ``[N, P, 4 + classes]``: left, top, right, bottom, and a score for each class.

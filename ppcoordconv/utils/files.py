@@ -14,7 +14,7 @@ from typing import BinaryIO, Iterable, Iterator
 from .errors import UserError
 
 # Of files that are being written, beside those whose place they take.
-_PREFIX = ".writing-"
+PREFIX = ".writing-"
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -48,7 +48,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # The name keeps its ending, by which writers choose a format.
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_PREFIX, suffix=path.name)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=PREFIX, suffix=path.name)
         os.close(handle)
     except OSError as error:
         raise UserError(f"{path.parent} can't be written: {error.strerror}") from error
@@ -59,7 +59,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except OSError as error:
         raise UserError(f"{path} can't be written: {error.strerror or error}") from error
     finally:
@@ -85,7 +85,7 @@ def with_section(text: str, name: str, made: str) -> str:
 def remove_abandoned(directory: Path, names: Iterable[str]) -> None:
     """Removes what ``atomic_write`` had begun to write under these names in a process that was killed."""
     for name in names:
-        for path in directory.glob(f"{_PREFIX}????????{glob.escape(name)}"):
+        for path in directory.glob(f"{PREFIX}????????{glob.escape(name)}"):
             path.unlink()
 
 
@@ -105,7 +105,7 @@ def move_aside(directory: Path, names: Iterable[str]) -> Path:
     return aside
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
     """After this, a rename in it survives a loss of power."""
     handle = os.open(directory, os.O_RDONLY)
     try:

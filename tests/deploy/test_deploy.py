@@ -1,20 +1,23 @@
 """Export, the check before it, the predictor and serving: what they promise and what they refuse."""
 
+import os
 import shlex
 import shutil
+import sys
 
 import numpy as np
 import paddle
 import pytest
 import yaml
 from benchmarks.latency import latencies
-from conftest import ROOT
+from conftest import ENVIRONMENT, ROOT, start_tool
 from PIL import Image, ImageFile
 
 from ppcoordconv.config import load_config
-from ppcoordconv.deploy import Predictor
+from ppcoordconv.deploy import Predictor, verification
 from ppcoordconv.deploy import export as export_module
 from ppcoordconv.deploy.infer import infer
+from ppcoordconv.models.zoo import weights_path
 from ppcoordconv.tasks import build_task
 from ppcoordconv.utils.errors import UserError
 
@@ -82,8 +85,8 @@ def test_legacy_is_a_pdmodel_that_runs(task, tmp_path):
 
 def test_a_model_that_differs_is_not_handed_over(task, exported, monkeypatch):
     before = {path.name: path.read_bytes() for path in exported.iterdir()}
-    monkeypatch.setitem(export_module.TOLERANCES, "fp32", 0.0)
-    monkeypatch.setattr(export_module, "_relative_error", lambda got, expected: 0.5)
+    monkeypatch.setitem(verification.TOLERANCES, "fp32", 0.0)
+    monkeypatch.setattr(verification, "_relative_error", lambda got, expected: 0.5)
     with pytest.raises(UserError, match="the exported model is not right, and was thrown away"):
         export_module.export(task, exported)
     assert {path.name: path.read_bytes() for path in exported.iterdir()} == before
@@ -94,10 +97,10 @@ def test_a_setting_that_crashes_is_found_and_avoided(task, tmp_path, monkeypatch
     fake = tmp_path / "python"
     fake.write_text(
         """#!/bin/sh\ncase "$5" in *'"onednn": true'*) kill -SEGV $$;; esac\n"""
-        f'exec {shlex.quote(export_module.sys.executable)} "$@"\n'
+        f'exec {shlex.quote(sys.executable)} "$@"\n'
     )
     fake.chmod(0o755)
-    monkeypatch.setattr(export_module.sys, "executable", str(fake))
+    monkeypatch.setattr(sys, "executable", str(fake))
     checked = export_module.export(task, tmp_path / "model")["checked"]
     assert checked["relative_error"]["onednn"].startswith("crashed (-11)")
     assert checked["onednn"] is False
@@ -216,3 +219,19 @@ def test_latencies(exported):
     milliseconds = latencies(predictors, np.zeros([3, 32, 32], np.float32), runs=10)
     assert set(milliseconds) == {"coordconv", "conv"}
     assert all(0 < value < 1000 for value in milliseconds.values())
+
+
+def test_ended_in_the_middle_it_leaves_nothing_behind(tmp_path):
+    """By SIGTERM, while what was written is checked, by processes that end too, with a TMPDIR that can't be written."""
+    config = ROOT / "configs" / "digits" / "coordconv.yml"
+    arguments = ["-c", config, "-w", weights_path("aistudio_coordconv"), "--output_dir", tmp_path / "a" / "model"]
+    environment = {**ENVIRONMENT, "TMPDIR": "/proc"}
+    process = start_tool("export", *arguments, cwd=tmp_path, env=environment, start_new_session=True)
+    while "checking it" not in (line := process.stderr.readline()):
+        assert line, process.wait()
+    process.terminate()
+    _, said = process.communicate()
+    assert (process.returncode, said.splitlines()[-1]) == (143, "export.py: ended by SIGTERM")
+    assert list((tmp_path / "a").iterdir()) == []
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)

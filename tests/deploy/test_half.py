@@ -8,7 +8,8 @@ from paddle.static import InputSpec
 import ppcoordconv as pcc
 from ppcoordconv.config import NamedConfig
 from ppcoordconv.deploy import Predictor
-from ppcoordconv.deploy.export import FORMATS, deploy_form, export
+from ppcoordconv.deploy.export import export
+from ppcoordconv.deploy.formats import FORMATS, deploy_form
 from ppcoordconv.deploy.runtimes import ENGINES, Settings
 from ppcoordconv.tasks import TASKS
 from ppcoordconv.utils.errors import UserError

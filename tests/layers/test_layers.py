@@ -493,7 +493,7 @@ class AllConventions(paddle.nn.Layer):
     ("form", "deployed"), [("paddle", True), ("paddle", False), ("legacy", True), ("legacy", False), ("onnx", True)]
 )
 def test_every_convention_is_exported_for_any_size(tmp_path, form, deployed):
-    from ppcoordconv.deploy.export import FORMATS, deploy_form
+    from ppcoordconv.deploy.formats import FORMATS, deploy_form
     from ppcoordconv.deploy.runtimes import ENGINES, Settings
 
     if form == "onnx":

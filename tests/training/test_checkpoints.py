@@ -123,7 +123,7 @@ def test_truncated_anywhere(network, tmp_path):
 def test_a_missing_file_and_a_folder(network, tmp_path):
     with pytest.raises(UserError, match="there is no file"):
         load_weights(network, tmp_path / "a")
-    with pytest.raises(UserError, match="is not a valid weights file"):
+    with pytest.raises(UserError, match="is a folder, not a file"):
         load_weights(network, tmp_path)
 
 

@@ -20,7 +20,7 @@ from paddle.static import InputSpec
 from benchmarks.layer import SHAPES, ConcatenatingCoordConv
 from benchmarks.timing import interleaved, mean_and_worst
 from ppcoordconv import models
-from ppcoordconv.deploy.export import FORMATS, deploy_form
+from ppcoordconv.deploy.formats import FORMATS, deploy_form
 from ppcoordconv.deploy.runtimes import ENGINES, INPUT, Settings
 from ppcoordconv.layers import CoordConv
 from ppcoordconv.models.coordinate_tasks import WIDTHS, CoordinateClassifier, Pointwise, on_canvas

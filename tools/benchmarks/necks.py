@@ -15,7 +15,7 @@ from paddle import Tensor, inference, nn
 from paddle.static import InputSpec
 
 from benchmarks.timing import interleaved, mean_and_worst, median_ms
-from ppcoordconv.deploy.export import FORMATS, deploy_form
+from ppcoordconv.deploy.formats import FORMATS, deploy_form
 from ppcoordconv.deploy.runtimes import Settings, paddle_config
 from ppcoordconv.models.necks import PPYOLOFPN
 from ppcoordconv.utils.errors import UserError

@@ -1,0 +1,44 @@
+"""Results of ``infer`` as annotations in COCO's format, for tools that show and correct them."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Iterable, List
+
+from ..postprocess import SERVED
+from ..utils.errors import ArgumentError
+
+
+def as_coco(results: Iterable[Dict[str, Any]], description: Dict[str, Any]) -> Dict[str, Any]:
+    """Images, annotations with their "score", and categories; ids count from 1, what could not be read is left out.
+
+    Parameters:
+        description: the Predictor's.
+
+    Raises:
+        UserError: the model finds no objects.
+    """
+    if SERVED.build(description["served_form"]).score_threshold is None:
+        raise ArgumentError("format", "coco is for models that find objects")
+    images: List[Dict[str, Any]] = []
+    annotations: List[Dict[str, Any]] = []
+    for result in results:
+        if "error" in result:
+            continue
+        size = {"width": result["width"], "height": result["height"]}
+        images.append({"id": len(images) + 1, "file_name": result["input"], **size})
+        for found in result["objects"]:
+            left, top, right, bottom = found["box"]
+            width, height = round(right - left, 2), round(bottom - top, 2)
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": len(images),
+                    "category_id": found["class_id"] + 1,
+                    "bbox": [left, top, width, height],
+                    "area": round(width * height, 2),
+                    "iscrowd": 0,
+                    "score": found["score"],
+                }
+            )
+    categories = [{"id": number, "name": label} for number, label in enumerate(description["labels"], 1)]
+    return {"images": images, "annotations": annotations, "categories": categories}

@@ -1,0 +1,120 @@
+"""Compares an exported model with the network that it was made of: each engine runs it in a process of its own."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple, Union
+
+import numpy as np
+import paddle
+
+from ..utils.errors import UserError
+from ..utils.progress import log_info
+from .apart import run_apart
+from .description import write_description
+from .formats import ONNX_MODEL
+from .runtimes import cpu_has_bf16
+
+if TYPE_CHECKING:
+    from ..tasks import Task
+
+# The largest error, as a part of the largest output, by precision.
+TOLERANCES = {"fp32": 1e-5, "fp16": 1e-2, "bf16": 3e-2}
+BATCHES = (1, 3)
+# By engine and name, the settings of Predictor that a model is run with.
+SETTINGS: Dict[str, Dict[str, Dict[str, Any]]] = {
+    "paddle": {
+        "onednn": {"onednn": True},
+        "no_onednn": {"onednn": False},
+        "onednn_bf16": {"onednn": True, "precision": "bf16"},
+    },
+    "paddle, half": {"gpu": {"device": "gpu", "onednn": False}},
+    "onnxruntime": {"onnxruntime": {"onednn": False}},
+}
+# Other sizes that a model is checked with whose size is not fixed, as parts of the size that it was trained on.
+SIZES = ((0.5, 0.75), (1.25, 0.625))
+
+
+def probe(task: Task, sizes: Sequence[Tuple[float, float]]) -> List[np.ndarray]:
+    """Batches of the numbers and sizes to check, every other input real where there are any, the rest noise."""
+    rng = np.random.default_rng(0)
+    count = max(BATCHES)
+    try:
+        samples = task.test_samples()
+        real = [samples[row % len(samples)][0] for row in range(0, count, 2)]
+    except UserError as error:
+        log_info(f"checking with noise alone, without samples of the data: {error}")
+        real = []
+    batches = []
+    for number in BATCHES:
+        batch = rng.standard_normal([number, *task.input_shape]).astype(np.float32)
+        for row, x in zip(range(0, number, 2), real):
+            batch[row] = x
+        batches.append(batch)
+    for height, width in sizes:
+        channels, h, w = task.input_shape
+        batches.append(rng.standard_normal([2, channels, int(h * height), int(w * width)]).astype(np.float32))
+    return batches
+
+
+def verified(
+    folder: Path, description: Dict[str, Any], inputs: List[np.ndarray], expected: List[np.ndarray]
+) -> Dict[str, Any]:
+    """Runs the files in processes of their own; returns what was found, and what serving may take.
+
+    The processes get their inputs, and leave their outputs, beside the folder.
+    """
+    np.savez(folder.parent / "inputs.npz", *inputs)
+    description["checked"] = {"paddle": paddle.__version__, "onednn": True, "bf16": True}
+    write_description(folder, description)
+    precision = description["precision"]
+    engine = "onnxruntime" if description["model_file"] == ONNX_MODEL else "paddle"
+    settings = {
+        name: options
+        for name, options in SETTINGS["paddle, half" if engine == "paddle" and precision != "fp32" else engine].items()
+        if options.get("precision") != "bf16" or cpu_has_bf16()
+    }
+    log_info(f"checking it: {', '.join(settings)}")
+    running = {name: run_apart("check", str(folder), name, json.dumps(settings[name])) for name in settings}
+    found: Dict[str, Union[float, str]] = {}
+    try:
+        for name, process in running.items():
+            found[name] = _error_of(folder, name, process.finish(), expected)
+    finally:
+        for process in running.values():
+            process.kill()
+
+    def is_right(name: str, tolerance: float) -> bool:
+        error = found.get(name, "not checked")
+        return not isinstance(error, str) and error <= tolerance
+
+    right = [name for name in settings if name != "onednn_bf16" and is_right(name, TOLERANCES[precision])]
+    if not right:
+        raise UserError(f"the exported model is not right, and was thrown away: {found}")
+    return {
+        "paddle": paddle.__version__,
+        **{name: version(name) for name in ("onnxruntime", "paddle2onnx") if engine == "onnxruntime"},
+        "inputs": [list(batch.shape) for batch in inputs],
+        "tolerance": TOLERANCES[precision],
+        "relative_error": found,
+        "onednn": settings[right[0]]["onednn"],
+        "bf16": is_right("onednn_bf16", TOLERANCES["bf16"]),
+    }
+
+
+def _error_of(folder: Path, name: str, run: CompletedProcess, expected: List[np.ndarray]) -> Union[float, str]:
+    if run.returncode:
+        lines = run.stderr.strip().splitlines()
+        return f"crashed ({run.returncode}): {lines[-1] if lines else 'no message'}"
+    with np.load(folder.parent / f"{name}.npz") as outputs:
+        error = max(_relative_error(outputs[key], right) for key, right in zip(outputs.files, expected))
+    return error if np.isfinite(error) else "the outputs have another shape, or are not finite"
+
+
+def _relative_error(got: np.ndarray, expected: np.ndarray) -> float:
+    if got.shape != expected.shape or not np.isfinite(got).all():
+        return float("inf")
+    return float(np.abs(got - expected).max() / max(np.abs(expected).max(), 1e-12))
