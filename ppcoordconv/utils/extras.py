@@ -13,6 +13,7 @@ EXTRA_OF = {
     "matplotlib": "train",
     "PIL": "train",
     "sklearn": "train",
+    "safetensors": "train",
     "pycocotools": "detection",
     "paddle2onnx": "onnx",
     "onnx": "onnx",

@@ -3,41 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import pickle
+import os
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, BinaryIO, Dict, Optional, Tuple
 
 import numpy as np
 import paddle
 from paddle import nn
 
 from .errors import UserError, shortened
-from .files import open_regular
+from .files import atomic_write, open_regular
+from .pickles import read_pickle
+from .progress import log_info
 
-# What a file of arrays needs. numpy 2 moved its core, and reads and writes both names.
-_ALLOWED = {
-    ("collections", "OrderedDict"),
-    ("_codecs", "encode"),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy.core.multiarray", "scalar"),
-    ("numpy._core.multiarray", "scalar"),
-    ("numpy._core.numeric", "_frombuffer"),
-    ("numpy.core.numeric", "_frombuffer"),
-}
-
-
-class _ArraysOnly(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no file of weights needs")
-        return super().find_class(module, name)
-
-
+SAFETENSORS = ".safetensors"
+# Of the metadata in a file of safetensors.
+KEY = "ppcoordconv"
 # After the pickle's end, where its readers, Paddle's too, stop: what belongs to the weights, as JSON, and a checksum of
 # all that comes before it.
 METADATA = b"\nmetadata:"
@@ -62,29 +44,65 @@ def load_metadata(path: Path) -> Optional[Dict[str, Any]]:
     return _read(path)[1]
 
 
+def save_weights(network: nn.Layer, path: Path, metadata: Optional[Dict[str, Any]] = None) -> None:
+    """Writes a network's weights as ``.safetensors``, which other frameworks read, whole or not at all.
+
+    Parameters:
+        metadata: what ``load_metadata`` gives, plain values.
+
+    Raises:
+        UserError: the path ends otherwise, or can't be written.
+    """
+    from safetensors.numpy import save_file
+
+    if path.suffix != SAFETENSORS:
+        raise UserError(f"weights are written to a path that ends in {SAFETENSORS}, got {path}; paddle.save has others")
+    arrays = {key: np.ascontiguousarray(value.numpy()) for key, value in network.state_dict().items()}
+    with atomic_write(path) as temporary:
+        save_file(arrays, str(temporary), None if metadata is None else {KEY: json.dumps(metadata)})
+
+
 def _read(path: Path) -> Tuple[Dict[str, Any], Optional[Dict[str, Any]]]:
     try:
         with open_regular(path) as file:
-            data = file.read()
-        stream = io.BytesIO(data)
-        state = _ArraysOnly(stream).load()
-        end = stream.tell()
-        metadata = None
-        if len(data) > end:  # others' files have nothing there
-            marker = data.rfind(CHECKSUM, end)
-            checksum = hashlib.sha256(memoryview(data)[:marker]).hexdigest().encode()
-            if marker < 0 or data[marker + len(CHECKSUM) :] != checksum:
-                raise ValueError("its checksum is another one")
-            metadata = _metadata(data[end:marker])
-    except UserError:
+            if path.suffix == SAFETENSORS:
+                state, metadata = _read_safetensors(path)
+            else:
+                state, metadata = _read_pdparams(file, os.fstat(file.fileno()).st_size)
+    except (UserError, ModuleNotFoundError):
         raise
-    except Exception as error:  # a damaged pickle can raise anything
-        raise UserError(f"{path} is not a valid weights file: {error}") from error
+    except Exception as error:  # a damaged file can raise anything
+        raise UserError(f"{path} is not a valid weights file: {str(error) or type(error).__name__}") from error
     if not isinstance(state, dict):
         raise UserError(f"{path} is not a valid weights file: it holds a {type(state).__name__}, not a dict")
     # Paddle's own table of names, beside the tensors.
     state.pop("StructuredToParameterName@@", None)
     return state, metadata
+
+
+def _read_pdparams(file: BinaryIO, size: int) -> Tuple[Any, Optional[Dict[str, Any]]]:
+    state = read_pickle(file, size)
+    end = file.tell()
+    rest = file.read()
+    if not rest:  # others' files have nothing there
+        return state, None
+    marker = rest.rfind(CHECKSUM)
+    file.seek(0)
+    checksum = hashlib.sha256()
+    for start in range(0, end + marker, 2**20):
+        checksum.update(file.read(min(2**20, end + marker - start)))
+    if marker < 0 or rest[marker + len(CHECKSUM) :] != checksum.hexdigest().encode():
+        raise ValueError("its checksum is another one")
+    return state, _metadata(rest[:marker])
+
+
+def _read_safetensors(path: Path) -> Tuple[Dict[str, Any], Optional[Dict[str, Any]]]:
+    from safetensors import safe_open
+
+    with safe_open(str(path), "np") as opened:
+        state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 - it is no dict
+        metadata = (opened.metadata() or {}).get(KEY)
+    return state, None if metadata is None else _metadata(METADATA + metadata.encode())
 
 
 def _metadata(data: bytes) -> Optional[Dict[str, Any]]:
@@ -109,17 +127,37 @@ def load_weights(network: nn.Layer, path: Path) -> None:
 def fit_weights(network: nn.Layer, weights: Dict[str, Any], source: str) -> None:
     """``load_weights`` for weights that are at hand; ``source`` names them in the error."""
     own = network.state_dict()
-    shapes = {key: list(np.shape(value)) for key, value in weights.items()}
+    others = [key for key, value in weights.items() if key not in own and not _is_array(value)]
+    if others:
+        log_info(f"{source} also holds {shortened(others, 5)}, which are no weights and are left out")
+    weights = {key: value for key, value in weights.items() if key not in others}
     misfits = [f"{key} is missing" for key in own if key not in weights]
     misfits += [f"{key} is not the network's" for key in weights if key not in own]
-    misfits += [
-        f"{key} has shape {shapes[key]} instead of {list(value.shape)}"
-        for key, value in own.items()
-        if key in weights and shapes[key] != list(value.shape)
-    ]
+    misfits += [f"{key} {reason}" for key in own if key in weights and (reason := _misfit(weights[key], own[key]))]
     if misfits:
         raise UserError(f"{source} does not fit the network: {shortened(misfits, 5, '; ')}")
     network.set_state_dict({key: _like(value, own[key]) for key, value in weights.items()})
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, (np.ndarray, np.generic, paddle.Tensor))
+
+
+def _misfit(value: Any, tensor: paddle.Tensor) -> str:
+    if not _is_array(value):
+        return f"is a {type(value).__name__}, not an array"
+    if list(value.shape) != list(tensor.shape):
+        return f"has shape {list(value.shape)} instead of {list(tensor.shape)}"
+    if _is_float(value) != paddle.is_floating_point(tensor):
+        given, wanted = (str(dtype).rsplit(".", maxsplit=1)[-1] for dtype in (value.dtype, tensor.dtype))
+        return f"holds {given} instead of {wanted}"
+    return ""
+
+
+def _is_float(value: Any) -> bool:
+    if isinstance(value, paddle.Tensor):
+        return paddle.is_floating_point(value)
+    return value.dtype.kind == "f" or value.dtype == np.uint16  # in which Paddle keeps bfloat16
 
 
 def _like(value: Any, tensor: paddle.Tensor) -> Any:

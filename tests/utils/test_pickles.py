@@ -1,0 +1,198 @@
+"""Pickles of plain values and arrays, as Paddle and numpy write them, and forged ones, of which none does anything."""
+
+import collections
+import io
+import pickle
+import pickletools
+import struct
+import tracemalloc
+
+import numpy as np
+import paddle
+import pytest
+from conftest import examples
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as st_np
+
+from ppcoordconv.utils.pickles import LIMIT, read_pickle
+from ppcoordconv.utils.weights import load_state
+
+pytestmark = pytest.mark.any_paddle
+
+DTYPES = ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?", "c8", "c16", ">f4", ">i8"]
+arrays = st.sampled_from(DTYPES).flatmap(
+    lambda dtype: st_np.arrays(dtype, st_np.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4))
+)
+plain = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text() | st.binary()
+values = st.recursive(
+    plain | arrays,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4) | st.tuples(inner, inner),
+    max_leaves=8,
+)
+
+
+def read(data):
+    return read_pickle(io.BytesIO(data), len(data))
+
+
+def assert_same(got, expected):
+    assert type(got) is type(expected)
+    if isinstance(expected, dict):
+        assert list(got) == list(expected)
+        assert_same(list(got.values()), list(expected.values()))
+    elif isinstance(expected, (list, tuple)):
+        assert len(got) == len(expected)
+        for one, other in zip(got, expected):
+            assert_same(one, other)
+    elif isinstance(expected, np.ndarray):
+        assert got.dtype == expected.dtype.newbyteorder("=")
+        np.testing.assert_array_equal(got, expected)
+    else:
+        assert got == expected
+
+
+@given(st.dictionaries(st.text(), values, max_size=5), st.integers(2, 5), st.booleans())
+@settings(max_examples=examples(200))
+def test_what_is_pickled_is_read(state, protocol, fortran):
+    if fortran:
+        state = {k: np.asfortranarray(v) if isinstance(v, np.ndarray) and v.ndim else v for k, v in state.items()}
+    assert_same(read(pickle.dumps(state, protocol)), state)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+def test_what_paddle_saves_is_read(tmp_path, protocol):
+    tied = np.arange(6, dtype="float32").reshape(2, 3)
+    state = {"a": paddle.ones([2, 3]), "nested": {"b": paddle.zeros([1]), "rate": 0.5}, "c": tied, "d": tied}
+    paddle.save(state, str(tmp_path / "a"), protocol=protocol)
+    got = load_state(tmp_path / "a")
+    assert got["a"].tolist() == [[1, 1, 1], [1, 1, 1]]
+    assert (got["nested"]["b"].tolist(), got["nested"]["rate"]) == ([0], 0.5)
+    assert got["c"].tolist() == got["d"].tolist() == tied.tolist()
+    assert_same(read(pickle.dumps(collections.OrderedDict(a=np.float64(2)), protocol)), {"a": np.float64(2)})
+
+
+# In the words of pickletools.
+def text(value):
+    data = value.encode()
+    return b"\x8c" + bytes([len(data)]) + data
+
+
+def name(module, function):
+    return text(module) + text(function) + b"\x93"
+
+
+def dtype(code, state=b"(K\x03\x8c\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00t"):
+    return name("numpy", "dtype") + text(code) + b"\x89\x88\x87R" + state + b"b"
+
+
+EMPTY_ARRAY = name("numpy.core.multiarray", "_reconstruct") + name("numpy", "ndarray") + b"K\x00\x85C\x01b\x87R"
+FIELDS = b"(K\x03" + text("|") + b"N" + text("x") + b"\x85}" + text("x") + text("O8") + b"K\x00\x86s"
+FIELDS += b"K\x08K\x01K\x1bt"
+
+
+def array(made_dtype, shape=b"K\x01\x85", data=b"C\x04\x00\x00\x80\x3f"):
+    return EMPTY_ARRAY + b"(K\x01" + shape + made_dtype + b"\x89" + data + b"tb"
+
+
+def state(value):
+    return b"\x80\x04}" + text("w") + value + b"s."
+
+
+def number(value):
+    return b"\x8a\x08" + struct.pack("<q", value)
+
+
+FORGED = {
+    "object fields by BUILD": state(array(dtype("V8", FIELDS), data=b"C\x08" + b"A" * 8)),
+    "object fields of a plain dtype": state(array(dtype("f4", FIELDS))),
+    "objects": state(array(dtype("O8"), data=b"C\x08" + b"A" * 8)),
+    "text": state(array(dtype("S4"))),
+    "unicode": state(array(dtype("U1"))),
+    "long doubles": state(array(dtype("f16"), data=b"C\x10" + b"A" * 16)),
+    "dates": state(array(dtype("M8"), data=b"C\x08" + b"A" * 8)),
+    "a dtype of a dtype": state(array(name("numpy", "dtype") + dtype("f4") + b"\x89\x88\x87R")),
+    "an unbuilt dtype": state(array(name("numpy", "dtype") + text("f4") + b"\x89\x88\x87R")),
+    "no dtype": state(array(text("f4"))),
+    "another byte order": state(array(dtype("f4", b"(K\x03" + text("?") + b"NNNK\x00K\x00K\x00t"))),
+    "too few bytes": state(array(dtype("f4"), shape=b"K\x02\x85")),
+    "too many bytes": state(array(dtype("f4"), shape=b"K\x00\x85")),
+    "a large shape": state(array(dtype("f4"), shape=number(2**40) + b"\x85")),
+    "a shape that wraps around": state(array(dtype("f4"), shape=number(2**62) + b"K\x04\x86")),
+    "a negative shape": state(array(dtype("f4"), shape=number(-1) + b"\x85")),
+    "a shape of floats": state(array(dtype("f4"), shape=b"G?\xf0\x00\x00\x00\x00\x00\x00\x85")),
+    "a shape of flags": state(array(dtype("f4"), shape=b"\x88\x85")),
+    "a list as shape": state(array(dtype("f4"), shape=b"]K\x01a")),
+    "text as data": state(array(dtype("f4"), data=text("abcd"))),
+    "a list as data": state(array(dtype("f4"), data=b"]")),
+    "a state of nothing": state(EMPTY_ARRAY + b"Nb"),
+    "a short state": state(EMPTY_ARRAY + b")b"),
+    "attributes for a dict": state(b"}}" + text("x") + b"K\x01sb"),
+    "an array called": state(name("numpy", "ndarray") + number(2**40) + b"\x85\x85R"),
+    "an array as a function": state(array(dtype("f4")) + b")R"),
+    "text as a function": state(text("print") + b")R"),
+    "a scalar of many bytes": state(name("numpy.core.multiarray", "scalar") + dtype("f4") + b"C\x05AAAAA\x86R"),
+    "bytes in another encoding": state(name("_codecs", "encode") + text("a") + text("rot13") + b"\x86R"),
+    "a tuple of arguments": state(name("builtins", "tuple") + b"]K\x01a\x85R"),
+    "system": b"cos\nsystem\n" + text("touch hacked") + b"\x85R.",
+    "eval": b"cbuiltins\neval\n" + text("1") + b"\x85R.",
+    "getattr": state(name("builtins", "getattr") + b")R"),
+    "a name with dots": state(name("numpy", "dtype.__class__") + b")R"),
+    "numpy.load": b"cnumpy\nload\n.",
+    "a new object": state(name("collections", "OrderedDict") + b")\x81"),
+    "an instance": b"(i__main__\nA\n.",
+    "an object": b"(c__main__\nA\no.",
+    "an extension": state(b"\x82\x01"),
+    "a persistent id": b"Pid\n.",
+    "a memo place that is empty": state(b"h\x07"),
+    "a long text": b"\x80\x04\x8d" + struct.pack("<Q", 2**40) + b"abc.",
+    "long bytes": b"\x80\x04\x8e" + struct.pack("<Q", 2**62) + b"abc.",
+    "a long bytearray": b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b"abc.",
+    "a long number": b"\x80\x04\x8b" + struct.pack("<i", 2**30) + b"abc.",
+    "a long frame": b"\x80\x04\x95" + struct.pack("<Q", 2**62) + b"abc",
+    "a number in 5,000 digits": b"I" + b"9" * 5000 + b"\n.",
+    "empty dicts": b"\x80\x04" + b"}" * (LIMIT + 10) + b".",
+    "marks": b"\x80\x04" + b"(" * (LIMIT + 10) + b".",
+    "no mark": b"\x80\x04t.",
+    "an empty stack": b"\x80\x04a.",
+    "nothing": b"\x80\x04.",
+    "two values": b"\x80\x04NN.",
+    "a list as a key": b"\x80\x04}]Ns.",
+    "an odd number of items": b"\x80\x04}(" + text("a") + b"Nh\x07u.",
+    "no end": b"\x80\x04}",
+    "another protocol": b"\x80\x99}.",
+}
+
+
+@pytest.mark.parametrize("kind", FORGED)
+def test_a_forged_file_raises_and_takes_no_memory(kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = FORGED[kind]
+    tracemalloc.start()
+    try:
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - load_state makes any of them a UserError
+            read(data)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert not isinstance(caught.value, (MemoryError, RecursionError))
+    assert peak < max(2**20, 100 * len(data) if len(data) >= LIMIT else 0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_good_file_of_the_same_words_is_read():
+    """So that the forged ones are refused for what they are named after."""
+    assert read(state(array(dtype("f4")))) == {"w": np.ones(1, "f4")}
+    assert list(read(state(b"N" + b"r\xff\xff\xff\xff"))) == ["w"]
+    pickletools.dis(state(array(dtype("f4"))), io.StringIO())
+
+
+def test_lists_in_lists_are_no_burden():
+    """Each holds the one before it twice, a hundred times; and one that holds itself."""
+    laughs, me = [], []
+    for _ in range(100):
+        laughs = [laughs, laughs]
+    me.append(me)
+    got = read(pickle.dumps({"laughs": laughs, "me": me}))
+    assert got["me"][0] is got["me"]
+    assert got["laughs"][0] is got["laughs"][1]
