@@ -117,18 +117,18 @@ def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
 def _exports_are_checked_in_forked_processes() -> Iterator[None]:
     """They still are processes of their own, which may crash; a test with a stand-in for Python starts that."""
     from ppcoordconv.deploy import formats, verification
-    from ppcoordconv.deploy.apart import run_apart
+    from ppcoordconv.deploy.apart import Apart
 
     python = sys.executable
 
     def fork(module: str, *arguments: str) -> object:
         if sys.executable != python:
-            return run_apart(module, *arguments)
+            return Apart(module, *arguments)
         return Forked(run_module, f"ppcoordconv.deploy.{module}", *arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(formats, "run_apart", fork)
-        patch.setattr(verification, "run_apart", fork)
+        patch.setattr(formats, "Apart", fork)
+        patch.setattr(verification, "Apart", fork)
         yield
 
 

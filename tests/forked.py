@@ -21,7 +21,6 @@ from typing import Any, Callable, Dict, List, Optional
 ROOT = Path(__file__).resolve().parents[1]
 IMPORTED = ["forked", "ppcoordconv.deploy.check", "ppcoordconv.layers", "ppcoordconv.models"]
 _context = multiprocessing.get_context("forkserver")
-# Exports are checked by several threads.
 _starting = threading.Lock()
 
 

@@ -167,9 +167,6 @@ CAUSES = {
     "--output would replace the": lambda folder: as_a_command(
         lambda: list(infer(Predictor(CANVASES), [canvas(folder)], folder))
     ),
-    "--output would replace …, which": lambda folder: as_a_command(
-        lambda: list(infer(Predictor(CANVASES), [canvas(folder)], canvas(folder / "drawn").parent))
-    ),
     "the model takes a batch": lambda _: Predictor(TRAINED)(np.zeros([1, 3], np.float32)),
     "fp16 is for GPUs": lambda _: Predictor(TRAINED, precision="fp16"),
     "trt_int8": lambda _: Predictor(TRAINED, device="gpu", trt="int8"),

@@ -131,8 +131,8 @@ def _status(main: Callable[[Any], int], arguments: argparse.Namespace, program: 
         return 0
 
 
-def put_away_on_sigterm() -> None:
-    """Lets SIGTERM, like Ctrl-C, put away what has begun: half-written files, processes that were started.
+def stop_on_sigterm() -> None:
+    """Lets SIGTERM end the work as Ctrl-C does: files that are half written and processes that were started go, too.
 
     To be called once Paddle is imported, which takes the signal for itself.
     """
@@ -141,7 +141,8 @@ def put_away_on_sigterm() -> None:
     def stop(number: int, frame: object) -> NoReturn:
         raise Stopped("ended by SIGTERM", 128 + number)
 
-    if threading.current_thread() is threading.main_thread():
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGTERM) != signal.SIG_IGN:
         signal.signal(signal.SIGTERM, stop)
 
 

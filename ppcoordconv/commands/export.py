@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from . import Parser, add_config_options, put_away_on_sigterm
+from . import Parser, add_config_options, stop_on_sigterm
 
 
 def add_arguments(parser: Parser) -> None:
@@ -28,7 +28,7 @@ def main(arguments: argparse.Namespace) -> int:
     from ..utils.device import select_device
     from ..utils.errors import argument_prefix
 
-    put_away_on_sigterm()
+    stop_on_sigterm()
     config = load_config(arguments.config, arguments.override)
     # CPU builds of Paddle refuse to trace convolutions in half precision.
     select_device("cpu" if arguments.precision == "fp32" else "auto")

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
-from . import Parser, put_away_on_sigterm
+from . import Parser, stop_on_sigterm
 from ._predictor import add_predictor_options, make_predictor
 
 
@@ -30,7 +30,7 @@ def main(arguments: argparse.Namespace) -> int:
     from ..utils.errors import ArgumentError, argument_prefix
     from ..utils.progress import log_info
 
-    put_away_on_sigterm()
+    stop_on_sigterm()
     encoding = sys.stdout.encoding or "utf-8"
     errors: List[str] = []
 

@@ -1,4 +1,7 @@
-"""The one way from a picture file to pixels, and from pixels to a network's input."""
+"""From a picture file to pixels, and from pixels to a network's input.
+
+To be served, a large JPEG is decoded at a reduced size, which gives nearly the same input as in full.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,7 @@ def decode_image(
                 raise ImageTooLargeError(f"{name} has {size} pixels; at most {max_megapixels} million are taken")
             if needed:
                 image.draft(None, (2 * max(needed), 2 * max(needed)))
-            if image.getexif().get(ExifTags.Base.Orientation, 1) > 4:
+            if image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8):
                 width, height = height, width
             ImageOps.exif_transpose(image, in_place=True)
             return _to_rgb(image), (height, width)
@@ -79,8 +82,8 @@ def decode_image(
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         # 16-bit grey, for which Pillow's own conversion clips everything above 255.
-        samples = np.asarray(image).astype(np.int64)
-        return Image.fromarray((samples.clip(0, 65535) / 257).round().astype(np.uint8)).convert("RGB")
+        samples = np.asarray(image).clip(0, 65535).astype(np.float32)
+        return Image.fromarray((samples / 257).round().astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         raise ValueError("its samples are floating-point numbers of no known range; save it with 8 or 16 bits")
     if "A" in image.getbands() or "transparency" in image.info:
@@ -152,7 +155,8 @@ class Preprocess:
         try:
             paths = list_images(path, recursive)
         except UserError as error:
-            return [unreadable(path, error)]
+            hint = "" if recursive else "; with recursive, those in its folders count, too"
+            return [unreadable(path, UserError(f"{error}{hint}"))]
         return [Input(str(p), p, p.stem, partial(self._prepare, p), partial(read_image, p)) for p in paths]
 
     def _prepare(self, path: Path) -> Prepared:

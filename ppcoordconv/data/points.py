@@ -10,7 +10,7 @@ from typing import Any, Dict, List
 
 import numpy as np
 
-from ..utils.errors import UserError
+from ..utils.errors import ArgumentError, UserError
 from ..utils.files import open_regular
 from .inputs import Input, Prepared, unreadable
 
@@ -68,6 +68,8 @@ class PointPreprocess:
 
     def inputs(self, path: Path, recursive: bool = False) -> List[Input]:
         """The points of a text file, one a line; there are no folders of them."""
+        if recursive:
+            raise ArgumentError("recursive", "is for models that take pictures, and this one takes points")
         try:
             lines = read_lines(path)
         except UserError as error:

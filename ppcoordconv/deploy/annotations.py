@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, Iterable, List
 
 from ..postprocess import SERVED
-from ..utils.errors import ArgumentError
+from ..utils.errors import UserError
 
 
 def as_coco(results: Iterable[Dict[str, Any]], description: Dict[str, Any]) -> Dict[str, Any]:
@@ -18,7 +18,7 @@ def as_coco(results: Iterable[Dict[str, Any]], description: Dict[str, Any]) -> D
         UserError: the model finds no objects.
     """
     if SERVED.build(description["served_form"]).score_threshold is None:
-        raise ArgumentError("format", "coco is for models that find objects")
+        raise UserError("annotations in COCO's format are for models that find objects; take --format jsonl")
     images: List[Dict[str, Any]] = []
     annotations: List[Dict[str, Any]] = []
     for result in results:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+# A variable with the process that started this one.
+PARENT = "PPCC_PARENT"
 # prctl's, on Linux.
-_PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG = 1
 
 
-class run_apart:  # noqa: N801 - called as a function
-    """Starts a module of this package, found where this one is."""
+class Apart:
+    """A process that runs a module of this package, found where this one is."""
 
     def __init__(self, module: str, *arguments: str) -> None:
-        command = [sys.executable, "-m", f"{__package__}.{module}", *arguments]
         self._process = subprocess.Popen(
-            command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [sys.executable, "-m", f"{__package__}.{module}", *arguments],
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, PARENT: str(os.getpid())},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
 
     def finish(self) -> subprocess.CompletedProcess:
@@ -33,6 +39,8 @@ class run_apart:  # noqa: N801 - called as a function
 
 
 def end_with_parent() -> None:
-    """Has the kernel end this process when the one that started it is gone, however that ended; on Linux."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    """In such a process, first: ends it when the one that started it is gone, however that ended; on Linux."""
+    if sys.platform == "linux" and PARENT in os.environ:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != int(os.environ[PARENT]):  # it was gone before
+            sys.exit(1)

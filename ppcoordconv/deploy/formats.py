@@ -17,7 +17,7 @@ from ..convert import convert_to_deploy
 from ..convert.to_deploy import restore_grids
 from ..utils.errors import UserError
 from ..utils.progress import log_info
-from .apart import run_apart
+from .apart import Apart
 
 MODEL = "inference"
 PARAMS = "inference.pdiparams"
@@ -79,7 +79,7 @@ def _write_onnx(network: nn.Layer, spec: InputSpec, folder: Path) -> List[str]:
     written = _write_legacy(network, spec, folder)
     log_info("converting it to ONNX")
     arguments = [str(folder / file) for file in (*written, ONNX_MODEL)]
-    run = run_apart("to_onnx", *arguments).finish()
+    run = Apart("to_onnx", *arguments).finish()
     if run.returncode or not (folder / ONNX_MODEL).exists():
         said = (run.stderr.strip() or run.stdout.strip() or "it said nothing").splitlines()[-1]
         raise UserError(f"Paddle2ONNX could not convert the model (status {run.returncode}): {said}")

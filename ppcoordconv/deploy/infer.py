@@ -18,8 +18,8 @@ from ..data.inputs import Input, Prepared
 from ..data.preprocessing import preprocess_of
 from ..postprocess import SERVED, ServedForm
 from ..utils.errors import ArgumentError, UserError
-from ..utils.files import atomic_write, remove_abandoned
-from ..utils.progress import bar
+from ..utils.files import atomic_write, move_aside, remove_abandoned
+from ..utils.progress import bar, log_info
 from .predictor import Predictor
 
 BATCH_SIZE = 32
@@ -43,15 +43,16 @@ def infer(
 
     Parameters:
         inputs: picture files or folders of them; for a model that takes points, text files with an ``x,y`` a line.
-        output: a folder that gets a picture of each result, and all of them in ``results.jsonl``.
-        resume: goes on after the results that an earlier call left in ``output``, and gives the rest.
-        recursive: takes the pictures in folders of the folders, too.
+        output: a folder that gets a picture of each result, its "picture", and all results in ``results.jsonl``. What
+            is in their way there is moved to ``earlier.1``, ``earlier.2``, ...
+        resume: goes on after the results that an earlier call with the same options left in ``output``, and gives the
+            rest.
+        recursive: takes the pictures in folders of the folders, too, but for those in ``output``.
         threshold: the score, 0 to 1, below which objects are left out; None: the served form's.
 
     Raises:
-        UserError: something in ``output`` would be replaced that is an input or was not written by ``infer``, the
-            results there are of other inputs, there is no ``output`` to resume from, or a ``threshold`` for a model
-            that finds no objects.
+        UserError: an input would be replaced, the results in ``output`` are of other inputs, there is no ``output`` to
+            resume from, or an option is not for this model.
     """
     if resume and output is None:
         raise ArgumentError("resume", "needs the output folder that the earlier call had")
@@ -61,14 +62,19 @@ def infer(
     if threshold is not None:
         _set_threshold(form, threshold)
     items = [item for path in inputs for item in preprocess.inputs(path, recursive)]
+    if recursive and output is not None:  # what an earlier call drew in there is no input
+        items = [item for item in items if not _is_in(item.path, output)]
     pictures: List[Optional[Path]] = [None] * len(items)
     done = 0
     if output is not None:
-        pictures = [output / name for name in _distinct_names([item.stem for item in items])]
-        _refuse_to_replace([item.path for item in items], [path for path in pictures if path], output / RESULTS)
+        names = _distinct_names([item.stem for item in items])
+        pictures = [output / name for name in names]
+        _refuse_to_replace([item.path for item in items], [output / name for name in (*names, RESULTS)])
         if resume:
             done = _results_before(output / RESULTS, [item.name for item in items])
-            remove_abandoned(output, [path.name for path in pictures[done : done + 1] if path])
+            remove_abandoned(output, names[done : done + 1])
+        else:
+            _move_aside(output, [RESULTS, *names])
     with contextlib.ExitStack() as stack:
         prepared = stack.enter_context(contextlib.closing(_ahead(items[done:])))
         progress = stack.enter_context(bar(len(items), done, unit="input"))
@@ -86,7 +92,7 @@ def infer(
                     row, result = next(results)
                     result = form.to_image(result, preprocess, one[1])
                     if picture is not None:
-                        result = _draw(form, item, row, result, picture)
+                        result = {**_draw(form, item, row, result, picture), "picture": picture.name}
                 result = {"input": item.name, **result}
                 if file is not None:
                     print(as_json(result), file=file, flush=True)
@@ -162,6 +168,19 @@ def _results_before(path: Path, names: List[str]) -> int:
     return len(before)
 
 
+def _is_in(path: Path, folder: Path) -> bool:
+    return os.path.realpath(path).startswith(os.path.join(os.path.realpath(folder), ""))  # noqa: PTH118
+
+
+def _move_aside(output: Path, names: List[str]) -> None:
+    try:
+        there = {entry.name for entry in os.scandir(output)} & set(names)
+    except (FileNotFoundError, NotADirectoryError):  # _results_file makes it, or says why not
+        return
+    if there:
+        log_info(f"what an earlier call wrote to {output} is now in {move_aside(output, there)}")
+
+
 def _results_file(output: Optional[Path], resumed: bool) -> ContextManager[Optional[IO[str]]]:
     if output is None:
         return contextlib.nullcontext()
@@ -172,15 +191,11 @@ def _results_file(output: Optional[Path], resumed: bool) -> ContextManager[Optio
         raise UserError(f"{output} can't be written: {error.strerror}") from error
 
 
-def _refuse_to_replace(inputs: List[Path], pictures: List[Path], results: Path) -> None:
+def _refuse_to_replace(inputs: List[Path], outputs: List[Path]) -> None:
     paths = {os.path.realpath(path) for path in inputs if "\0" not in str(path)}
-    replaced = [path for path in (*pictures, results) if os.path.realpath(path) in paths]
+    replaced = [path for path in outputs if os.path.realpath(path) in paths]
     if replaced:
         raise ArgumentError("output", f"would replace the input {replaced[0]}; choose another folder")
-    if not results.exists():
-        others = [path for path in pictures if os.path.lexists(path)]
-        if others:
-            raise ArgumentError("output", f"would replace {others[0]}, which is not infer's; choose another folder")
 
 
 def _distinct_names(stems: List[str]) -> List[str]:
@@ -188,7 +203,9 @@ def _distinct_names(stems: List[str]) -> List[str]:
     names: Dict[str, None] = {}
     numbers: Counter[str] = Counter()
     for stem in stems:
-        stem = os.fsdecode(os.fsencode(stem.replace("\0", ""))[:LONGEST_STEM])
+        stem = stem.replace("\0", "")
+        while len(os.fsencode(stem)) > LONGEST_STEM:
+            stem = stem[:-1]
         name = f"{stem}.png"
         while name in names:
             numbers[stem] += 1

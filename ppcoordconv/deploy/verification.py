@@ -13,7 +13,7 @@ import paddle
 
 from ..utils.errors import UserError
 from ..utils.progress import log_info
-from .apart import run_apart
+from .apart import Apart
 from .description import write_description
 from .formats import ONNX_MODEL
 from .runtimes import cpu_has_bf16
@@ -78,9 +78,11 @@ def verified(
         if options.get("precision") != "bf16" or cpu_has_bf16()
     }
     log_info(f"checking it: {', '.join(settings)}")
-    running = {name: run_apart("check", str(folder), name, json.dumps(settings[name])) for name in settings}
+    running: Dict[str, Apart] = {}
     found: Dict[str, Union[float, str]] = {}
     try:
+        for name in settings:
+            running[name] = Apart("check", str(folder), name, json.dumps(settings[name]))
         for name, process in running.items():
             found[name] = _error_of(folder, name, process.finish(), expected)
     finally:

@@ -45,8 +45,8 @@ def shortened(items: Sequence[Any], limit: int, separator: str = ", ") -> str:
     return separator.join([*map(str, items[:limit]), *rest])
 
 
-class Stopped(Exception):  # noqa: N818 - as KeyboardInterrupt, it is not an error
-    """A signal ended the work, after what was done was saved; ``status`` is what the process should exit with."""
+class Stopped(BaseException):
+    """A signal ends the work; ``status`` is what the process should exit with. As KeyboardInterrupt, it is no error."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)

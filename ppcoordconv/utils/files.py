@@ -24,17 +24,15 @@ def open_regular(path: Path) -> BinaryIO:
         UserError: there is no such file, it is something else, or it can't be read.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            return path.open("rb")
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror}") from error
     except ValueError as error:  # a NUL in its name
         raise UserError(f"{str(path)!r} is no path: {error}") from None
-    mode = os.fstat(handle).st_mode
-    if stat.S_ISREG(mode):
-        return os.fdopen(handle, "rb")
-    os.close(handle)
     raise UserError(f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'a pipe or a device'}, not a file")
 
 

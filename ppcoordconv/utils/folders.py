@@ -11,23 +11,23 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Iterator, Sequence
+from typing import Iterator, Optional, Sequence
 
 from .errors import UserError
-from .files import PREFIX, atomic_write, sync_directory
+from .files import PREFIX, sync_directory
 
 # Of renameat2, on Linux.
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
-CAN_NOT_EXCHANGE = (errno.EBUSY, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EXDEV)
+CAN_NOT_EXCHANGE = (errno.EBUSY, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 
 
 @contextlib.contextmanager
 def atomic_folder(path: Path, own: Sequence[str]) -> Iterator[Path]:
-    """An empty folder, which takes the place of ``path`` when the block ends without an error, in one rename.
+    """An empty folder; when the block ends without an error, what was written there takes the place of what was before.
 
-    What else is in ``path`` stays there, but for the files of the names in ``own`` that the block did not write. Where
-    the file system can't exchange two folders, as at a mount point, the files are replaced one by one, each whole, in
-    the order of ``own``.
+    That is one rename where ``path`` holds only files of the names in ``own``. What else is there stays, and then the
+    files are renamed one after the other, in the order of ``own``, once all are written; so they are where the system
+    can't exchange two folders, at a mount point, in the working directory, and where the parent can't be written.
 
     Raises:
         UserError: the folder, or the one it is in, can't be written, or the disk is full; ``path`` is as it was.
@@ -36,89 +36,100 @@ def atomic_folder(path: Path, own: Sequence[str]) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, "it is a file")
-        beside = path.parent if os.access(path.parent, os.W_OK) else path
-        suffix = path.name[-40:]
-        _remove_abandoned(beside, suffix)
-        with tempfile.TemporaryDirectory(prefix=PREFIX, suffix=suffix, dir=beside) as name, _lock(Path(name)):
-            new = Path(name, "new")
+            raise NotADirectoryError(errno.ENOTDIR, "it is a file, not a folder")
+        is_inside = path.exists() and not _can_be_exchanged(path, own)
+        with _hidden_folder(path if is_inside else path.parent, path.name[-40:]) as hidden:
+            new = hidden / "new"
             new.mkdir()
             yield new
             for file in new.iterdir():
                 with file.open("rb") as written:
                     os.fsync(written.fileno())
-            _replace(path, new, own)
+            if not path.exists():
+                new.rename(path)
+            elif is_inside or not _exchange(new, path):
+                _replace_files(path, new, own)
+            else:
+                _bring_back(path, new, own)
+            sync_directory(path.parent)
     except OSError as error:
         raise UserError(f"{path} can't be written: {error.strerror or error}") from error
 
 
-def _remove_abandoned(parent: Path, suffix: str) -> None:
-    """Removes what a process that was killed had begun to write."""
-    for folder in parent.glob(f"{PREFIX}????????{glob.escape(suffix)}"):
-        with _lock(folder) as is_free:
-            if is_free:
-                shutil.rmtree(folder)
-
-
-def _replace(path: Path, new: Path, own: Sequence[str]) -> None:
-    if not path.exists():
-        new.rename(path)
-    else:
-        written = [name for name in own if (new / name).exists()]
-        for entry in path.iterdir():
-            if entry.name not in own and not entry.name.startswith(PREFIX):
-                _link(entry, new / entry.name)
-        shutil.copymode(path, new)
-        try:
-            _exchange(new, path)
-        except OSError as error:
-            if error.errno not in CAN_NOT_EXCHANGE:
-                raise
-            for name in written:
-                with atomic_write(path / name) as file:
-                    shutil.copyfile(new / name, file)
-            for name in set(own) - set(written):
-                (path / name).unlink(missing_ok=True)
-    sync_directory(path.parent)
-
-
-def _link(entry: Path, to: Path) -> None:
-    """The same file under another path, without a copy where the file system can; a folder with all that is in it."""
-
-    def link(source: str, target: str) -> None:
-        try:
-            os.link(source, target, follow_symlinks=False)
-        except OSError:
-            shutil.copy2(source, target, follow_symlinks=False)
-
-    if entry.is_dir() and not entry.is_symlink():
-        shutil.copytree(entry, to, symlinks=True, copy_function=link)
-    else:
-        link(str(entry), str(to))
-
-
-def _exchange(new: Path, path: Path) -> None:
-    """Each of two folders gets the name of the other, at the same moment; on Linux."""
+def _can_be_exchanged(path: Path, own: Sequence[str]) -> bool:
     cwd = Path.cwd()
+    return (
+        all(entry.name in own or entry.name.startswith(PREFIX) for entry in path.iterdir())
+        and os.access(path.parent, os.W_OK)
+        and not path.is_mount()
+        # Whoever works in a folder would stay in the one that goes.
+        and path not in (cwd, *cwd.parents)
+    )
+
+
+def _exchange(new: Path, path: Path) -> bool:
+    """Gives each of two folders the name of the other, at the same moment; returns whether the system can."""
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None) if sys.platform == "linux" else None
-    if rename is None or path in (cwd, *cwd.parents):  # whoever works in a folder would stay in the one that goes
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    if rename(AT_FDCWD, os.fsencode(new), AT_FDCWD, os.fsencode(path), RENAME_EXCHANGE):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    if rename is None:
+        return False
+    before = path.stat()
+    new.chmod(before.st_mode & 0o7777)
+    with contextlib.suppress(PermissionError):
+        os.chown(new, before.st_uid, before.st_gid)
+    if rename(AT_FDCWD, os.fsencode(new), AT_FDCWD, os.fsencode(path), RENAME_EXCHANGE) == 0:
+        return True
+    if ctypes.get_errno() in CAN_NOT_EXCHANGE:
+        return False
+    raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def _replace_files(path: Path, new: Path, own: Sequence[str]) -> None:
+    written = [name for name in own if (new / name).exists()]
+    for name in written:
+        (new / name).replace(path / name)
+    for name in set(own) - set(written):
+        (path / name).unlink(missing_ok=True)
+
+
+def _bring_back(path: Path, old: Path, own: Sequence[str]) -> None:
+    """What another process has put into the folder since it was looked at."""
+    for entry in old.iterdir():
+        if entry.name not in own:
+            entry.rename(path / entry.name)
 
 
 @contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[bool]:
-    """Whether this process got the folder's lock, which a process that is gone does not hold."""
+def _hidden_folder(parent: Path, suffix: str) -> Iterator[Path]:
+    """A folder that is removed at the end, or, if this process is killed, by the next that makes one."""
+    for abandoned in parent.glob(f"{PREFIX}????????{glob.escape(suffix)}/"):
+        lock = _lock(abandoned)
+        if lock is not None:
+            shutil.rmtree(abandoned, ignore_errors=True)
+            os.close(lock)
+    lock = None
+    while lock is None:  # another process may have taken it for abandoned
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, suffix=suffix, dir=parent))
+        lock = _lock(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _lock(folder: Path) -> Optional[int]:
+    """The folder's lock, which a process that is gone does not hold; None: another has it, or the folder is gone."""
     import fcntl
 
-    handle = os.open(folder, os.O_RDONLY)
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        is_free = True
-    except BlockingIOError:
-        is_free = False
-    try:
-        yield is_free
-    finally:
-        os.close(handle)
+        if folder.exists():
+            return handle
+    except OSError:
+        pass
+    os.close(handle)
+    return None

@@ -4,6 +4,7 @@ import os
 import shlex
 import shutil
 import sys
+import time
 
 import numpy as np
 import paddle
@@ -189,7 +190,7 @@ def test_one_bad_picture_spoils_its_own_line_only(task, exported, tmp_path, monk
     expected = [inputs[0], *sorted(pictures.iterdir()), inputs[2], inputs[3]]
     assert [result["input"] for result in results] == [str(path) for path in expected]
     assert [i for i, result in enumerate(results) if "error" in result] == [0, 34, 71]
-    assert results[1] == results[72]
+    assert results[1] == {**results[72], "picture": "00.png"}
     right = [r["label"] == str(samples[i][1]) for i, r in enumerate(results[1:71]) if i not in (33, 34)]
     assert np.mean(right) >= 0.95
     assert len(list((tmp_path / "out").glob("*.png"))) == 70  # 69 that can be read, and a second 00
@@ -233,5 +234,8 @@ def test_ended_in_the_middle_it_leaves_nothing_behind(tmp_path):
     _, said = process.communicate()
     assert (process.returncode, said.splitlines()[-1]) == (143, "export.py: ended by SIGTERM")
     assert list((tmp_path / "a").iterdir()) == []
+    end = time.monotonic() + 60
     with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)
+        while time.monotonic() < end:  # one that had just been started finds out when it has imported Paddle
+            os.killpg(process.pid, 0)
+            time.sleep(0.1)

@@ -22,7 +22,7 @@ from ppcoordconv.deploy import infer as infer_module
 from ppcoordconv.deploy.export import export
 from ppcoordconv.deploy.infer import BATCH_SIZE, READERS, RESULTS, _distinct_names, infer
 from ppcoordconv.tasks import build_task
-from ppcoordconv.utils.errors import UserError
+from ppcoordconv.utils.errors import Stopped, UserError
 
 MODEL = ROOT / "docs" / "trained" / "regression"
 CENTRES = all_centres()[:: 3136 // 300][:300]
@@ -150,7 +150,7 @@ BAD = {
     "device": (lambda folder: Path("/dev/zero"), "is a pipe or a device, not a file"),
     "long": (lambda folder: folder / f"{'x' * 300}.png", "can't be read: File name too long"),
     "NUL": (lambda folder: folder / "a\0b.png", "is no path: embedded null"),
-    "empty folder": (a_folder_inside, "there is no picture in the folder"),
+    "empty folder": (a_folder_inside, "with recursive, those in its folders count, too"),
 }
 
 
@@ -205,14 +205,15 @@ def test_pictures_in_folders_of_folders(canvases, tmp_path):
     found = [result["input"] for result in infer(predictor, [tmp_path], tmp_path / "out", recursive=True)]
     assert found == [str(tmp_path / name) for name in ("0.png", "a/0.png", "a/c/0.png", "b/0.png")]
     drawn = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert [result["picture"] for result in lines(tmp_path / "out" / RESULTS)] == drawn[:-1]
     assert drawn == ["0.png", "0_2.png", "0_3.png", "0_4.png", RESULTS]
 
 
 def test_names_of_results_are_distinct_and_not_too_long():
-    names = _distinct_names(["a", "a_2", "a", "é" * 124, *["b"] * 20_000])
+    names = _distinct_names(["a", "a_2", "a", "x" + "é" * 124, *["b"] * 20_000])
     assert names[:3] == ["a.png", "a_2.png", "a_3.png"]
     assert len(set(names)) == len(names)
-    assert len(os.fsencode(names[3])) <= 204
+    assert names[3] == "x" + "é" * 99 + ".png"
 
 
 def test_an_input_is_never_replaced(tmp_path):
@@ -224,12 +225,38 @@ def test_an_input_is_never_replaced(tmp_path):
     assert (tmp_path / RESULTS).read_text() == "40,17\n"
 
 
-def test_a_picture_that_somebody_else_made_is_never_replaced(canvases, tmp_path):
+def test_what_is_in_the_way_is_moved_aside(canvases, tmp_path):
     (tmp_path / "000.png").write_bytes(b"a drawing of mine")
-    with pytest.raises(UserError, match=r"would replace .*000\.png, which is not infer's; choose another folder"):
-        list(infer(Predictor(str(MODEL)), [canvases / "000.png"], tmp_path))
-    assert (tmp_path / "000.png").read_bytes() == b"a drawing of mine"
-    assert not (tmp_path / RESULTS).exists()
+    (tmp_path / RESULTS).write_text("results of mine")
+    (tmp_path / "001.png").write_bytes(b"another")
+    list(infer(Predictor(str(MODEL)), [canvases / "000.png"], tmp_path))
+    assert (tmp_path / "earlier.1" / "000.png").read_bytes() == b"a drawing of mine"
+    assert (tmp_path / "earlier.1" / RESULTS).read_text() == "results of mine"
+    assert (tmp_path / "001.png").read_bytes() == b"another"
+    first = lines(tmp_path / RESULTS)
+    list(infer(Predictor(str(MODEL)), [canvases / "002.png"], tmp_path))
+    assert lines(tmp_path / "earlier.2" / RESULTS) == first != lines(tmp_path / RESULTS)
+    assert (tmp_path / "000.png").exists()
+
+
+def test_the_results_of_one_call_are_no_inputs_of_the_next(canvases, tmp_path):
+    (tmp_path / "a.png").write_bytes((canvases / "000.png").read_bytes())
+    first, again, resumed = (
+        list(infer(Predictor(str(MODEL)), [tmp_path], tmp_path / "out", resume=resume, recursive=True))
+        for resume in (False, False, True)
+    )
+    assert len(first) == 1
+    assert again == first
+    assert resumed == []
+
+
+def test_ended_by_a_signal_it_takes_no_picture_for_damaged(canvases, monkeypatch):
+    def stop(*_, **__):
+        raise Stopped("ended by SIGTERM", 143)
+
+    monkeypatch.setattr(Image, "open", stop)
+    with pytest.raises(Stopped):
+        list(infer(Predictor(str(MODEL)), [canvases / "000.png"]))
 
 
 @pytest.mark.parametrize("stem", ["?", "*", "[a-z]", "000"])
@@ -284,7 +311,7 @@ def test_no_more_than_three_pictures_a_reader_are_in_memory(canvases, tmp_path):
 def test_threshold_and_format_are_for_objects(canvases, tmp_path):
     for words, said in {
         ("--threshold", "0.5"): "--threshold is for models that find objects, and this one's served form is coordinate",
-        ("--format", "coco"): "--format coco is for models that find objects",
+        ("--format", "coco"): "annotations in COCO's format are for models that find objects; take --format jsonl",
     }.items():
         result = run_tool("infer", "--model_dir", MODEL, "--input", canvases, *words, cwd=tmp_path)
         assert (result.status, result.stdout) == (2, "")

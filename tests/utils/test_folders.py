@@ -4,6 +4,7 @@ import errno
 import os
 import random
 import resource
+import subprocess
 import time
 from pathlib import Path
 
@@ -47,6 +48,7 @@ def test_what_else_is_in_it_stays(tmp_path):
     folder.chmod(0o750)
     for version in (0, 1):
         write(folder, version)
+        assert not list(folder.glob(".*"))
         assert (folder / "notes" / "deep" / "b.txt").read_text() == (folder / "mine.txt").read_text() == "mine"
         assert (folder / "link").readlink() == Path("nowhere")
         assert {path.name for path in folder.iterdir()} == {"notes", "link", "mine.txt", *VERSIONS[version]}
@@ -64,11 +66,16 @@ def test_an_error_leaves_it_as_it_was(tmp_path):
 
 @pytest.mark.parametrize("reason", sorted(folders.CAN_NOT_EXCHANGE))
 def test_where_folders_can_not_be_exchanged(tmp_path, monkeypatch, reason):
-    def refuse(*_):
-        raise OSError(reason, os.strerror(reason))
+    class Library:
+        @staticmethod
+        def renameat2(*_):
+            folders.ctypes.set_errno(reason)
+            return -1
 
-    monkeypatch.setattr(folders, "_exchange", refuse)
+    monkeypatch.setattr(folders.ctypes, "CDLL", lambda *_, **__: Library)
     write(tmp_path / "a", 0)
+    write(tmp_path / "a", 1)
+    assert content(tmp_path / "a") == VERSIONS[1]
     (tmp_path / "a" / "mine.txt").write_text("mine")
     write(tmp_path / "a", 1)
     assert content(tmp_path / "a") == {**VERSIONS[1], "mine.txt": "mine"}
@@ -99,7 +106,7 @@ def test_through_a_link(tmp_path):
 
 def test_a_file_is_in_the_way(tmp_path):
     (tmp_path / "a").write_text("mine")
-    with pytest.raises(UserError, match="a can't be written: it is a file"):
+    with pytest.raises(UserError, match="a can't be written: it is a file, not a folder"):
         write(tmp_path / "a", 0)
     assert (tmp_path / "a").read_text() == "mine"
 
@@ -108,7 +115,48 @@ def test_what_another_process_writes_is_left_alone(tmp_path):
     with atomic_folder(tmp_path / "a", OWN) as new:
         write(tmp_path / "a", 1)
         (new / "model").write_text("0")
-    assert content(tmp_path / "a") == {"model": "0"}
+        (tmp_path / "a" / "mine.txt").write_text("mine")
+    assert content(tmp_path / "a") == {"model": "0", "mine.txt": "mine"}
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_an_error_of_the_system_is_a_sentence(tmp_path, monkeypatch):
+    write(tmp_path / "a", 0)
+    monkeypatch.setattr(folders, "CAN_NOT_EXCHANGE", ())
+    monkeypatch.setattr(folders, "AT_FDCWD", -1)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(folders.os, "fsencode", lambda path: b"nowhere")
+    with pytest.raises(UserError, match="a can't be written: Bad file descriptor"):
+        write(tmp_path / "a", 1)
+    monkeypatch.undo()
+    assert content(tmp_path / "a") == VERSIONS[0]
+
+
+@pytest.mark.parametrize("name", [".writing-abcdefgha", ".writing-abcdefgha/left"])
+def test_what_is_abandoned_is_removed_if_it_is_a_folder(tmp_path, name):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("half")
+    write(tmp_path / "a", 0)
+    assert path.exists() == (path.parent == tmp_path)
+
+
+@pytest.mark.skipif("os.geteuid() != 0", reason="only root can mount")
+@pytest.mark.parametrize("place", ["a", "a/data"])
+def test_a_mount_point_stays_one(tmp_path, place):
+    write(tmp_path / "a", 0)
+    (tmp_path / place).mkdir(exist_ok=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(tmp_path / place)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        (tmp_path / place / "mine.txt").write_text("mine")
+        write(tmp_path / "a", 1)
+        assert (tmp_path / place).is_mount()
+        assert (tmp_path / place / "mine.txt").read_text() == "mine"
+        assert {name: (tmp_path / "a" / name).read_text() for name in VERSIONS[1]} == VERSIONS[1]
+    finally:
+        subprocess.run(["umount", str(tmp_path / place)], check=True)
 
 
 def write_again_and_again(folder):
