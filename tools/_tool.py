@@ -6,21 +6,28 @@ import os
 import subprocess
 import sys
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Dict, List
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from ppcoordconv.commands import (  # noqa: E402
-    Parser,
-    add_config_options,
-    add_device_option,
-    leave,
-    positive,
-    run,
-    run_alone,
-)
+try:
+    from ppcoordconv.commands import (
+        Parser,
+        add_config_options,
+        add_device_option,
+        leave,
+        positive,
+        run,
+        run_alone,
+    )
+except ModuleNotFoundError as error:
+    if find_spec("paddle"):
+        raise
+    print(f"{Path(sys.argv[0]).name}: {error}. In a clone, make sets up .venv: . .venv/bin/activate", file=sys.stderr)
+    sys.exit(2)
 
 __all__ = [
     "ROOT",

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import math
 import signal
 import socket
 import time
-from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from typing import Any, AsyncGenerator, AsyncIterator, Awaitable, Callable, Dict, Iterator, List, Tuple, Union
@@ -19,6 +17,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
@@ -26,39 +25,13 @@ from ..data.images import ImageTooLargeError, Preprocess
 from ..data.inputs import Prepared
 from ..data.preprocessing import preprocess_of
 from ..postprocess import SERVED
-from ..utils.errors import ArgumentError, UserError
+from ..utils.errors import UserError
+from ..utils.limits import Limits
 from .batching import Batcher, QueueFull
 from .predictor import Predictor
 
 # An input's name, and what reads it for the network.
 Sent = Tuple[str, Callable[[], Prepared]]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a service takes.
-
-    Parameters:
-        max_batch: how many inputs go through the model together.
-        max_wait_ms: how long an input waits for others, in milliseconds.
-        max_waiting: how many inputs may wait; a request beyond is answered 429.
-        max_body_mb: a request's size in MiB; a larger one is answered 413.
-        max_megapixels: a picture's size; a larger one is answered 413.
-        timeout: seconds for a request to arrive (else 408), and again to be answered (else 503).
-    """
-
-    max_batch: int = 32
-    max_wait_ms: float = 2
-    max_waiting: int = 512
-    max_body_mb: float = 32
-    max_megapixels: float = 64
-    timeout: float = 30
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            lowest = 0 if name == "max_wait_ms" else 1e-6
-            if not lowest <= value < math.inf:
-                raise ArgumentError(name, f"takes a finite number above 0, got {value!r}")
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not an error of this program
@@ -133,7 +106,7 @@ def create_app(predictor: Predictor, limits: Limits = Limits()) -> FastAPI:  # n
             return [(name, partial(preprocess.decode, BytesIO(data), name, limit)) for name, data in named]
         if kind != "application/json":
             pictures = "pictures as multipart/form-data, or " if isinstance(preprocess, Preprocess) else ""
-            raise Refused(415, f'this model takes {pictures}JSON: {{"inputs": [...]}}')
+            raise Refused(415, f'this model takes {pictures}JSON, as application/json: {{"inputs": [...]}}')
         text = b"".join([chunk async for chunk in body(request)])
         try:
             inputs = json.loads(text)["inputs"]
@@ -191,6 +164,12 @@ def create_app(predictor: Predictor, limits: Limits = Limits()) -> FastAPI:  # n
         metrics.requests.labels(str(response.status_code)).inc()
         metrics.seconds.observe(time.perf_counter() - start)
         return response
+
+    @app.exception_handler(HTTPException)
+    async def not_there(request: Request, error: HTTPException) -> Response:
+        asked = f"{request.method} {request.url.path}"
+        message = f"{asked}: {error.detail}; there are POST /predict, GET /health and GET /metrics"
+        return JSONResponse({"error": message}, error.status_code, error.headers)
 
     @app.get("/health")
     async def health() -> Dict[str, str]:

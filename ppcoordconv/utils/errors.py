@@ -46,7 +46,7 @@ def shortened(items: Sequence[Any], limit: int, separator: str = ", ") -> str:
 
 
 class Stopped(BaseException):
-    """A signal ends the work; ``status`` is what the process should exit with. As KeyboardInterrupt, it is no error."""
+    """A signal ends the work, as KeyboardInterrupt does; ``status`` is what the process should exit with."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)

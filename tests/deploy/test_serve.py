@@ -160,7 +160,7 @@ def test_points_get_what_infer_says(points, tmp_path):
         (b"[" * 100_000, "application/json", 400, "takes JSON of the form"),
         (b'{"inputs": 3}', "application/json", 400, "takes JSON of the form"),
         (b"", "application/json", 400, "takes JSON of the form"),
-        (b"x", "text/plain", 415, "takes pictures as multipart/form-data, or JSON"),
+        (b"x", "text/plain", 415, "takes pictures as multipart/form-data, or JSON, as application/json"),
         (b"x", "multipart/form-data", 400, "the multipart body can't be read"),
         (b"x", f"multipart/form-data; boundary={BOUNDARY}", 400, "the multipart body can't be read"),
         (b"x" * 2**21, "application/json", 413, "a request has at most 1.0 MiB"),
@@ -180,9 +180,16 @@ def test_what_it_does_not_take(pictures, body, kind, status, words):
     assert words in answer["error"]
 
 
+@pytest.mark.parametrize(("path", "status"), [("/predict", 405), ("/", 404), ("/nowhere", 404)])
+def test_what_is_not_there_is_said(points, path, status):
+    got, text = points.get(path)
+    assert got == status
+    assert json.loads(text)["error"].endswith("; there are POST /predict, GET /health and GET /metrics")
+
+
 def test_a_model_of_points_takes_no_pictures(points):
     status, answer = points.post_files({"a.png": png(np.zeros([2, 2, 3], np.uint8))})
-    assert (status, answer) == (415, {"error": 'this model takes JSON: {"inputs": [...]}'})
+    assert (status, answer) == (415, {"error": 'this model takes JSON, as application/json: {"inputs": [...]}'})
 
 
 def test_half_a_body_is_answered_when_its_time_is_over():
