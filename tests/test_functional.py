@@ -1,5 +1,7 @@
 """The operation as a function: every form gives what the reference gives, and that what the concatenation gives."""
 
+import inspect
+
 import numpy as np
 import paddle
 import pytest
@@ -21,7 +23,7 @@ from layers.test_layers import (
 from paddle.static import InputSpec
 
 import ppcoordconv as pcc
-from ppcoordconv import forms
+from ppcoordconv import compat, forms
 
 # Forms that need no constant grid, no eager mode and no CPU: any graph may hold them.
 IN_GRAPHS = ("concat", "broadcast", "split")
@@ -167,7 +169,12 @@ def test_the_function_leaves_the_given_grid_alone():
     [
         (([2, 3, 5, 5], [1, 2, 5], [4, 5, 1, 1]), {}, "expected the same 3, 4 or 5 axes"),
         (([2, 3], [1, 2], [4, 5]), {}, "expected the same 3, 4 or 5 axes"),
-        (([2, 3, 5, 5], [1, 2, 5, 4], [4, 5, 1, 1]), {}, r"grid: expected \[1 or N, d, \*spatial\]"),
+        (([1] * 6, [1] * 6, [1, 2, 1, 1, 1, 1]), {}, "expected the same 3, 4 or 5 axes"),
+        (
+            ([2, 3, 5, 5], [1, 2, 5, 4], [4, 5, 1, 1]),
+            {},
+            r"grid: expected \[1 or N, d, \*spatial\] of x \[2, 3, 5, 5\], got \[1, 2, 5, 4\]$",
+        ),
         (([4, 3, 5, 5], [2, 2, 5, 5], [4, 5, 1, 1]), {}, r"grid: expected \[1 or N"),
         (([2, 3, 5, 5], [1, 2, 5, 5], [4, 3, 1, 1]), {}, r"weight: expected 3 / groups \+ 2 input channels"),
         (([2, 4, 5, 5], [1, 2, 5, 5], [4, 6, 1, 1]), {"groups": 2}, "weight: expected 4 / groups"),
@@ -180,6 +187,55 @@ def test_wrong_arguments(shapes, options, words):
         pcc.functional.coord_conv(x, grid, weight, **options)
 
 
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_the_function_by_itself(rank):
+    """With nothing but tensors given, it is Paddle's convolution with nothing else given."""
+    conv = forms.CONV[rank, False]
+    x, grid, weight = (paddle.randn([n, c] + [5] * rank) for n, c in ((2, 3), (1, 2), (4, 5)))
+    expected = conv(paddle.concat([x, grid.expand([2, -1] + [5] * rank)], axis=1), weight)
+    assert_same([pcc.functional.coord_conv(x, grid, weight).numpy()], [expected.numpy()], 1e-5)
+
+
+def test_a_spec_has_the_defaults_of_paddle():
+    spec = forms.ConvSpec()
+    for conv in forms.CONV.values():
+        defaults = {name: p.default for name, p in inspect.signature(conv).parameters.items()}
+        assert all(getattr(spec, name) == defaults[name] for name in set(spec._fields) & set(defaults))
+    x, grid, weight = paddle.randn([2, 3, 5, 5]), paddle.randn([1, 2, 5, 5]), paddle.randn([4, 5, 1, 1])
+    expected = paddle.nn.functional.conv2d(paddle.concat([x, grid.expand([2, -1, -1, -1])], axis=1), weight)
+    assert_same([forms.run(forms.Call(x, grid, weight, None, spec)).numpy()], [expected.numpy()], 1e-5)
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+def test_the_bias_is_added_once(samples):
+    """To the features of one sample, to the offset of several: to the last bit."""
+    x, grid = paddle.randn([samples, 3, 40, 40]), paddle.randn([1, 2, 40, 40])
+    weight, bias = paddle.randn([4, 5, 3, 3]), paddle.randn([4])
+    conv = paddle.nn.functional.conv2d
+    on_features, on_offset = (bias, None) if samples == 1 else (None, bias)
+    expected = conv(x, weight[:, :3], on_features) + conv(grid, weight[:, 3:], on_offset)
+    got = pcc.functional.coord_conv(x, grid, weight, bias, form="broadcast")
+    np.testing.assert_array_equal(got.numpy(), expected.numpy())
+
+
+def test_the_grid_is_not_rounded_for_a_cheaper_form():
+    """Concatenated, it would be in the features' dtype."""
+    x, weight = paddle.randn([1, 4, 5, 5]), paddle.randn([32, 6, 3, 3])
+    call = forms.Call(x, pcc.coord_grid([5, 5]), weight, None, forms.ConvSpec())
+    assert forms.chosen_form(call) == "concat"
+    reason = "the grid would be rounded to the features' dtype"
+    assert forms.FORMS["concat"].refused(call._replace(grid=call.grid.astype("float64"))) == reason
+    with paddle.amp.auto_cast(level="O1", dtype="bfloat16"):
+        refused = forms.FORMS["concat"].refused(call)
+    assert refused == (reason if autocast_works() else "")
+
+
+def autocast_works():
+    """Paddle 2.6 switches it off on processors without bf16."""
+    with paddle.amp.auto_cast(level="O1", dtype="bfloat16"):
+        return compat.autocast_is_on()
+
+
 # What is chosen: layer, batch and size, whether gradients are recorded.
 CHOICES = [
     ({"kernel_size": 3}, [8, 4, 50, 50], True, "matmul"),
@@ -190,12 +246,23 @@ CHOICES = [
     ({"kernel_size": 3, "coords": COORDS_FIRST}, [1, 4, 5, 5], True, "matmul"),
     ({"kernel_size": 7}, [1, 4, 50, 50], True, "split"),
     ({"kernel_size": 7}, [1, 4, 50, 50], False, "cached"),
+    # As many weights as features, and one feature fewer.
+    ({"kernel_size": 1}, [1, 4, 6, 8], True, "matmul"),
+    ({"kernel_size": 1}, [1, 4, 1, 47], True, "concat"),
+    # 2 * 9 + 1 rows, for as many outputs, and for one less.
+    ({"kernel_size": 3, "out_channels": 19}, [1, 4, 50, 50], True, "matmul"),
+    ({"kernel_size": 3, "out_channels": 18}, [1, 4, 50, 50], True, "split"),
+    ({"kernel_size": 3, "out_channels": 9}, [2, 4, 50, 50], True, "split"),
+    ({"kernel_size": 3, "out_channels": 10}, [2, 4, 50, 50], True, "matmul"),
+    ({"kernel_size": 3, "out_channels": 20, "groups": 2, "transposed": True}, [1, 4, 50, 50], True, "matmul"),
+    ({"kernel_size": 3, "out_channels": 18, "groups": 2, "transposed": True}, [1, 4, 50, 50], True, "split"),
 ]
 
 
 @pytest.mark.parametrize(("options", "shape", "gradients", "form"), CHOICES)
 def test_explain_tells_what_runs(capsys, monkeypatch, options, shape, gradients, form):
-    layer = pcc.CoordConv(4, 32, **options)
+    options = {"out_channels": 32, **options}
+    layer = (pcc.CoordConv2DTranspose if options.pop("transposed", False) else pcc.CoordConv)(4, **options)
     x = paddle.randn(shape)
     with paddle.set_grad_enabled(gradients):
         rows = pcc.explain(layer, x)
@@ -214,6 +281,8 @@ def test_explain_tells_what_runs(capsys, monkeypatch, options, shape, gradients,
 def test_explain_says_what_it_takes():
     with pytest.raises(TypeError, match="explain: expected a CoordConv, got Conv2D"):
         pcc.explain(paddle.nn.Conv2D(1, 1, 1), paddle.zeros([1, 1, 2, 2]))
+    with pytest.raises(TypeError, match="explain: expected a CoordConv, got GridConv2D"):
+        pcc.explain(pcc.CoordConv(1, 1, 1).conv, paddle.zeros([1, 1, 2, 2]))
     with pytest.raises(ValueError, match="must have 4 axes, got 3"):
         pcc.explain(pcc.CoordConv(1, 1, 1), paddle.zeros([1, 1, 2]))
 

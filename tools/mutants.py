@@ -136,6 +136,9 @@ def work(arguments: argparse.Namespace) -> int:
 
     os.environ.update(EXAMPLES=arguments.examples, OMP_NUM_THREADS="1")
     mutants = list(_mutants(arguments.parts or list(PARTS)))
+    if arguments.again:
+        survivors = json.loads(arguments.again.read_text(encoding="utf-8"))["survivors"]
+        mutants = [mutant for mutant in mutants if _name(mutant) in survivors]
     if arguments.sample:
         mutants = random.Random(0).sample(mutants, min(arguments.sample, len(mutants)))
     _import_what_all_need()
@@ -146,17 +149,25 @@ def work(arguments: argparse.Namespace) -> int:
             raise UserError(f"the tests of {part} fail, or take over {arguments.timeout} s, with the code unchanged")
     survivors, counts = [], {part: [0, 0] for part in PARTS}
     with bar(len(mutants), unit="mutant") as progress:
-        for (part, path, _), place in _run_all(mutants, arguments):
+        for mutant, place in _run_all(mutants, arguments):
+            part = mutant[0]
             counts[part][0] += 1
             counts[part][1] += place is None
             if place is not None:
-                survivors.append(f"{path.relative_to(ROOT)}:{place}")
+                survivors.append(_name(mutant))
                 print(survivors[-1], file=sys.stderr, flush=True)
             progress.update()
     rows = {part: {"mutants": n, "killed": k} for part, (n, k) in counts.items() if n}
     killed, total = (sum(row[key] for row in rows.values()) for key in ("killed", "mutants"))
     print(json.dumps({"killed": round(killed / max(total, 1), 4), "parts": rows, "survivors": survivors}, indent=1))
     return 0
+
+
+def _name(mutant: Mutant) -> str:
+    _, path, number = mutant
+    mutator = Mutator(number)
+    mutator.visit(ast.parse(path.read_text(encoding="utf-8")))
+    return f"{path.relative_to(ROOT)}:{mutator.place}"
 
 
 def _mutants(parts: List[str]) -> Iterator[Mutant]:
@@ -238,6 +249,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="mutants.py", description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="default: all")
     parser.add_argument("--sample", type=positive, help="so many of them, drawn at random; default: all")
+    help_text = "only those that survived an earlier run, by the file of what it printed"
+    parser.add_argument("--again", type=Path, metavar="FILE", help=help_text)
     parser.add_argument("--jobs", type=positive, default=os.cpu_count(), help="at once; default: the cores")
     parser.add_argument("--timeout", type=positive, default=300, help="seconds for a mutant's tests; default: 300")
     parser.add_argument("--examples", default="0.1", help="the part of hypothesis's examples that is run; default: 0.1")
