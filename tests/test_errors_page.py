@@ -18,6 +18,7 @@ from ppcoordconv.deploy import export as export_module
 from ppcoordconv.deploy.infer import infer
 from ppcoordconv.deploy.runtimes import PaddleEngine, Settings
 from ppcoordconv.tasks import build_task
+from ppcoordconv.training.writer import only_writer
 from ppcoordconv.utils.device import select_device
 from ppcoordconv.utils.errors import argument_prefix
 from ppcoordconv.utils.files import write_text
@@ -97,6 +98,11 @@ def coco(folder, **changes):
     return read_coco(folder / "train.json", folder)
 
 
+def written_by_two(folder):
+    with only_writer(folder), only_writer(folder):
+        pass
+
+
 def on_no_gpu(action):
     if paddle.device.cuda.device_count():
         pytest.skip("a GPU is here")
@@ -172,6 +178,7 @@ CAUSES = {
     "trt_int8": lambda _: Predictor(TRAINED, device="gpu", trt="int8"),
     "the device 'gpu'": lambda _: on_no_gpu(lambda: select_device("gpu")),
     "… can't be written": written_below_a_file,
+    "output_dir … is": written_by_two,
     "…: there is no image of": lambda folder: coco(folder, image_id=7),
     "…: bbox takes": lambda folder: coco(folder, bbox=[0, 0, 2]),
     "the exported model is": differing_export,
@@ -187,6 +194,7 @@ CAUSED_ELSEWHERE = {
     "needs …: pip install": "tests/test_package.py",
     "ppcoordconv.contrib.ppdet is": "tests/contrib/test_without_ppdet.py",
     "the loss became": "tests/training/test_trainer.py",
+    "… was written with other": "tests/training/test_trouble.py",
 }
 
 

@@ -90,6 +90,7 @@ def _set_up(parser: Parser, name: str) -> None:
 
 def run(parser: Parser, argv: Sequence[str] | None, main: Callable[[Any], int] | None = None) -> int:
     """Parses the words, tunes the CPU and calls ``main``, or the one that the parser has for the words."""
+    _open_streams()
     try:
         arguments = parser.parse_args(argv)
         with _process_as_it_was():
@@ -129,6 +130,13 @@ def _status(main: Callable[[Any], int], arguments: argparse.Namespace, program: 
         return fail("interrupted", 130)
     except BrokenPipeError:
         return 0
+
+
+def _open_streams() -> None:
+    """Where stdin, stdout or stderr are closed, the next files would get their numbers, and what Paddle prints."""
+    for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - until the process ends
 
 
 def stop_on_sigterm() -> None:

@@ -9,6 +9,8 @@ from . import Parser, add_config_options, add_device_option
 def add_arguments(parser: Parser) -> None:
     add_config_options(parser)
     parser.add_argument("--resume", metavar="auto|PATH", help="go on from a last.pdopt; auto: output_dir's, if any")
+    help_text = "go on although task, model, data, seed or the optimizer's kind are not those of the state"
+    parser.add_argument("--resume_anyway", action="store_true", help=help_text)
     add_device_option(parser)
 
 
@@ -25,7 +27,7 @@ def main(arguments: argparse.Namespace) -> int:
     dist.init()
     try:
         with argument_prefix("--"):
-            result = train_seeds(config, build_task, arguments.resume)
+            result = train_seeds(config, build_task, arguments.resume, arguments.resume_anyway)
     except Stopped as stopped:
         raise Stopped(f"{stopped}, --resume auto goes on from it", stopped.status) from stopped
     if dist.is_main_process():

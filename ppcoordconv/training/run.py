@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ContextManager, Dict, List
 
+import numpy as np
 import paddle
 
 from ..config import Config
-from ..utils.errors import UserError
+from ..utils.errors import UserError, shortened
+from ..utils.progress import log_info
 from ..utils.weights import fit_weights, load_state
 from . import checkpoints, dist
 from .optimizers import MovingAverage, build_optimizer, build_schedule
 
 if TYPE_CHECKING:
-    from ..tasks import Task
+    from ..tasks import Samples, Task
+
+# What a resume can't change, by the beginning of the key.
+FIXED = ("task.", "model.", "data.", "optimizer.name", "seed")
+# A run whose loss is so many times that of its first step, smoothed, has diverged.
+DIVERGED = 10
 
 
 class Run:
@@ -31,7 +39,9 @@ class Run:
         self.task = task
         self.config = config
         self.seed = config.seed
-        self.size = len(task.train_samples(0))
+        samples = task.train_samples(0)
+        self.size = len(samples)
+        self.fingerprint = _fingerprint(samples)
         epoch_steps = math.ceil(self.size / config.batch_size)
         self.total_steps = min(config.epochs * epoch_steps, config.max_steps or math.inf)
         self.schedule = build_schedule(config, epoch_steps, int(self.total_steps))
@@ -55,14 +65,33 @@ class Run:
         self.loss_total = 0.0  # of those samples
         self.seconds = 0.0
         self.rate = 0.0  # of the last step
+        self.first_loss = 0.0  # of the first step
+        self.recent_loss = 0.0  # of the last ones, smoothed
+        self.measured_step = 0  # after which the last evaluation was
+        self.partial: Dict[str, Any] = {}  # what that found, if it was within an epoch
 
     def precision(self) -> ContextManager[Any]:
         """What the network is called in, in training and in evaluation."""
         on = self.amp != "O0"
         return paddle.amp.auto_cast(on, level=self.amp if on else "O1", dtype="float16")
 
+    def note_loss(self, loss: float) -> None:
+        if self.step == 0:
+            self.first_loss = self.recent_loss = loss
+        self.recent_loss = 0.9 * self.recent_loss + 0.1 * loss
+
+    def has_diverged(self) -> bool:
+        """Whether its weights are of no use: not finite, or of a loss that has risen far above that of the start."""
+        return 0 < DIVERGED * self.first_loss < self.recent_loss or not self.has_finite_weights()
+
+    def has_finite_weights(self) -> bool:
+        return all(bool(paddle.isfinite(p).all()) for p in self.task.network.parameters())
+
     def state(self) -> Dict[str, Any]:
         return {
+            "config": self.config.model_dump(),
+            "fingerprint": self.fingerprint,
+            "size": self.size,
             "network": self.task.network.state_dict(),
             "average": self.average.state() if self.average else {},
             "optimizer": checkpoints.optimizer_state(self.optimizer, self.task.network),
@@ -70,23 +99,68 @@ class Run:
             **{name: getattr(self, name) for name in self._PLAIN},
         }
 
-    _PLAIN = ("history", "epoch", "position", "step", "loss_total", "seconds", "rate")
+    _PLAIN = (
+        "history", "epoch", "position", "step", "loss_total", "seconds", "rate", "first_loss", "recent_loss",
+        "measured_step", "partial",
+    )  # fmt: skip
 
-    def restore(self, path: Path) -> None:
+    def restore(self, path: Path, anyway: bool = False) -> None:
+        """Goes on from a state, with the config of this run.
+
+        Parameters:
+            anyway: also where it was written with settings that a resume can't change.
+        """
         state = load_state(path)
-        missing = {"network", "average", "optimizer", "scaler", *self._PLAIN} - set(state)
+        missing = set(self.state()) - set(state)
         if missing:
             lacks = ", ".join(sorted(missing))
             raise UserError(f"{path} is not a state to resume from: it lacks {lacks}; take a last.pdopt")
+        before, now = _flat(state["config"]), _flat(self.config.model_dump())
+        changed = [key for key in sorted({*before, *now}) if key.startswith(FIXED) and before.get(key) != now.get(key)]
+        if changed and not anyway:
+            differences = [f"{key} was {before.get(key)!r} and is {now.get(key)!r}" for key in changed]
+            raise UserError(
+                f"{path} was written with other settings: {shortened(differences, 5, '; ')}; resume with those, or "
+                "with resume_anyway"
+            )
         fit_weights(self.task.network, state["network"], str(path))
-        checkpoints.set_optimizer_state(self.optimizer, self.task.network, state["optimizer"])
+        for name in self._PLAIN:
+            setattr(self, name, state[name])
+        if state["fingerprint"] != self.fingerprint:
+            words = f"{state['size']} samples then, {self.size} now" if state["size"] != self.size else "other content"
+            log_info(f"the training data are not those that {path} was written with: {words}")
+            part = min(1.0, self.size / max(1, self.position))
+            self.position, self.loss_total = int(self.position * part), self.loss_total * part
+        # The schedule is the config's, at the place that the run has come to.
+        steps_of_epoch = math.ceil(self.size / self.config.batch_size)
+        steps = (self.epoch - 1) * steps_of_epoch + math.ceil(self.position / self.config.batch_size)
+        for _ in range(min(steps, int(self.total_steps))):
+            self.schedule.step()
+        if "optimizer.name" not in changed:
+            optimizer = {**state["optimizer"], "LR_Scheduler": self.schedule.state_dict()}
+            checkpoints.set_optimizer_state(self.optimizer, self.task.network, optimizer)
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
         if self.average:
             self.average.set_state(state["average"] or {k: v.numpy() for k, v in self.task.network.named_parameters()})
-        for name in self._PLAIN:
-            setattr(self, name, state[name])
 
     def averaged_weights(self) -> ContextManager[None]:
         """In here the network has the weights that are evaluated and served."""
         return self.average.average_parameters() if self.average else contextlib.nullcontext()
+
+
+def _flat(tree: Dict[str, Any], above: str = "") -> Dict[str, Any]:
+    """The values of a tree by their keys, as "optimizer.name"."""
+    values: Dict[str, Any] = {}
+    for key, value in tree.items():
+        values.update(_flat(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": value})
+    return values
+
+
+def _fingerprint(samples: Samples) -> str:
+    """Of how many samples there are, and of some of them."""
+    found = hashlib.sha256(str(len(samples)).encode())
+    for index in np.linspace(0, len(samples) - 1, min(16, len(samples))).astype(int):
+        for part in samples[int(index)]:
+            found.update(np.ascontiguousarray(part).tobytes())
+    return found.hexdigest()

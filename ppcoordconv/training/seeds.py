@@ -19,25 +19,28 @@ if TYPE_CHECKING:
     from ..tasks import Task
 
 
-def train_seeds(config: Config, build_task: Callable[[Config], Task], resume: Optional[str] = None) -> Dict[str, Any]:
+def train_seeds(
+    config: Config, build_task: Callable[[Config], Task], resume: Optional[str] = None, resume_anyway: bool = False
+) -> Dict[str, Any]:
     """Trains a config with its seed, or with each of several, one after another, below ``output_dir/seed_<n>``.
 
     Parameters:
         resume: None, "auto", or for a single seed the path of a state.
+        resume_anyway: as ``train`` takes it.
 
     Returns:
         ``train``'s result; for several seeds "seeds" with the result of each, and of the metric at the last epoch
-        "mean", "std" (the sample's, over the seeds), "least" and "most". It is also in ``output_dir/metrics.json``.
+        "mean", "std" (the sample's, over the seeds), "min" and "max". It is also in ``output_dir/metrics.json``.
     """
     if isinstance(config.seed, int):
-        return _train_one(config, build_task, resume)[0]
+        return _train_one(config, build_task, resume, resume_anyway)[0]
     if resume not in (None, "auto"):
         raise ArgumentError("resume", f"takes 'auto' with several seeds, got {resume!r}, which is the state of one run")
     results: Dict[str, Any] = {}
     for seed in config.seed:
         log_info(f"seed {seed}")
         one = config.model_copy(update={"seed": seed, "output_dir": str(config.output / f"seed_{seed}")})
-        results[str(seed)], metric = _train_one(one, build_task, resume)
+        results[str(seed)], metric = _train_one(one, build_task, resume, resume_anyway)
     values = [result["last"][metric] for result in results.values()]
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
     summary = {
@@ -45,11 +48,12 @@ def train_seeds(config: Config, build_task: Callable[[Config], Task], resume: Op
         "metric": metric,
         "mean": statistics.fmean(values),
         "std": spread,
-        "least": min(values),
-        "most": max(values),
+        "min": min(values),
+        "max": max(values),
     }
     log_info(
-        f"{metric} over {len(values)} seeds: {summary['mean']:.4f} +- {spread:.4f}, from {min(values)} to {max(values)}"
+        f"{metric} over {len(values)} seeds: {summary['mean']:.4f} +- {spread:.4f}, "
+        f"from {min(values):.4f} to {max(values):.4f}"
     )
     if dist.is_main_process():
         write_text(config.output / "metrics.json", json.dumps(summary, indent=2) + "\n")
@@ -57,11 +61,11 @@ def train_seeds(config: Config, build_task: Callable[[Config], Task], resume: Op
 
 
 def _train_one(
-    config: Config, build_task: Callable[[Config], Task], resume: Optional[str]
+    config: Config, build_task: Callable[[Config], Task], resume: Optional[str], resume_anyway: bool
 ) -> Tuple[Dict[str, Any], str]:
     """The result of a run, and the name of its task's metric."""
     paddle.seed(config.seed)
     # Before the task is built: what can't be resumed needs no data.
     state = find_resume(resume, config)
     task = build_task(config)
-    return train(task, config, state), task.metric
+    return train(task, config, state, resume_anyway), task.metric

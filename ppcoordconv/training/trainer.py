@@ -24,6 +24,7 @@ from .prefetch import Batch, prefetch
 from .run import Run
 from .run_info import environment
 from .stopping import Stopping
+from .writer import only_writer
 
 if TYPE_CHECKING:
     from ..tasks import Samples, Task
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 RUN_FILES = ("config.yml", "run.json", "best.pdparams", "last.pdparams", "last.pdopt", "metrics.json", "vdl")
 
 
-def train(task: Task, config: Config, resume: Optional[Path] = None) -> Dict[str, Any]:
+def train(task: Task, config: Config, resume: Optional[Path] = None, resume_anyway: bool = False) -> Dict[str, Any]:
     """Trains a task's network and writes ``config.output_dir``.
 
     Below it: ``config.yml``, ``run.json`` (versions, device, commit, command), ``best.pdparams``, ``last.pdparams``,
@@ -42,14 +43,23 @@ def train(task: Task, config: Config, resume: Optional[Path] = None) -> Dict[str
 
     Parameters:
         resume: a ``last.pdopt``; training goes on where it was written, bit for bit as if it had not been interrupted.
+            With other settings, each is followed from there on: epochs, limits, the optimizer's and the schedule's
+            values (the schedule at the part of the run that is done), batch_size, and so on.
+        resume_anyway: also where task, model, data, seed or the optimizer's kind are others, which is refused else.
 
     Returns:
         What ``metrics.json`` holds: "best" and "last" (the metrics and "epoch", from 1), "epochs", "seconds".
 
     Raises:
-        UserError: the directory can't be written, the state to resume from doesn't fit, or the loss is not finite.
+        UserError: the directory can't be written, or another training writes it; the state to resume from doesn't fit;
+            the loss is not finite.
         Stopped: by SIGINT or SIGTERM, after the step was finished and the state saved.
     """
+    with only_writer(config.output) if dist.is_main_process() else contextlib.nullcontext():
+        return _train(task, config, resume, resume_anyway)
+
+
+def _train(task: Task, config: Config, resume: Optional[Path], resume_anyway: bool) -> Dict[str, Any]:
     output = config.output
     run = Run(task, config)
     test_samples = task.test_samples()
@@ -57,7 +67,7 @@ def train(task: Task, config: Config, resume: Optional[Path] = None) -> Dict[str
     if dist.is_main_process():
         remove_abandoned(output, [*RUN_FILES, *kept])
     if resume is not None:
-        run.restore(resume)
+        run.restore(resume, resume_anyway)
         log_info(f"going on after epoch {len(run.history)} and {run.position} samples of {resume}")
     elif dist.is_main_process() and any((output / name).exists() for name in RUN_FILES):
         log_info(f"{output} holds an earlier run; it is now in {move_aside(output, [*RUN_FILES, *kept])}")
@@ -73,25 +83,33 @@ def train(task: Task, config: Config, resume: Optional[Path] = None) -> Dict[str
         Stopping(config) as stopping,
         bar(int(run.total_steps), done) as progress,
     ):
-        summary = _summary(run.history, task.metric) if run.history else {}
-        while run.epoch <= config.epochs and not stopping.reason(run):
+        known = [*run.history, *([run.partial] if run.partial else [])]
+        summary = _summary(known, task.metric) if known else {}
+        while run.epoch <= config.epochs and (run.measured_step != run.step or not stopping.reason(run)):
             _train_epoch(run, stopping, log, progress)
+            # Before anything that evaluation, or those who read its log, can do to the run.
+            _save_state(run, output)
             if stopping.signal is not None:
-                _save_state(run, output)
                 raise stopping.stopped(f"epoch {run.epoch} after {run.position} samples", output)
             loss = run.loss_total / run.position
             with run.averaged_weights():
                 with run.precision():
                     metrics, outputs = evaluate(task, test_samples, config.batch_size)
+                if not math.isfinite(metrics["loss"]) or not run.has_finite_weights():
+                    raise UserError(
+                        f"weights, or the loss on the test set, {metrics['loss']:.4g}, became infinite or nan in epoch "
+                        f"{run.epoch}; a lower optimizer.learning_rate may help. {_what_is_kept(output)}"
+                    )
                 entry = {"epoch": run.epoch, "train_loss": loss, **metrics, "seconds": round(run.seconds, 3)}
                 summary = _summary([*run.history, entry], task.metric)
                 log.epoch(entry, run, outputs)
                 if dist.is_main_process():
                     _save_weights(run, summary, output)
+            run.measured_step, run.partial = run.step, entry
             if run.position == run.size:
                 run.history.append(entry)
-                run.epoch, run.position, run.loss_total = run.epoch + 1, 0, 0.0
-            _save_state(run, output)
+                run.epoch, run.position, run.loss_total, run.partial = run.epoch + 1, 0, 0.0, {}
+            _save_state(run, output, keep=1)
         if reason := stopping.reason(run):
             log_info(f"training ends: {reason}")
         if summary:
@@ -147,12 +165,15 @@ def _train_epoch(run: Run, stopping: Stopping, log: RunLog, progress: tqdm) -> N
     samples = run.task.train_samples(seed=int(rng.integers(2**31)))
     order = rng.permutation(len(samples))[run.position :]
     batches = [order[start : start + config.batch_size] for start in range(0, len(order), config.batch_size)]
+    if stopping.reason(run):
+        return
     run.task.network.train()
     started = time.monotonic() - run.seconds
     for indices, parts in prefetch(samples, batches, config.accumulate_steps, config.workers):
         log.waited()
         _reseed(run.seed, run.epoch, run.position)
         loss = _step(run, samples, indices, parts, stopping)
+        run.note_loss(loss)
         run.position += len(indices)
         run.step += 1
         run.loss_total += loss * len(indices)
@@ -189,7 +210,7 @@ def _step(run: Run, samples: Samples, indices: np.ndarray, parts: List[Batch], s
         raise UserError(
             f"the loss became {value} in step {run.step + 1}, epoch {run.epoch}, at learning rate "
             f"{run.rate:.3g}, on the samples {shortened(indices.tolist(), 8)}; a lower optimizer.learning_rate may "
-            "help. The weights from before that step are saved"
+            f"help. {_what_is_kept(run.config.output)}"
         )
     run.scaler.step(run.optimizer)
     run.scaler.update()
@@ -220,9 +241,26 @@ def _save_weights(run: Run, summary: Dict[str, Any], output: Path) -> None:
     write_text(output / "metrics.json", json.dumps(summary, indent=2) + "\n")
 
 
-def _save_state(run: Run, output: Path) -> None:
-    if dist.is_main_process():
-        checkpoints.save_state(run.state(), output / "last.pdopt", run.config.max_checkpoints)
+def _save_state(run: Run, output: Path, keep: Optional[int] = None) -> None:
+    """Not of a run that has diverged: the states before are what a resume needs then.
+
+    Parameters:
+        keep: how many states are left; None: the config's number. With 1, the newest is replaced, the others stay.
+    """
+    if not dist.is_main_process():
+        return
+    if run.has_diverged():
+        log_info(
+            f"no state is saved: the loss rose from {run.first_loss:.3g} to {run.recent_loss:.3g}, or weights are nan"
+        )
+        return
+    checkpoints.save_state(run.state(), output / "last.pdopt", keep or run.config.max_checkpoints)
+
+
+def _what_is_kept(output: Path) -> str:
+    if (output / "last.pdopt").exists():
+        return f"The state from before that is in {output}: --resume auto goes on from it"
+    return "There is no state from before that"
 
 
 def _summary(history: List[Dict[str, Any]], metric: str) -> Dict[str, Any]:

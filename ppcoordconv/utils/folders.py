@@ -102,14 +102,14 @@ def _bring_back(path: Path, old: Path, own: Sequence[str]) -> None:
 def _hidden_folder(parent: Path, suffix: str) -> Iterator[Path]:
     """A folder that is removed at the end, or, if this process is killed, by the next that makes one."""
     for abandoned in parent.glob(f"{PREFIX}????????{glob.escape(suffix)}/"):
-        lock = _lock(abandoned)
+        lock = try_lock(abandoned)
         if lock is not None:
             shutil.rmtree(abandoned, ignore_errors=True)
             os.close(lock)
     lock = None
     while lock is None:  # another process may have taken it for abandoned
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, suffix=suffix, dir=parent))
-        lock = _lock(folder)
+        lock = try_lock(folder)
     try:
         yield folder
     finally:
@@ -117,7 +117,7 @@ def _hidden_folder(parent: Path, suffix: str) -> Iterator[Path]:
         os.close(lock)
 
 
-def _lock(folder: Path) -> Optional[int]:
+def try_lock(folder: Path) -> Optional[int]:
     """The folder's lock, which a process that is gone does not hold; None: another has it, or the folder is gone."""
     import fcntl
 

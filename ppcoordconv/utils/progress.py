@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from types import TracebackType
 from typing import List, Optional, Type, Union
@@ -37,10 +38,13 @@ def drop_deferred() -> None:
 
 
 def _write(message: str) -> None:
-    if tqdm is None:
-        print(message, file=sys.stderr)
-    else:
-        tqdm.write(message, file=sys.stderr)
+    # Whoever read the messages may be gone, or the disk that they go to full: the work goes on.
+    with contextlib.suppress(OSError, ValueError):
+        if tqdm is None:
+            print(message, file=sys.stderr, flush=True)
+        else:
+            tqdm.write(message, file=sys.stderr)
+            sys.stderr.flush()
 
 
 class _NoBar:

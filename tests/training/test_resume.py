@@ -105,8 +105,8 @@ def test_save_steps(tmp_path):
         task = TinyTask()
         task.metrics = lambda: 1 / 0
         train(task, config(tmp_path, save_steps=2))
-    assert load_state(tmp_path / "run" / "last.pdopt")["step"] == 4
-    assert load_state(tmp_path / "run" / "last.1.pdopt")["step"] == 2
+    assert load_state(tmp_path / "run" / "last.pdopt")["step"] == 6
+    assert load_state(tmp_path / "run" / "last.1.pdopt")["step"] == 4
 
 
 @pytest.mark.parametrize("keep", [1, 3])

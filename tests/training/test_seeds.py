@@ -21,7 +21,7 @@ def test_a_run_for_each_seed(tmp_path, capsys):
     values = [result["seeds"][seed]["last"]["accuracy"] for seed in ("3", "1")]
     assert result["mean"] == pytest.approx(statistics.fmean(values))
     assert result["std"] == pytest.approx(statistics.stdev(values))
-    assert (result["least"], result["most"], result["metric"]) == (min(values), max(values), "accuracy")
+    assert (result["min"], result["max"], result["metric"]) == (min(values), max(values), "accuracy")
     assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == result
     assert "accuracy over 2 seeds" in capsys.readouterr().err
     train(TinyTask(seed=1), config(tmp_path, seed=1, epochs=2, output_dir=tmp_path / "alone"))

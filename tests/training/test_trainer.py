@@ -80,7 +80,7 @@ def test_every_epoch_draws_anew(tmp_path):
 
     task.train_samples = recorded
     train(task, config(tmp_path, epochs=3))
-    epochs = [order for order in orders if order]
+    epochs = [order for order in orders if len(order) == 40]  # some are read for the fingerprint
     assert len(epochs) == 3
     assert len({tuple(order) for order in epochs}) == 3
     assert all(sorted(order) == list(range(40)) for order in epochs)
@@ -143,7 +143,7 @@ def test_nothing_to_resume_from_is_a_fresh_start_for_auto_only(tmp_path):
 
 def test_a_state_that_is_none(tmp_path):
     train(TinyTask(), config(tmp_path, epochs=1))
-    with pytest.raises(UserError, match="lacks average, epoch, .*; take a last.pdopt"):
+    with pytest.raises(UserError, match="lacks average, config, epoch, .*; take a last.pdopt"):
         train(TinyTask(), config(tmp_path, epochs=2), tmp_path / "run" / "last.pdparams")
 
 

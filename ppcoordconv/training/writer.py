@@ -1,0 +1,31 @@
+"""One training writes a directory at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Iterator
+
+from ..utils.errors import ArgumentError, UserError
+from ..utils.folders import try_lock
+
+
+@contextlib.contextmanager
+def only_writer(output: Path) -> Iterator[None]:
+    """Makes the directory and holds its lock, which a process that is gone does not hold.
+
+    Raises:
+        UserError: another process holds it, or the directory can't be written.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{output} can't be written: {error.strerror}") from error
+    lock = try_lock(output)
+    if lock is None:
+        raise ArgumentError("output_dir", f"{output} is being written by another training; choose another, or wait")
+    try:
+        yield
+    finally:
+        os.close(lock)
