@@ -9,16 +9,24 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from typing_extensions import Annotated
 
-from .utils.errors import UserError
+from .utils.errors import MissingFileError, UserError, shortened_repr
+from .utils.files import open_regular
 from .utils.registry import did_you_mean
+from .utils.yaml_files import parse_yaml
 
 # The configs that come with the package: inside it where it is installed, beside it in a checkout.
 _HERE = Path(__file__).resolve().parent
 CONFIGS = _HERE / "configs" if (_HERE / "configs").exists() else _HERE.parent / "configs"
 
 
+# Counts beyond this are mistakes, and overflow what computes with them.
+_MOST = 10**9
+# In float32, 1 - 0.9999999 has one digit left.
+_LARGEST_DECAY = 0.999999
+
+
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
 
 class NamedConfig(BaseModel):
@@ -48,26 +56,26 @@ class SGDConfig(_OptimizerConfig):
 
 class MomentumConfig(_OptimizerConfig):
     name: Literal["momentum"]
-    momentum: float = Field(0.9, ge=0, lt=1)
+    momentum: float = Field(0.9, ge=0, le=_LARGEST_DECAY)
 
 
 class AdamConfig(_OptimizerConfig):
     name: Literal["adam"]
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.999, ge=0, lt=1)
+    beta1: float = Field(0.9, ge=0, le=_LARGEST_DECAY)
+    beta2: float = Field(0.999, ge=0, le=_LARGEST_DECAY)
 
 
 class AdamWConfig(_OptimizerConfig):
     name: Literal["adamw"] = "adamw"
     weight_decay: float = Field(0.01, ge=0, le=1)
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.999, ge=0, lt=1)
+    beta1: float = Field(0.9, ge=0, le=_LARGEST_DECAY)
+    beta2: float = Field(0.999, ge=0, le=_LARGEST_DECAY)
 
 
 class _ScheduleConfig(_Section):
     """``warmup_steps``: the rate rises from 0 over so many steps first."""
 
-    warmup_steps: int = Field(0, ge=0, strict=True)
+    warmup_steps: int = Field(0, ge=0, le=_MOST, strict=True)
 
 
 class ConstantConfig(_ScheduleConfig):
@@ -129,18 +137,18 @@ class Config(_Section):
     export: Dict[str, Any] = {}
     optimizer: Optimizer = AdamWConfig()
     schedule: Schedule = OneCycleConfig()
-    epochs: int = Field(12, ge=1, strict=True)
-    max_steps: Optional[int] = Field(None, ge=1, strict=True)
+    epochs: int = Field(12, ge=1, le=_MOST, strict=True)
+    max_steps: Optional[int] = Field(None, ge=1, le=_MOST, strict=True)
     max_minutes: Optional[float] = Field(None, gt=0)
-    patience: Optional[int] = Field(None, ge=1, strict=True)
-    batch_size: int = Field(32, ge=1, strict=True)
-    accumulate_steps: int = Field(1, ge=1, strict=True)
+    patience: Optional[int] = Field(None, ge=1, le=_MOST, strict=True)
+    batch_size: int = Field(32, ge=1, le=_MOST, strict=True)
+    accumulate_steps: int = Field(1, ge=1, le=_MOST, strict=True)
     gradient_clip: Optional[float] = Field(None, gt=0)
     ema: Optional[float] = Field(None, gt=0, lt=1)
     amp: Literal["O0", "O1", "O2"] = "O0"
     workers: int = Field(1, ge=1, le=64, strict=True)
     max_checkpoints: int = Field(2, ge=1, le=100, strict=True)
-    save_steps: Optional[int] = Field(None, ge=1, strict=True)
+    save_steps: Optional[int] = Field(None, ge=1, le=_MOST, strict=True)
     seed: Union[int, List[int]] = 0
     output_dir: Optional[str] = None
 
@@ -188,8 +196,9 @@ def _read_with_bases(path: Path, below: Tuple[Path, ...]) -> Dict[str, Any]:
     if path in below:
         raise UserError(f"{path}: _BASE_ leads back to the file itself")
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        with open_regular(path) as file:
+            tree = parse_yaml(file.read().decode("utf-8"))
+    except MissingFileError:
         own = CONFIGS.parent / path
         if not below and own != path and own.is_relative_to(CONFIGS) and own.exists():
             return _read_with_bases(own, ())
@@ -197,9 +206,9 @@ def _read_with_bases(path: Path, below: Tuple[Path, ...]) -> Dict[str, Any]:
         raise UserError(
             f"there is no config file {path}{did_you_mean(str(path), names)} With the package come {', '.join(names)}"
         ) from None
-    except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UserError:
+        raise
+    except ValueError as error:
         raise UserError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(tree, dict):
         raise UserError(f"{path} takes 'key: value' lines, got {type(tree).__name__}")
@@ -230,8 +239,8 @@ def _override(tree: Dict[str, Any], override: str) -> None:
     if not equals or not all(key.split(".")):
         raise UserError(f"an override takes the form key.sub=value, got {override!r}")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        value = parse_yaml(text)
+    except ValueError as error:
         raise UserError(f"the value of the override {override!r} is not valid YAML: {error}") from error
     *sections, last = key.split(".")
     for section in sections:
@@ -257,7 +266,7 @@ def _explain(error: Any) -> str:
         known = _keys_beside(path)
         return f"there is no key {where!r}{did_you_mean(path[-1], known)} The keys here are {', '.join(known)}"
     message = error["msg"].replace("Value error, ", "")
-    return f"{where}: {message}, got {error['input']!r}"
+    return f"{where}: {message}, got {shortened_repr(error['input'])}"
 
 
 def _keys_beside(path: List[str]) -> List[str]:

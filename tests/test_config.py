@@ -1,5 +1,7 @@
 """Configs: what is read, what is merged, and what is said of a mistake."""
 
+import os
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -93,7 +95,11 @@ def test_base(config):
         (GOOD, ["optimizer.name=3"], "optimizer.name takes one of .*, got '3'"),
         (GOOD, ["optimizer.momentum=0.5"], "no key 'optimizer.momentum'. The keys here are learning_rate, .*beta1"),
         (GOOD, ["optimizer.name=sgd", "optimizer.momentum=0.5"], "no key 'optimizer.momentum'"),
-        (GOOD, ["optimizer={name: momentum, momentum: 1.0}"], "optimizer.momentum: .*less than 1, got 1"),
+        (
+            GOOD,
+            ["optimizer={name: momentum, momentum: 1.0}"],
+            "optimizer.momentum: .*equal to 0.999999, got 1",
+        ),
         (GOOD, ["optimizer.beta2=x"], "optimizer.beta2: .*number.*got 'x'"),
         (GOOD, ["optimizer.no_decay_bias_norm=biases"], "optimizer.no_decay_bias_norm: .*boolean, got 'biases'"),
         (GOOD, ["optimizer.weight_decay=-1"], "optimizer.weight_decay: "),
@@ -146,6 +152,84 @@ def test_mistakes(config, monkeypatch, capsys, text, overrides, words):
     assert said.out == ""
     assert said.err == f"train.py: {caught.value}\n"
     assert len(said.err.splitlines()) == 1
+
+
+NESTED = "a: " + "[" * 3000 + "]" * 3000
+LAUGHS = "a: &a0 [x]\n" + "\n".join(f"b{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: 2024-99-99", "month must be in 1..12"),
+        ("a: 2024-01-02", "'2024-01-02' is a date; put it into quotes if it is a text"),
+        ("a: !!bool x", "'x'"),
+        ("a: !!int x", "invalid literal"),
+        ("a: !!float x", "could not convert"),
+        ("a: !!timestamp x", ""),
+        ("a: !!set {x}", "is a set"),
+        ("a: !!binary eA==", "is a bytes"),
+        ("a: !!python/object:os.system x", "could not determine a constructor"),
+        ("a: " + "9" * 5000, "4300"),
+        ("1: 2", "the key 1 is a int; put it into quotes"),
+        ("[1, 2]: 2", ""),
+        ("? {a: 1}\n: 2", "unhashable"),
+        ("a: &a [*a]", "more than 100,000 values"),
+        ("a: 1\nb: 2\na: 3", "the key 'a' is there twice, again in line 3"),
+        ("a: {b: 1, b: 2}", "the key 'b' is there twice"),
+        (NESTED, "it is nested too deeply"),
+        (LAUGHS, "with its aliases written out, it has more than 100,000 values"),
+        ("a: [1", "expected ',' or ']'"),
+        ("a: *b", "undefined alias"),
+        ("\x01", "special characters are not allowed"),
+    ],
+    ids=range(21),
+)
+def test_every_fault_of_yaml_is_a_sentence(config, text, words):
+    with pytest.raises(UserError, match=re.escape(words)) as caught:
+        load_config(config(text), [])
+    assert "is not valid YAML" in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "gradient_clip=.inf",
+        "gradient_clip=.nan",
+        "max_minutes=.inf",
+        "max_minutes=.nan",
+        "ema=.nan",
+        "optimizer.learning_rate=.nan",
+        "optimizer.weight_decay=.nan",
+        "optimizer.beta1=0.9999999999",
+        "optimizer.beta2=0.9999999999999999",
+        "epochs=9007199254740993",
+        "max_steps=9007199254740993",
+        "batch_size=" + "9" * 400,
+        "patience=10000000000",
+        "accumulate_steps=10000000000",
+        "save_steps=10000000000",
+    ],
+)
+def test_numbers_have_bounds(config, override):
+    key = override.split("=")[0]
+    with pytest.raises(UserError, match=f"{key}: ") as caught:
+        load_config(config(GOOD), [override])
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "loop", "long", "NUL"])
+def test_only_regular_files_are_read(tmp_path, kind):
+    path = tmp_path / "run.yml"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "loop":
+        path.symlink_to(path)
+    else:
+        path = {"device": Path("/dev/zero"), "long": tmp_path / ("x" * 300), "NUL": tmp_path / "a\0b.yml"}[kind]
+    with pytest.raises(UserError, match="can't be read|not a file|is no path"):
+        load_config(path, [])
 
 
 KEYS = [
@@ -219,7 +303,7 @@ def test_a_config_that_is_nowhere(tmp_path, monkeypatch):
 def test_files_that_are_none(tmp_path):
     with pytest.raises(UserError, match="there is no config file"):
         load_config(tmp_path / "nowhere.yml", [])
-    with pytest.raises(UserError, match="can't be read"):
+    with pytest.raises(UserError, match="is a folder, not a file"):
         load_config(tmp_path, [])
     (tmp_path / "binary.yml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="is not valid YAML"):

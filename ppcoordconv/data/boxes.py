@@ -34,12 +34,14 @@ class BoxedImage:
     crowd: np.ndarray
 
     def pixels(self) -> np.ndarray:
-        """uint8 ``[H, W, 3]``.
+        """uint8 ``[H, W, 3]``; as it is stored, if the annotations are of that, and not of how a camera was held.
 
         Raises:
             UserError: the file is not a picture, or one of another size than the annotations say.
         """
         pixels = read_image(self.image) if isinstance(self.image, Path) else self.image
+        if isinstance(self.image, Path) and pixels.shape[:2] == self.size[::-1]:
+            pixels = read_image(self.image, oriented=False)
         if pixels.shape[:2] != self.size:
             (height, width), (h, w) = self.size, pixels.shape[:2]
             raise UserError(f"{self.image} is {w}x{h} pixels, its annotations say {width}x{height}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
@@ -11,10 +10,14 @@ from typing import Any, Callable, Dict, List, Tuple
 import numpy as np
 
 from ..ops.boxes import areas, clipped
-from ..utils.errors import ArgumentError, UserError
+from ..utils.errors import ArgumentError, MissingFileError, UserError, shortened_repr
+from ..utils.files import open_regular
 from ..utils.progress import log_info
 from . import DATASETS
 from .boxes import BoxedImage, DetectionData
+
+# In pixels: far beyond any picture, and float32 can compute with it.
+MAX = 1e9
 
 
 @DATASETS.register
@@ -72,7 +75,7 @@ def read_coco(annotations: Path, images: Path) -> Tuple[List[BoxedImage], List[s
             raise UserError(f"{where}: there is no category of category_id {category!r}")
         crowd = record.get("iscrowd", 0)
         if crowd not in (0, 1):
-            raise UserError(f"{where}: iscrowd takes 0 or 1, got {crowd!r}")
+            raise UserError(f"{where}: iscrowd takes 0 or 1, got {shortened_repr(crowd)}")
         box = _box(where, record.get("bbox"), pictures[picture])
         if areas(box) > 0:
             found[picture].append((box, index[category], bool(crowd)))
@@ -102,13 +105,14 @@ def _boxed(
 
 def _read_json(path: Path) -> Dict[str, Any]:
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        with open_regular(path) as file:
+            tree = json.loads(file.read().decode("utf-8"))
+    except MissingFileError:
         raise UserError(
             f"there is no file {path}; coco takes a folder in COCO's format, as scattered_digits.write_fields makes one"
         ) from None
-    except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror}") from error
+    except UserError:
+        raise
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is no JSON: {error}") from error
     if not isinstance(tree, dict):
@@ -134,12 +138,12 @@ def _by_id(
     for number, record in enumerate(records):
         key: Any = record.get("id")
         if not _is_id(key):
-            raise UserError(f"{path}: {what} number {number}: id takes a whole number, got {key!r}")
+            raise UserError(f"{path}: {what} number {number}: id takes a whole number, got {shortened_repr(key)}")
         if key in by_id:
             raise UserError(f"{path}: two entries have the {what} id {key}")
         for name, check in fields.items():
             if takes := check(record.get(name)):
-                raise UserError(f"{path}: {what} {key}: {name} takes {takes}, got {record.get(name)!r}")
+                raise UserError(f"{path}: {what} {key}: {name} takes {takes}, got {shortened_repr(record.get(name))}")
         by_id[key] = record
     return by_id
 
@@ -153,19 +157,20 @@ def _text(value: Any) -> str:
 
 
 def _side(value: Any) -> str:
-    return "" if type(value) is int and value > 0 else "a whole number of pixels, at least 1"
+    return "" if type(value) is int and 0 < value < 2**31 else "a whole number of pixels, from 1 to 2^31 - 1"
 
 
 def _box(where: str, box: Any, picture: Dict[str, Any]) -> np.ndarray:
     """``[4]``: left, top, right, bottom, inside the picture."""
     is_numbers = isinstance(box, list) and len(box) == 4 and all(type(n) in (int, float) for n in box)
     if not is_numbers:
-        raise UserError(f"{where}: bbox takes left, top, width and height, got {box!r}")
-    if not all(map(math.isfinite, box)):
-        raise UserError(f"{where}: bbox takes finite numbers, got {box!r}")
+        raise UserError(f"{where}: bbox takes left, top, width and height, got {shortened_repr(box)}")
+    if not all(abs(n) <= MAX for n in box):  # a whole number may be too large for a float; nan is not below anything
+        raise UserError(f"{where}: bbox takes numbers of at most {MAX:g}, got {shortened_repr(box)}")
     left, top, width, height = box
     if width < 0 or height < 0:
-        raise UserError(f"{where}: bbox is left, top, width and height, and no size is negative, got {box!r}")
+        given = shortened_repr(box)
+        raise UserError(f"{where}: bbox is left, top, width and height, and no size is negative, got {given}")
     if left >= picture["width"] or top >= picture["height"] or left + width < 0 or top + height < 0:
         size = f"{picture['width']}x{picture['height']}"
         raise UserError(f"{where}: the bbox {box!r} lies outside its image of {size} pixels")

@@ -27,11 +27,14 @@ class ImageTooLargeError(UserError):
     """A picture has more pixels than may be decoded."""
 
 
-def read_image(path: Path) -> np.ndarray:
+def read_image(path: Path, oriented: bool = True) -> np.ndarray:
     """The pixels of a picture file.
 
     Any mode becomes RGB: 16-bit samples are scaled to 8 bits, transparency is laid on white, the orientation that a
     camera noted is applied.
+
+    Parameters:
+        oriented: False: the pixels are taken as they are stored, whatever the camera noted.
 
     Returns:
         uint8 ``[H, W, 3]``.
@@ -40,11 +43,15 @@ def read_image(path: Path) -> np.ndarray:
         UserError: there is no such file, or it is not a picture, or damaged.
     """
     with open_regular(path) as file:
-        return np.asarray(decode_image(file, str(path))[0])
+        return np.asarray(decode_image(file, str(path), oriented=oriented)[0])
 
 
 def decode_image(
-    file: BinaryIO, name: str, max_megapixels: float = math.inf, needed: Optional[Tuple[int, int]] = None
+    file: BinaryIO,
+    name: str,
+    max_megapixels: float = math.inf,
+    needed: Optional[Tuple[int, int]] = None,
+    oriented: bool = True,
 ) -> Tuple[Image.Image, Tuple[int, int]]:
     """``read_image`` of an open file, which errors call by ``name``.
 
@@ -67,9 +74,10 @@ def decode_image(
                 raise ImageTooLargeError(f"{name} has {size} pixels; at most {max_megapixels} million are taken")
             if needed:
                 image.draft(None, (2 * max(needed), 2 * max(needed)))
-            if image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8):
-                width, height = height, width
-            ImageOps.exif_transpose(image, in_place=True)
+            if oriented:
+                if image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8):
+                    width, height = height, width
+                ImageOps.exif_transpose(image, in_place=True)
             return _to_rgb(image), (height, width)
     except ImageTooLargeError:
         raise

@@ -24,6 +24,10 @@ PRECISIONS = {"fp32": "Float32", "fp16": "Half", "bf16": "Bfloat16"}
 TRT_BATCHES = (1, 32, 8)
 
 
+# Beyond, libraries end the process.
+MAX_THREADS = 1024
+
+
 @dataclass(frozen=True)
 class Settings:
     """How a model is run; ``Predictor`` tells what each means."""
@@ -45,6 +49,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):
                 raise ArgumentError(name, f"takes a whole number of at least 1, got {value!r}")
+        if max(self.cpu_threads or 0, self.max_concurrency or 0) > MAX_THREADS:
+            raise ArgumentError("cpu_threads", f"and max_concurrency take at most {MAX_THREADS}")
         if self.trt == "int8":
             raise UserError("trt_int8 needs a calibrated model, which export does not make yet; take trt_fp16")
         if self.trt not in (None, "fp32", "fp16"):

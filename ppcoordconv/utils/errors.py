@@ -13,6 +13,10 @@ class UserError(ValueError):
         super().__init__(" ".join(message.split()))
 
 
+class MissingFileError(UserError):
+    """There is no file of a name."""
+
+
 class ArgumentError(UserError):
     """An argument of a function has a wrong value; ``argument`` is its name there.
 
@@ -43,6 +47,15 @@ def shortened(items: Sequence[Any], limit: int, separator: str = ", ") -> str:
     """The first of the items, and how many more there are."""
     rest = [f"and {len(items) - limit} more"] if len(items) > limit else []
     return separator.join([*map(str, items[:limit]), *rest])
+
+
+def shortened_repr(value: Any, limit: int = 80) -> str:
+    """What was given, as far as it fits into a sentence."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, or a list that is nested as deeply
+        text = f"a {type(value).__name__} too long to show"
+    return text if len(text) <= limit else f"{text[:limit]}..."
 
 
 class Stopped(BaseException):

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import BinaryIO, Iterable, Iterator
 
-from .errors import UserError
+from .errors import MissingFileError, UserError
 
 # Of files that are being written, beside those whose place they take.
 PREFIX = ".writing-"
@@ -28,7 +28,7 @@ def open_regular(path: Path) -> BinaryIO:
         if stat.S_ISREG(mode):
             return path.open("rb")
     except FileNotFoundError:
-        raise UserError(f"there is no file {path}") from None
+        raise MissingFileError(f"there is no file {path}") from None
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror}") from error
     except ValueError as error:  # a NUL in its name

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import ExifTags, Image
 
 from ppcoordconv.data.augment import Augmentation
-from ppcoordconv.data.boxes import Letterbox
+from ppcoordconv.data.boxes import BoxedImage, Letterbox
 from ppcoordconv.ops.boxes import areas, clipped, ious
 from ppcoordconv.postprocess.detection import Detection
 from ppcoordconv.utils.errors import UserError
@@ -91,3 +92,16 @@ def test_overlaps():
     np.testing.assert_allclose(ious(a, b), [[1 / 3, 1, 0], [0, 0, 0]])
     assert areas(a).tolist() == [4, 0]
     assert clipped(np.float32([[-1, 2, 9, 30]]), 10, 5).tolist() == [[0, 2, 5, 10]]
+
+
+@pytest.mark.parametrize(("size", "first"), [((20, 30), 0), ((30, 20), 19)])
+def test_a_photo_that_was_taken_upright_has_boxes_of_either_kind(tmp_path, size, first):
+    """Of the pixels as they are stored, 30 wide, or as they are shown, 20 wide: by the size in the annotations."""
+    ramp = np.arange(20, dtype=np.uint8)[:, None].repeat(30, axis=1)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(ramp).save(tmp_path / "a.png", exif=exif)
+    nothing = np.zeros([0, 4], np.float32), np.zeros(0, np.int64), np.zeros(0, bool)
+    pixels = BoxedImage(tmp_path / "a.png", size, *nothing).pixels()
+    assert pixels.shape == (*size, 3)
+    assert pixels[0, 0, 0] == first

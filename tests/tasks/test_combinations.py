@@ -1,0 +1,52 @@
+"""Every task with every model and every data set gives samples and a loss, or a sentence."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ppcoordconv.config import Config
+from ppcoordconv.data import DATASETS
+from ppcoordconv.data.digits import digits
+from ppcoordconv.data.scattered_digits import write_fields
+from ppcoordconv.models import list_models
+from ppcoordconv.tasks import TASKS, build_task
+from ppcoordconv.training.prefetch import Batch
+from ppcoordconv.utils.errors import UserError
+
+pytestmark = pytest.mark.any_paddle
+SIZES = {"classification": [32, 32], "detection": [64, 64]}
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory):
+    """By data set; of cifar10 there is no file."""
+    folder = tmp_path_factory.mktemp("data")
+    for name in ("a/0", "a/1", "b/0", "b/1"):
+        path = folder / "pictures" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32)).save(path)
+    write_fields(folder / "fields", digits(), counts=(4, 2))
+    return {
+        "cifar10": {"path": str(folder / "none")},
+        "coco": {"path": str(folder / "fields")},
+        "image_folder": {"path": str(folder / "pictures")},
+    }
+
+
+@pytest.mark.parametrize("task", TASKS.names())
+def test_a_loss_or_a_sentence(task, options):
+    losses, sentences = [], []
+    for model in list_models():
+        for data in DATASETS.names():
+            given = {"name": task, **({"image_size": SIZES[task]} if task in SIZES else {})}
+            config = Config(task=given, model={"name": model}, data={"name": data, **options.get(data, {})})
+            try:
+                built = build_task(config)
+                built.test_samples()
+                inputs, *targets = Batch.collate(built.train_samples(0), np.arange(2)).tensors()
+                losses.append(built.loss(built.network(inputs), targets).item())
+            except UserError as error:
+                sentences.append(str(error))
+    assert losses
+    assert np.isfinite(losses).all()
+    assert all(0 < len(sentence) < 300 for sentence in sentences)
