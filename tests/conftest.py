@@ -97,6 +97,7 @@ DEPENDS_ON_PADDLE = (
     "tasks",
     "test_coords.py",
     "test_functional.py",
+    "test_offset.py",
     "training",
 )
 # Workers take a file at a time; with these first, none is left with minutes to go when the others are done.

@@ -26,7 +26,8 @@ PARTS: Dict[str, Tuple[List[str], List[str]]] = {
     "coords": (["coords.py"], ["tests/test_coords.py", "tests/layers/test_layers.py"]),
     "functional": (
         ["functional.py", "forms.py", "offset.py"],
-        ["tests/test_functional.py", "tests/layers/test_cache.py", "tests/layers/test_layers.py"],
+        ["tests/test_offset.py", "tests/test_functional.py", "tests/layers/test_cache.py",
+         "tests/layers/test_layers.py"],
     ),
     "layers": (
         ["layers/*.py"],

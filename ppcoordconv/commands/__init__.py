@@ -1,4 +1,4 @@
-"""The command line: ``ppcoordconv train|eval|export|infer``, a module each, and what they and tools/ share.
+"""The command line: ``ppcoordconv train|eval|export|infer|serve``, a module each, and what they and tools/ share.
 
 A module has ``add_arguments``, which imports nothing of weight, and ``main``, which does the work and returns the exit
 status. A user's mistake is one line on stderr and exit status 2; a programmer's keeps its traceback.

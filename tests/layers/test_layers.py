@@ -598,6 +598,7 @@ def test_the_convention_can_be_pickled():
 def test_add_coords(shape, coords):
     x = paddle.randn(shape)
     y = pcc.AddCoords(coords, with_r=True)(x)
+    assert repr(pcc.AddCoords("uber", with_r=True)) == "AddCoords(coords='uber', with_r=True, data_format=None)"
     grid = pcc.coord_grid(shape[2:], coords, with_r=True).expand([2, -1, *shape[2:]])
     expected = paddle.concat([grid, x] if coords is COORDS_FIRST else [x, grid], axis=1)
     assert (y == expected).all().item()
