@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: Parser) -> None:
     add_config_options(parser)
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("-w", "--weights", type=Path, help="a .pdparams file")
+    what.add_argument("-w", "--weights", type=Path, help="a .pdparams or .safetensors file")
     what.add_argument("--model_dir", type=Path, help="a folder that export wrote")
     parser.add_argument("--split", choices=["test", "train"], default="test", help="default: test, what was held out")
     add_device_option(parser)

@@ -9,7 +9,7 @@ from . import Parser, add_config_options, stop_on_sigterm
 
 def add_arguments(parser: Parser) -> None:
     add_config_options(parser)
-    parser.add_argument("-w", "--weights", required=True, type=Path, help="a .pdparams file")
+    parser.add_argument("-w", "--weights", required=True, type=Path, help="a .pdparams or .safetensors file")
     parser.add_argument("--output_dir", required=True, type=Path, help="the folder to write")
     help_text = "paddle: this Paddle version's own; legacy: a pdmodel that Paddle 2.6 and 3 both read; onnx: ONNX"
     parser.add_argument("--format", choices=["paddle", "legacy", "onnx"], default="paddle", help=help_text)
