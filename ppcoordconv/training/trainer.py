@@ -260,7 +260,7 @@ def _save_state(run: Run, output: Path, keep: Optional[int] = None) -> None:
 def _what_is_kept(output: Path) -> str:
     if (output / "last.pdopt").exists():
         return f"The state from before that is in {output}: --resume auto goes on from it"
-    return "There is no state from before that"
+    return "No state was saved before that"
 
 
 def _summary(history: List[Dict[str, Any]], metric: str) -> Dict[str, Any]:

@@ -54,7 +54,7 @@ def test_diverged_it_is_resumed_from_before_the_loss_rose(tmp_path, capsys, keep
 
 
 def test_diverged_before_there_was_a_state(tmp_path):
-    with pytest.raises(UserError, match="There is no state from before that"):
+    with pytest.raises(UserError, match="No state was saved before that"):
         train(RegressionTask(), sgd(tmp_path, 10, epochs=50))
     assert not (tmp_path / "run" / "last.pdopt").exists()
 
