@@ -16,10 +16,13 @@ from typing import Any, BinaryIO, ClassVar, Dict, List, Optional, Tuple
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from ..utils.errors import UserError
+from ..utils.arguments import check_number, is_size
+from ..utils.errors import ArgumentError, UserError
 from ..utils.files import open_regular
 from .inputs import Input, Prepared, unreadable
 
+# In pixels, of a network's input.
+MAX_SIDE = 2**16
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 
@@ -133,6 +136,16 @@ class Preprocess:
     image_size: Tuple[int, int]
     mean: Tuple[float, ...] = (0.5, 0.5, 0.5)
     std: Tuple[float, ...] = (0.5, 0.5, 0.5)
+
+    def __post_init__(self) -> None:
+        if not is_size(self.image_size) or max(self.image_size) > MAX_SIDE:
+            raise ArgumentError("image_size", f"takes a height and a width of 1 to {MAX_SIDE}, got {self.image_size!r}")
+        for name, lowest in (("mean", 0.0), ("std", 1e-6)):
+            value = getattr(self, name)
+            if not isinstance(value, tuple) or len(value) not in (1, 3) or len(value) != len(self.mean):
+                raise ArgumentError(name, f"takes three numbers, or one for grey pictures, got {value!r}")
+            for number in value:
+                check_number(name, number, lowest, 1000)
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 ``[H, W, 3]`` -> float32 ``[3 or 1, *image_size]``."""

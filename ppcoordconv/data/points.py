@@ -10,6 +10,7 @@ from typing import Any, Dict, List
 
 import numpy as np
 
+from ..utils.arguments import check_bool, check_int
 from ..utils.errors import ArgumentError, UserError
 from ..utils.files import open_regular
 from .inputs import Input, Prepared, unreadable
@@ -57,6 +58,10 @@ class PointPreprocess:
 
     size: int
     normalised: bool
+
+    def __post_init__(self) -> None:
+        check_int("size", self.size, 2, 2**16)
+        check_bool("normalised", self.normalised)
 
     def __call__(self, point: np.ndarray) -> np.ndarray:
         """``[2]``, x and y -> float32 ``[2]``."""

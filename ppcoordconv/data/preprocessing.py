@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, Union
 
+from ..utils.arguments import check_choice
+from ..utils.errors import UserError, argument_prefix
 from .boxes import Letterbox
 from .images import Preprocess
 from .points import PointPreprocess
@@ -12,5 +14,11 @@ KINDS = {"image": Preprocess, "letterbox": Letterbox, "points": PointPreprocess}
 
 
 def preprocess_of(settings: Dict[str, Any]) -> Union[Preprocess, PointPreprocess]:
-    options = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items() if k != "kind"}
-    return KINDS[settings["kind"]](**options)
+    """Raises a UserError where the settings are not those of a kind, or out of range."""
+    with argument_prefix("preprocess."):
+        check_choice("kind", settings.get("kind"), KINDS)
+        options = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items() if k != "kind"}
+        try:
+            return KINDS[settings["kind"]](**options)
+        except TypeError as error:  # of the signature: a setting is missing, or there is one more
+            raise UserError(f"preprocess has other settings than its kind takes: {error}") from error

@@ -7,14 +7,19 @@ import re
 from pathlib import Path
 from typing import Any, Callable, Dict
 
-from ..utils.errors import ArgumentError, UserError
-from ..utils.files import sha256
+from ..utils.errors import ArgumentError, MissingFileError, UserError, shortened_repr
+from ..utils.files import open_regular, sha256
 
 DESCRIPTION = "inference.yml"
 
 
 def _is_list_of(*kinds: type) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and all(type(item) in kinds for item in value)
+
+
+def _is_shape(value: Any) -> bool:
+    sides = value if isinstance(value, list) else []
+    return bool(sides) and all(side is None or (type(side) is int and 0 < side < 2**31) for side in sides)
 
 
 def _is_one_of(*choices: str) -> Callable[[Any], bool]:
@@ -25,7 +30,7 @@ def _is_one_of(*choices: str) -> Callable[[Any], bool]:
 _KEYS: Dict[str, Callable[[Any], bool]] = {
     "model_file": _is_one_of("inference.json", "inference.pdmodel", "inference.onnx"),
     "files": lambda value: isinstance(value, dict) and _is_list_of(str)([*value, *value.values()]),
-    "input_shape": _is_list_of(int, type(None)),
+    "input_shape": _is_shape,
     "precision": _is_one_of("fp32", "fp16", "bf16"),
     "served_form": lambda value: isinstance(value, str),
     "preprocess": lambda value: isinstance(value, dict),
@@ -52,13 +57,14 @@ def read_description(folder: Path) -> Dict[str, Any]:
         raise ArgumentError("model_dir", f"takes a folder that export wrote; there is no folder {folder}")
     path = folder / DESCRIPTION
     try:
-        description = _parsed(path.read_text(encoding="utf-8"), path)
+        with open_regular(path) as file:
+            description = _parsed(file.read().decode("utf-8"), path)
         _check(description)
-    except FileNotFoundError:
+    except MissingFileError:
         raise UserError(f"{folder} lacks {DESCRIPTION}; it is not a folder that export wrote") from None
     except UserError:
         raise
-    except (OSError, ValueError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged, export again: {error}") from error
     for name, checksum in description["files"].items():
         if not (folder / name).is_file():
@@ -73,15 +79,12 @@ def _parsed(text: str, path: Path) -> Any:
         return json.loads(text)
     # Whoever edits a file of that name may well write YAML.
     try:
-        import yaml
+        from ..utils.yaml_files import parse_yaml
     except ModuleNotFoundError:
         raise UserError(
             f"{path} is YAML, and PyYAML is not installed: export again, which writes JSON, or pip install PyYAML"
         ) from None
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
+    return parse_yaml(text)
 
 
 def _check(description: Any) -> None:
@@ -91,7 +94,11 @@ def _check(description: Any) -> None:
     description.setdefault("precision", "fp32")
     for key, is_right in _KEYS.items():
         if not is_right(description.get(key)):
-            raise ValueError(f"{key} is {description.get(key)!r}")
+            raise ValueError(f"{key} is {shortened_repr(description.get(key))}")
     for key, kind in _CHECKED.items():
         if not isinstance(description["checked"].get(key), kind):
-            raise ValueError(f"checked.{key} is {description['checked'].get(key)!r}")
+            raise ValueError(f"checked.{key} is {shortened_repr(description['checked'].get(key))}")
+    model = description["model_file"]
+    needed = {model} if model.endswith(".onnx") else {model, "inference.pdiparams"}
+    if set(description["files"]) != needed:
+        raise ValueError(f"files names {sorted(description['files'])}, and {model} needs {sorted(needed)}")

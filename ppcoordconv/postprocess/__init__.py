@@ -10,9 +10,16 @@ from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 
+from ..utils.errors import UserError
 from ..utils.registry import Registry
 
 SERVED = Registry("served form", __name__)
+
+
+def check_labels(count: int, labels: Sequence[str]) -> None:
+    """Raises a UserError where a model gives more classes than there are labels."""
+    if count > len(labels):
+        raise UserError(f"the model gives {count} classes, and inference.yml has {len(labels)} labels; export it again")
 
 
 class ServedForm:

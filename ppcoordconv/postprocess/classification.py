@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Tuple
 import numpy as np
 
 from ..viz.draw import captioned
-from . import SERVED, ServedForm
+from . import SERVED, ServedForm, check_labels
 
 
 @SERVED.register
@@ -17,6 +17,7 @@ class Classification(ServedForm):
     name = "classification"
 
     def decode(self, outputs: np.ndarray, labels: List[str]) -> List[Dict[str, Any]]:
+        check_labels(outputs.shape[1], labels)
         classes, scores = best_class(outputs)
         return [
             {"label": labels[index], "class_id": int(index), "score": round(float(score), 6)}

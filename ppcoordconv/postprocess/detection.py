@@ -8,7 +8,7 @@ import numpy as np
 
 from ..ops.nms import matrix_nms_numpy
 from ..viz.draw import boxed
-from . import SERVED, ServedForm
+from . import SERVED, ServedForm, check_labels
 
 # Objects that score less are not shown.
 SCORE_THRESHOLD = 0.3
@@ -32,6 +32,8 @@ class Detection(ServedForm):
         return outputs
 
     def decode(self, outputs: np.ndarray, labels: List[str]) -> List[Dict[str, Any]]:
+        pictures = self.detections(outputs)
+        check_labels(1 + int(pictures[..., 0].max(initial=-1)), labels)
         return [
             {
                 "objects": [
@@ -45,7 +47,7 @@ class Detection(ServedForm):
                     if category >= 0
                 ]
             }
-            for picture in self.detections(outputs)
+            for picture in pictures
         ]
 
     def to_image(self, result: Dict[str, Any], preprocess: Any, size: Sequence[int]) -> Dict[str, Any]:

@@ -88,7 +88,11 @@ def remove_abandoned(directory: Path, names: Iterable[str]) -> None:
 
 
 def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    found = hashlib.sha256()
+    with open_regular(path) as file:
+        while block := file.read(2**20):
+            found.update(block)
+    return found.hexdigest()
 
 
 def move_aside(directory: Path, names: Iterable[str]) -> Path:

@@ -1,6 +1,7 @@
 """``inference.yml``: JSON that YAML readers take too, and what of it serving would stumble over."""
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -8,7 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ppcoordconv.deploy import Predictor
 from ppcoordconv.deploy.description import read_description, write_description
+from ppcoordconv.deploy.infer import infer
 from ppcoordconv.utils.errors import UserError
 
 pytestmark = pytest.mark.any_paddle
@@ -35,6 +38,7 @@ def test_the_yaml_of_earlier_versions_is_read_where_pyyaml_is(folder, monkeypatc
     (folder / "inference.yml").write_text(yaml.safe_dump(description, sort_keys=False))
     assert read_description(folder) == description
     monkeypatch.setitem(sys.modules, "yaml", None)
+    monkeypatch.delitem(sys.modules, "ppcoordconv.utils.yaml_files", raising=False)
     with pytest.raises(UserError, match="is YAML, and PyYAML is not installed: export again, .*pip install PyYAML"):
         read_description(folder)
 
@@ -49,6 +53,15 @@ def test_the_yaml_of_earlier_versions_is_read_where_pyyaml_is(folder, monkeypatc
         ("input_shape", [1, "64"], "input_shape is"),
         ("input_shape", [1, True], "input_shape is"),
         ("input_shape", None, "input_shape is None"),
+        ("input_shape", [], "input_shape is []"),
+        ("input_shape", [1, 0, 64], "input_shape is"),
+        ("input_shape", [1, -1, 64], "input_shape is"),
+        ("input_shape", [10**30], "input_shape is"),
+        ("files", {}, "files names [], and inference."),
+        ("files", {"inference.pdiparams": "0"}, "files names ['inference.pdiparams'], and inference."),
+        ("files", {"/etc/passwd": "0"}, "files names ['/etc/passwd']"),
+        ("files", {"../a": "0", "inference.json": "0", "inference.pdiparams": "0"}, "files names ['../a'"),
+        ("model_file", "inference.onnx", "and inference.onnx needs ['inference.onnx']"),
         ("precision", "int8", "precision is 'int8'"),
         ("served_form", 5, "served_form is 5"),
         ("preprocess", [], "preprocess is"),
@@ -69,4 +82,56 @@ def test_a_wrong_value_is_named(folder, key, value, words):
 def test_what_is_no_description(folder, text):
     (folder / "inference.yml").write_text(text)
     with pytest.raises(UserError, match="is damaged"):
+        read_description(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("preprocess", {}, "preprocess.kind takes one of image, letterbox, points, got None"),
+        ("preprocess", {"kind": "sound"}, "preprocess.kind takes one of"),
+        ("preprocess", {"kind": "image"}, "preprocess has other settings than its kind takes: .*image_size"),
+        ("preprocess", {"kind": "image", "image_size": [64, 64], "crop": 3}, "preprocess has other settings"),
+        ("preprocess", {"kind": "image", "image_size": [64, 0]}, "preprocess.image_size takes a height"),
+        (
+            "preprocess",
+            {"kind": "image", "image_size": [64, 10**9]},
+            "preprocess.image_size takes a height",
+        ),
+        ("preprocess", {"kind": "image", "image_size": 64}, "preprocess.image_size takes a height"),
+        ("preprocess", {"kind": "image", "image_size": [64, 64], "mean": [0.5, 0.5]}, "preprocess.mean takes three"),
+        ("preprocess", {"kind": "image", "image_size": [64, 64], "mean": ["a"] * 3}, "preprocess.mean takes a number"),
+        ("preprocess", {"kind": "image", "image_size": [64, 64], "std": [0, 1, 1]}, "preprocess.std takes a number"),
+        ("preprocess", {"kind": "image", "image_size": [64, 64], "std": [0.5]}, "preprocess.std takes three numbers"),
+        (
+            "preprocess",
+            {"kind": "points", "size": 1, "normalised": True},
+            "preprocess.size takes a whole number",
+        ),
+        (
+            "preprocess",
+            {"kind": "points", "size": 64, "normalised": "yes"},
+            "preprocess.normalised takes true",
+        ),
+        ("served_form", "telepathy", "there is no served form 'telepathy'"),
+        ("served_form", "classification", "the model gives 2 classes, and inference.yml has 0 labels"),
+        ("served_form", "detection", ""),
+    ],
+)
+def test_what_infer_would_stumble_over_is_a_sentence(folder, key, value, words):
+    description = {**json.loads((folder / "inference.yml").read_text(encoding="utf-8")), key: value}
+    write_description(folder, description)
+    with pytest.raises(UserError, match=words):
+        list(infer(Predictor(str(folder)), [TRAINED.parent / "pixel_40_17.png"]))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "deep", "aliases"])
+def test_a_description_that_is_none(folder, kind):
+    path = folder / "inference.yml"
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_text("[" * 100_000 if kind == "deep" else "a: &a [*a]")
+    with pytest.raises(UserError, match="not a file|is damaged"):
         read_description(folder)
