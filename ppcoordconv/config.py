@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Dict, List, Literal, Optional, Tuple, Union, get_args
 
@@ -192,7 +193,7 @@ def load_config(path: Path, overrides: List[str]) -> Config:
 
 
 def _read_with_bases(path: Path, below: Tuple[Path, ...]) -> Dict[str, Any]:
-    path = path.resolve() if below else path
+    path = Path(os.path.realpath(path)) if below else path
     if path in below:
         raise UserError(f"{path}: _BASE_ leads back to the file itself")
     try:
@@ -215,9 +216,9 @@ def _read_with_bases(path: Path, below: Tuple[Path, ...]) -> Dict[str, Any]:
     base = tree.pop("_BASE_", None)
     if base is None:
         return tree
-    if not isinstance(base, str):
-        raise UserError(f"{path}: _BASE_ takes the path of a config, got {base!r}")
-    return _merged(_read_with_bases(path.parent / base, (*below, path.resolve())), tree)
+    if not isinstance(base, str) or not base or "\0" in base:
+        raise UserError(f"{path}: _BASE_ takes the path of a config, got {shortened_repr(base)}")
+    return _merged(_read_with_bases(path.parent / base, (*below, Path(os.path.realpath(path)))), tree)
 
 
 def _merged(base: Any, above: Dict[str, Any]) -> Dict[str, Any]:

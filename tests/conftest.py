@@ -104,6 +104,11 @@ DEPENDS_ON_PADDLE = (
 LONGEST_FIRST = ("notebooks", "training", "deploy", "test_readme.py", "tools", "test_package.py", "models")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    help_text = "how long each test of tests/fuzz tries cases; default: 1"
+    parser.addoption("--fuzz_seconds", type=float, default=1.0, help=help_text)
+
+
 def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
     tops = {}
     for item in items:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
@@ -92,8 +93,8 @@ def _boxed(
     annotations: Path, images: Path, picture: Dict[str, Any], found: List[Tuple[np.ndarray, int, bool]]
 ) -> BoxedImage:
     file = images / picture["file_name"]
-    if not file.is_file():
-        raise UserError(f"{annotations}: image {picture['id']}: there is no file {file}")
+    if not os.path.isfile(file):  # noqa: PTH113 - Path's raises where the name is too long
+        raise UserError(f"{annotations}: image {picture['id']}: there is no file {shortened_repr(str(file), 200)}")
     return BoxedImage(
         file,
         (picture["height"], picture["width"]),
