@@ -287,6 +287,22 @@ def test_explain_says_what_it_takes():
         pcc.explain(pcc.CoordConv(1, 1, 1), paddle.zeros([1, 1, 2]))
 
 
+def test_explain_takes_either_layout():
+    first, last = (pcc.CoordConv(4, 32, 3, data_format=layout) for layout in ("NCHW", "NHWC"))
+    x = paddle.randn([1, 4, 5, 7])
+    assert pcc.explain(last, x.transpose([0, 2, 3, 1])) == pcc.explain(first, x)
+    with pytest.raises(ValueError, match="in_channels=4"):
+        pcc.explain(last, x)
+
+
+def test_what_exporters_call_has_graphs_concatenate_where_there_is_one_group():
+    for groups, form in ((1, "concat"), (2, None)):
+        layer = pcc.CoordConv(4, 4, 3, groups=groups)
+        before = layer.conv.form_in_graphs
+        layer.convert_to_deploy()
+        assert layer.conv.form_in_graphs == (form or before) != (None if form else "concat")
+
+
 def test_a_form_of_ones_own_is_chosen_like_the_others(monkeypatch):
     """A row before the others is all that it takes."""
     mine = forms.Form(lambda call: forms.split(call) * 2, lambda call: "")

@@ -31,8 +31,9 @@ PARTS: Dict[str, Tuple[List[str], List[str]]] = {
     ),
     "layers": (
         ["layers/*.py"],
-        ["tests/layers/test_cache.py", "tests/layers/test_layers.py", "tests/layers/test_fast_bias.py",
-         "tests/test_functional.py", "tests/convert/test_to_deploy.py", "tests/models/test_models.py"],
+        ["tests/layers/test_checks.py", "tests/layers/test_cache.py", "tests/layers/test_layers.py",
+         "tests/layers/test_fast_bias.py", "tests/test_functional.py", "tests/convert/test_to_deploy.py",
+         "tests/models/test_models.py"],
     ),
     "postprocess": (["postprocess/*.py"], ["tests/postprocess", "tests/tasks", "tests/deploy/test_infer.py"]),
     "metrics": (["metrics/*.py"], ["tests/metrics", "tests/tasks"]),
