@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Any, Dict, Sequence
+from typing import Any, Dict
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -58,8 +58,8 @@ def build() -> gr.Blocks:
     maps = {network.title: rendering.ious_everywhere(network.predictor) for network in networks}
 
     # Gradio hands over one argument.
-    def point(place: Sequence[float]) -> str:
-        return rendering.page(networks, maps, *place)
+    def point(place: Any) -> str:
+        return rendering.answer(networks, maps, place)
 
     def draw(strokes: Any) -> Dict[str, str]:
         return drawing.answer(models["detector"], strokes)

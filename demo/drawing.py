@@ -29,6 +29,8 @@ FADE = 0.5
 MAX_IOU = 0.4
 # The picture is drawn so much larger first, for smooth lines.
 FINE = 8
+# More are slow to draw and to sort into figures.
+MOST_STROKES = 300
 MOST_POINTS = 20_000
 # So near to each other, as a part of the larger one, strokes are of one digit.
 NEAR = 0.1
@@ -54,15 +56,18 @@ def read_strokes(strokes: Any) -> List[Stroke]:
     Raises:
         UserError: they are none, or something else.
     """
+    is_list = isinstance(strokes, (list, tuple)) and all(isinstance(stroke, (list, tuple)) for stroke in strokes)
+    if is_list and (len(strokes) > MOST_STROKES or sum(map(len, strokes)) > MOST_POINTS):
+        raise UserError(f"a drawing has at most {MOST_STROKES:,} strokes and {MOST_POINTS:,} points")
     try:
         read = [[(float(x), float(y)) for x, y in stroke] for stroke in strokes if stroke]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UserError("a drawing is a list of strokes, each a list of x and y from 0 to 1") from None
     points = [number for stroke in read for point in stroke for number in point]
     if not points:
         raise UserError("the canvas is empty: draw a digit, or take an example")
-    if not all(0 <= number <= 1 for number in points) or len(points) > 2 * MOST_POINTS:
-        raise UserError(f"a drawing has at most {MOST_POINTS:,} points, with x and y from 0 to 1")
+    if not is_list or not all(0 <= number <= 1 for number in points):
+        raise UserError("a drawing is a list of strokes, each a list of x and y from 0 to 1")
     return read
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Dict, List, Tuple
+from html import escape
+from typing import Any, Dict, List, Tuple
 
 import numpy as np
 from PIL import Image
@@ -15,6 +17,7 @@ from ppcoordconv.data.not_so_clevr import HALF, SIZE, SQUARE, all_centres, not_s
 from ppcoordconv.data.preprocessing import preprocess_of
 from ppcoordconv.deploy import Predictor
 from ppcoordconv.postprocess.coordinates import CoordinateRendering, is_lit
+from ppcoordconv.utils.errors import UserError
 
 # From dark to light, as the pictures are coloured.
 NIGHT, LIGHT = (13, 20, 38), (255, 255, 255)
@@ -79,6 +82,30 @@ def ious_everywhere(predictor: Predictor) -> np.ndarray:
     for centres in np.array_split(all_centres(), 49):
         canvas[centres[:, 1], centres[:, 0]] = ious_of(logits_of(predictor, centres), centres)
     return canvas
+
+
+def read_point(place: Any) -> Tuple[float, float]:
+    """A point as the page sends it: x and y, in pixels of the canvas.
+
+    Raises:
+        UserError: it is something else.
+    """
+    try:
+        x, y = map(float, place)
+    except (TypeError, ValueError, OverflowError):
+        x = y = math.nan
+    if not (math.isfinite(x) and math.isfinite(y)):
+        raise UserError("a point is two finite numbers, x and y in pixels of the canvas")
+    return x, y
+
+
+def answer(networks: List[Network], maps: Dict[str, np.ndarray], place: Any) -> str:
+    """The page for a point, or a sentence on what is wrong with it."""
+    try:
+        return page(networks, maps, *read_point(place))
+    except UserError as error:
+        words = escape(str(error)).capitalize()
+        return f'<div class="squares" data-x="0" data-y="0"><section class="card"><p>{words}.</p></section></div>'
 
 
 def page(networks: List[Network], maps: Dict[str, np.ndarray], x: float, y: float) -> str:

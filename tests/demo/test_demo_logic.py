@@ -107,7 +107,12 @@ def test_what_the_detector_gets_looks_like_what_it_was_trained_on():
         (None, "a drawing is a list of strokes"),
         ([[[0.5, 1.5]]], "x and y from 0 to 1"),
         ([[[float("nan"), 0.5]]], "x and y from 0 to 1"),
-        ([[[0.5, 0.5]] * 20_001], "at most 20,000 points"),
+        ([[["x", 0.5]]], "x and y from 0 to 1"),
+        ([[[10**400, 0.5]]], "x and y from 0 to 1"),
+        ([[[0.5, 0.5, 0.5]]], "x and y from 0 to 1"),
+        ({"a": [[0.5, 0.5]]}, "a drawing is a list of strokes"),
+        ([[[0.5, 0.5]] * 20_001], "at most 300 strokes and 20,000 points"),
+        ([[[0.5, 0.5]]] * 20_000, "at most 300 strokes and 20,000 points"),
     ],
 )
 def test_a_wrong_drawing_is_said_in_a_sentence(detector, strokes, said):
@@ -115,6 +120,20 @@ def test_a_wrong_drawing_is_said_in_a_sentence(detector, strokes, said):
         drawing.read_strokes(strokes)
     answer = drawing.answer(detector, strokes)
     assert answer["boxes"] == "" and said[1:] in answer["said"]
+
+
+@pytest.mark.parametrize(
+    "place", [None, "x", [], [1], [1, 2, 3], ["x", 1], [float("nan"), 1], [1, float("inf")], [10**400, 1], {"a": 1}, 5]
+)
+def test_a_wrong_point_is_said_in_a_sentence(place):
+    with pytest.raises(UserError, match="a point is two finite numbers"):
+        rendering.read_point(place)
+    assert "A point is two finite numbers" in rendering.answer([], {}, place)
+
+
+def test_the_longest_drawing_is_answered(detector):
+    shape = [drawing.MOST_STROKES, drawing.MOST_POINTS // drawing.MOST_STROKES, 2]
+    assert drawing.answer(detector, np.random.default_rng(0).random(shape).tolist())["said"]
 
 
 def test_a_dot_is_no_digit_and_no_error(detector):
