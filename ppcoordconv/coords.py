@@ -223,12 +223,27 @@ def coord_grid(
         fixed = isinstance(length, Integral)
         n = paddle.full([1], length, compute) if fixed else length.reshape([1]).astype(compute)
         line = convention.coordinate(paddle.arange(length, dtype=compute), n)
+        if is_eager() and fixed:
+            _check_function("coordinate", line, [length])
         line = line.reshape([1, 1] + [-1 if a == axis else 1 for a in axes])
         # Not expand, which Paddle2ONNX loses where a length is not known yet.
         channels.append(paddle.tile(line, [1, 1] + [1 if a == axis else spatial_shape[a] for a in axes]))
     if with_r:
-        channels.append(convention.radius(channels))
-    return paddle.concat(channels, axis=1).astype(dtype)
+        radius = convention.radius(channels)
+        if is_eager():
+            _check_function("radius", radius, list(channels[0].shape))
+        channels.append(radius)
+    grid = paddle.concat(channels, axis=1).astype(dtype)
+    # Functions of a user's own may compute with what has a gradient.
+    return grid if grid.stop_gradient else grid.detach()
+
+
+def _check_function(name: str, value: Any, shape: List[int]) -> None:
+    """What a function of a ``Coords`` has returned."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"Coords: {name} must return a Tensor, got {type(value).__name__}")
+    if list(value.shape) != shape:
+        raise ValueError(f"Coords: {name} must return a Tensor of shape {shape}, got {list(value.shape)}")
 
 
 # A grid is a constant, and layers share it. In detection, sizes vary from batch to batch.

@@ -161,7 +161,8 @@ def matmul(call: Call) -> Tensor:
     w_x, w_grid = split_weight(weight, grid.shape[1], spec)
     y = conv_nd(x, w_x, None, spec)
     with autocast_disabled():
-        rows = (w_grid.transpose([1, 0, *range(2, w_grid.ndim)]) if spec.transposed else w_grid).flatten(1)
+        rows = w_grid.transpose([1, 0, *range(2, w_grid.ndim)]) if spec.transposed else w_grid
+        rows = rows.reshape([rows.shape[0], -1])  # not flatten, which Paddle can't differentiate twice
         rows = rows if bias is None else paddle.concat([rows, bias.reshape([-1, 1])], axis=1)
         kernel, has_bias = w_grid.shape[2:], bias is not None
         key = ("columns", grid, spec, tuple(kernel), has_bias)

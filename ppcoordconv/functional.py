@@ -41,8 +41,12 @@ def coord_conv(
         ``[N, out, *places]``, what the convolution of ``concat([x, grid])`` gives.
 
     Raises:
-        ValueError: x, grid and weight do not fit, there is no such form, or it can't be computed here: "cached" is for
-            CPUs without gradients, "matmul" for CPUs, both for a constant grid in eager mode.
+        TypeError: x, grid, weight or bias is not a Tensor.
+        ValueError: they do not fit, there is no such form, or it can't be computed here: "cached" is for CPUs without
+            gradients, "matmul" for CPUs, both for a constant grid in eager mode.
+
+    Gradients of gradients are right in the forms "concat" and "matmul"; in the others a part of them is missing, as
+    Paddle has none for the weight of a convolution whose input is a constant.
 
     Examples:
         >>> import paddle, ppcoordconv as pcc
@@ -51,8 +55,9 @@ def coord_conv(
         (8, 32, 5, 7)
     """
     spec = ConvSpec(stride, padding, dilation, groups, padding_mode, coords_first=coords_first)
+    _check_tensors(x, grid, weight, bias)
     _check_shapes(x, grid, weight, groups)
-    if form is not None and form not in FORMS:
+    if form is not None and (not isinstance(form, str) or form not in FORMS):
         raise ValueError(f"form: expected one of {', '.join(FORMS)}, got {form!r}")
     call = Call(x, grid, weight, bias, spec)
     if form is not None and (reason := FORMS[form].impossible(call)):
@@ -91,6 +96,16 @@ def explain(layer: Any, x: Tensor) -> Dict[str, str]:
     rows = {name: "runs" if name == chosen else reason or "not needed" for name, reason in reasons.items()}
     print("\n".join(f"{name:<12}{reason}" for name, reason in rows.items()))
     return rows
+
+
+@paddle.jit.not_to_static
+def _check_tensors(x: Tensor, grid: Tensor, weight: Tensor, bias: Optional[Tensor]) -> None:
+    given = {"x": x, "grid": grid, "weight": weight, **({} if bias is None else {"bias": bias})}
+    for name, value in given.items():
+        if not hasattr(value, "ndim") or not hasattr(value, "stop_gradient"):
+            raise TypeError(f"{name}: expected a Tensor, got {type(value).__name__}")
+    if bias is not None and list(bias.shape) != list(weight.shape[:1]):
+        raise ValueError(f"bias: expected {list(weight.shape[:1])}, got {list(bias.shape)}")
 
 
 @paddle.jit.not_to_static

@@ -21,7 +21,7 @@ def add_offset(y: Tensor, offset: Tensor) -> Tensor:
     """``[N, C, *places]`` plus ``[1 or N, C, *places]``, or ``[1, C, 1, ...]`` as a bias; y may be overwritten."""
     if not is_eager():
         return y + expand_to_batch(offset, y)
-    if not y.place.is_cpu_place():
+    if not y.place.is_cpu_place() or y.shape[0] == 0:  # a matrix product without rows has no gradient
         return y + offset
     if offset.shape[2:] != y.shape[2:]:
         ones = paddle.ones([1, math.prod(y.shape[2:])], y.dtype)

@@ -214,3 +214,29 @@ def test_so_many_numbers_are_kept(kept, monkeypatch):
     assert [id(grid) for grid in kept.values()] == [id(last)]
     grid_of_map(4, 5)
     assert len(kept) == 1
+
+
+@pytest.mark.parametrize(
+    ("coords", "with_r", "words"),
+    [
+        (pcc.Coords(lambda i, n: paddle.concat([i, i])), False, r"coordinate must return .* of shape \[4\], got \[8\]"),
+        (pcc.Coords(lambda i, n: n), False, r"coordinate must return a Tensor of shape \[4\], got \[1\]"),
+        (pcc.Coords(lambda i, n: 0.5), False, "coordinate must return a Tensor, got float"),
+        (pcc.Coords(lambda i, n: None), False, "coordinate must return a Tensor, got NoneType"),
+        (pcc.Coords(radius=lambda c: None), True, "radius must return a Tensor, got NoneType"),
+        (pcc.Coords(radius=lambda c: paddle.concat(c, 1)), True, r"radius must return .* of shape \[1, 1, 4, 4\], got"),
+    ],
+)
+def test_functions_of_ones_own_return_what_fits(coords, with_r, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        pcc.coord_grid([4, 4], coords, with_r)
+
+
+def test_a_grid_has_no_gradient_whatever_it_is_computed_with():
+    scale = paddle.create_parameter([1], "float32")
+    coords = pcc.Coords(lambda i, n: i * scale)
+    assert pcc.coord_grid([8], coords).stop_gradient
+    layer, x = pcc.CoordConv1D(3, 4, 3, coords=coords), paddle.randn([1, 3, 8])
+    for _ in range(2):
+        layer(x).sum().backward()
+    assert scale.grad is None

@@ -325,3 +325,55 @@ def test_concatenated_here_is_what_the_layer_writes_out():
     np.testing.assert_allclose(
         concatenated(layer, x, paddle.nn.functional.conv2d, configuration).numpy(), by_hand, rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("form", ["concat", "matmul"])
+@pytest.mark.parametrize("name", ["CoordConv1D", "CoordConv2D"])
+def test_gradients_of_gradients(form, name):
+    """Those of a penalty on the weights' gradients, against the concatenation's."""
+    layer = getattr(pcc, name)(3, 4, 3).to(dtype="float64")
+    x = paddle.randn([2, 3] + [6] * layer.rank, "float64")
+    x.stop_gradient = False
+    grid = pcc.coord_grid(x.shape[2:], dtype="float64")
+    conv = forms.CONV[layer.rank, layer.transposed]
+
+    def of_concatenation(x):
+        constant = grid.expand([2, -1] + x.shape[2:]).clone()
+        constant.stop_gradient = False  # else Paddle's own has no second gradient
+        return conv(paddle.concat([x, constant], axis=1), layer.conv.weight, layer.conv.bias)
+
+    found = []
+    for compute in (in_form(layer, form), of_concatenation):
+        gradients = paddle.grad((compute(x) ** 3).sum(), [x, layer.conv.weight], create_graph=True)
+        penalty = sum((gradient**2).sum() for gradient in gradients)
+        found.append([g.numpy() for g in paddle.grad(penalty, [x, layer.conv.weight])])
+    assert_same(*found, 1e-9)
+
+
+@pytest.mark.skipif(not compat.is_paddle_3(), reason="Paddle 2's convolutions refuse an empty batch")
+@pytest.mark.parametrize("name", FAMILY)
+def test_an_empty_batch_has_gradients(name):
+    layer = getattr(pcc, name)(3, 4, 3)
+    x = paddle.zeros([0, 3] + [6] * layer.rank)
+    x.stop_gradient = False
+    layer(x).sum().backward()
+    assert x.grad.shape == x.shape
+    assert not layer.conv.weight.grad.numpy().any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "words"),
+    [
+        ((np.zeros([2, 3, 5, 5]), None, None, None), {}, "x: expected a Tensor, got ndarray"),
+        ((None, [5, 5], None, None), {}, "grid: expected a Tensor, got list"),
+        ((None, None, None, 3), {}, "bias: expected a Tensor, got int"),
+        ((None, None, None, paddle.zeros([1])), {}, r"bias: expected \[4\], got \[1\]"),
+        ((None, None, None, paddle.zeros([4, 1])), {}, r"bias: expected \[4\], got \[4, 1\]"),
+        ((None, None, None, None), {"form": []}, r"form: expected one of concat, .*, got \[\]"),
+    ],
+)
+def test_what_is_no_tensor_is_said(arguments, options, words):
+    good = paddle.zeros([2, 3, 5, 5]), pcc.coord_grid([5, 5]), paddle.zeros([4, 5, 1, 1]), paddle.zeros([4])
+    given = [one if other is None else other for one, other in zip(good, arguments)]
+    with pytest.raises((TypeError, ValueError), match=words):
+        pcc.functional.coord_conv(*given, **options)

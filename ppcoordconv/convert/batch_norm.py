@@ -29,7 +29,7 @@ def fold_batch_norms(model: nn.Layer) -> None:
         for before, name, norm in _neighbours(layer):
             conv = before.conv if isinstance(before, CoordConvNd) else before
             is_shared = any(uses[id(part)] > 1 for part in (before, norm, *before.parameters()))
-            if _can_fold(conv, norm) and not is_shared and not is_hooked(before, conv, norm):
+            if _can_fold(before, conv, norm) and not is_shared and not is_hooked(before, conv, norm):
                 _fold(conv, norm)
                 layer._sub_layers[name] = nn.Identity()
 
@@ -42,10 +42,21 @@ def _neighbours(layer: nn.Layer) -> List[Tuple[Any, str, Any]]:
     return [(before, name, after) for (_, before), (name, after) in zip(named, named[1:])]
 
 
-def _can_fold(conv: Any, norm: Any) -> bool:
-    are_those = (type(conv) in REPLACEMENTS or isinstance(conv, GridConv)) and type(norm) in NORMS
-    # With use_global_stats=False it normalises by the batch, in eval too.
-    return are_those and norm._use_global_stats is not False and conv.weight.dtype == norm._mean.dtype
+def _can_fold(before: Any, conv: Any, norm: Any) -> bool:
+    is_known = type(before) in (*REPLACEMENTS, *REPLACEMENTS.values()) or isinstance(before, GridConv)
+    return (
+        is_known
+        and type(norm) in NORMS
+        # With use_global_stats=False it normalises by the batch, in eval too.
+        and norm._use_global_stats is not False
+        and conv.weight.dtype == norm._mean.dtype
+        and conv.weight.dtype in (paddle.float32, paddle.float64)
+        and (isinstance(before, GridConv) or norm._data_format.endswith("C") == _data_format(before).endswith("C"))
+    )
+
+
+def _data_format(conv: Any) -> str:
+    return conv.data_format if isinstance(conv, CoordConvNd) else conv._data_format
 
 
 def _fold(conv: Any, norm: Any) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from fnmatch import fnmatchcase
-from typing import Any, Callable, Dict, Type, Union
+from typing import Any, Callable, Dict, List, Type, Union
 
 import paddle
 from paddle import nn
@@ -55,7 +56,8 @@ def convert_to_coordconv(
 
     Raises:
         TypeError: ``model`` is not a layer, or ``match`` is of another type.
-        ValueError: no convolution matches (it lists their names), or one that does is reparameterised or has hooks.
+        ValueError: no convolution matches (it lists their names), or one that does is reparameterised, has hooks, or
+            shares its weights.
 
     Examples:
         >>> import paddle, ppcoordconv as pcc
@@ -73,12 +75,23 @@ def convert_to_coordconv(
     if not chosen:
         names = ", ".join(map(repr, candidates)) or "it has none"
         raise ValueError(f"match={match!r} fits none of the model's convolutions: {names}")
+    _refuse_shared_weights(candidates, chosen)
     new = {id(layer): _replacement(layer, coords, with_r) for layer in chosen}
     for parent in model.sublayers(include_self=True):
         for name, child in list(parent._sub_layers.items()):  # named_children tells of a shared layer only once
             if id(child) in new:
                 parent.add_sublayer(name, new[id(child)])
+        for value in vars(parent).values():  # as in self.convs.append(self.add_sublayer("conv1", conv))
+            if isinstance(value, list):
+                value[:] = [new.get(id(item), item) for item in value]
     return new.get(id(model), model)
+
+
+def _refuse_shared_weights(candidates: Dict[str, nn.Layer], chosen: List[nn.Layer]) -> None:
+    users = Counter(id(parameter) for layer in candidates.values() for parameter in layer._parameters.values())
+    for layer in chosen:
+        if any(users[id(parameter)] > 1 for parameter in layer._parameters.values() if parameter is not None):
+            raise ValueError(f"{layer} shares its weights with another layer, which its replacement would not")
 
 
 def is_hooked(*layers: nn.Layer) -> bool:

@@ -71,7 +71,8 @@ class DeployedCoordConv(nn.Layer):
         is_for_x = grid is not None and list(grid.shape[2:]) == list(x.shape[2:])
         if not is_for_x or dtype_name(grid.dtype) != grid_dtype(x.dtype):
             grid = self._append_ones(grid_of(x, self.convention, self.with_r))
-        spec = self.spec if output_size is None else self.spec._replace(output_size=tuple(output_size))
+        size = output_size if output_size is None or isinstance(output_size, int) else tuple(output_size)
+        spec = self.spec if size is None else self.spec._replace(output_size=size)
         return run(Call(x, grid, self.weight, self.bias, spec), self._form_for(x, is_half))
 
     def _form_for(self, x: Tensor, is_half: bool) -> str:
@@ -116,7 +117,7 @@ def convert_to_deploy(model: nn.Layer, example: Optional[Tensor] = None, engine:
         The copy, in ``eval`` mode. Its outputs are those of ``model.eval()`` but for rounding.
 
     Raises:
-        TypeError: ``model`` is not a layer.
+        TypeError: ``model`` is not a layer, or ``example`` not a Tensor.
         ValueError: there is no such engine.
 
     Examples:
@@ -131,7 +132,9 @@ def convert_to_deploy(model: nn.Layer, example: Optional[Tensor] = None, engine:
     """
     if not isinstance(model, nn.Layer):
         raise TypeError(f"convert_to_deploy: expected a paddle.nn.Layer, got {type(model).__name__}")
-    if engine not in ENGINES:
+    if example is not None and not isinstance(example, Tensor):
+        raise TypeError(f"example: expected a Tensor, got {type(example).__name__}")
+    if not isinstance(engine, (str, type(None))) or engine not in ENGINES:
         raise ValueError(f"engine: expected one of {', '.join(map(repr, ENGINES))}, got {engine!r}")
     model = copy.deepcopy(model)
     model.eval()
@@ -175,6 +178,8 @@ def _set_sizes(model: nn.Layer, example: Tensor) -> None:
     seen: Dict[int, Set[Tuple[int, ...]]] = {}
 
     def record(layer: Any, inputs: Tuple[Tensor, ...]) -> None:
+        if not inputs:  # called as layer(x=x), which hooks don't see
+            return
         shape = inputs[0].shape
         seen.setdefault(id(layer), set()).add(tuple(shape[1:-1] if layer.data_format.endswith("C") else shape[2:]))
 

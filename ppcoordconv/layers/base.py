@@ -64,6 +64,8 @@ class CoordConvNd(nn.Layer):
 
     def forward(self, x: Tensor, output_size: Any = None) -> Tensor:
         self._check_input(x)
+        if output_size is not None and not self.transposed:
+            raise ValueError(f"{type(self).__name__}: output_size: is for transposed convolutions, got {output_size!r}")
         is_last = self.data_format.endswith("C")
         # Convolved channels first: under oneDNN, Paddle mixes up the axes of NHWC maps that are not features.
         x = to_channels_first(x) if is_last else x

@@ -7,7 +7,7 @@ from typing import Callable, Optional, Union
 from paddle import nn
 
 from ..coords import Coords
-from .checks import IntOrInts, Padding
+from .checks import IntOrInts, Padding, check_ints
 from .coord_conv import CoordConv
 
 
@@ -51,6 +51,8 @@ class CoordConvNormActivation(nn.Sequential):
         coords: Union[str, Coords] = "paddle",
         with_r: bool = False,
     ) -> None:
+        for name, value in (("kernel_size", kernel_size), ("dilation", dilation)):
+            check_ints(self, name, value, lengths=[2], minimum=1)
         if padding is None:
             sizes, steps = ([n, n] if isinstance(n, int) else n for n in (kernel_size, dilation))
             padding = [(size - 1) // 2 * step for size, step in zip(sizes, steps)]

@@ -255,3 +255,31 @@ def test_weights_of_a_pytorch_implementation_load_as_arrays(coords):
     weight, bias = (paddle.to_tensor(theirs[key], "float32") for key in ("conv.weight", "conv.bias"))
     expected = nn.functional.conv2d(whole, weight, bias, padding=1)
     np.testing.assert_allclose(layer(x).numpy(), expected.numpy(), atol=1e-4)
+
+
+class InAList(nn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.convs = [self.add_sublayer(f"conv{i}", nn.Conv2D(3, 4, 1)) for i in range(2)]
+
+    def forward(self, x):
+        return sum(conv(x) for conv in self.convs)
+
+
+def test_layers_that_are_also_in_a_list_are_replaced_there():
+    """As necks and heads of detectors keep theirs."""
+    model, x = InAList(), paddle.randn([2, 3, 8, 8])
+    expected = model(x).numpy()
+    model = pcc.convert_to_coordconv(model, "all")
+    assert [type(layer) for layer in model.convs] == [pcc.CoordConv] * 2
+    y = model(x)
+    np.testing.assert_allclose(y.numpy(), expected, rtol=1e-5, atol=1e-6)
+    y.sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_shared_weights_are_refused():
+    model = nn.Sequential(nn.Conv2D(3, 3, 3), nn.Conv2D(3, 3, 3))
+    model[1].weight = model[0].weight
+    with pytest.raises(ValueError, match="shares its weights with another layer, which its replacement would not"):
+        pcc.convert_to_coordconv(model)

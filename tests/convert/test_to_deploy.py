@@ -291,3 +291,69 @@ def test_the_guides_example_makes_a_constant(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(block, {})
     assert 2 * 64 * 64 in constants_of(tmp_path / "output" / "resnet18")
+
+
+def shifted_norm(layer):
+    layer._mean.set_value(paddle.randn(layer._mean.shape))
+    return layer
+
+
+class OfOnesOwn(pcc.CoordConv):
+    def forward(self, x):
+        return paddle.nn.functional.relu(super().forward(x))
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        lambda: nn.Sequential(OfOnesOwn(3, 4, 3), shifted_norm(nn.BatchNorm2D(4))),
+        lambda: nn.Sequential(nn.Conv2D(3, 8, 3), shifted_norm(nn.BatchNorm2D(8, data_format="NHWC"))),
+        lambda: nn.Sequential(pcc.CoordConv(3, 8, 3), shifted_norm(nn.BatchNorm2D(8, data_format="NHWC"))),
+        lambda: nn.Sequential(
+            pcc.CoordConv(10, 8, 3, data_format="NHWC"), shifted_norm(nn.BatchNorm2D(8, data_format="NHWC"))
+        ),
+    ],
+    ids=["a subclass", "another axis", "another axis after CoordConv", "channels last"],
+)
+def test_what_is_not_channel_by_channel_is_not_folded(network):
+    model, x = network(), paddle.randn([2, 3, 10, 10])
+    model.eval()
+    np.testing.assert_allclose(pcc.convert_to_deploy(model)(x).numpy(), model(x).numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_what_the_layer_takes_its_deployed_form_takes():
+    layer, x = pcc.CoordConv1DTranspose(3, 4, 3, stride=2), paddle.randn([2, 3, 5])
+    layer.eval()
+    for size in (12, [12]):
+        expected = layer(x, output_size=size).numpy()
+        got = pcc.convert_to_deploy(layer, x)(x, output_size=size).numpy()
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_half_precision_is_converted_where_nothing_runs():
+    model = nn.Sequential(pcc.CoordConv(3, 4, 3), nn.BatchNorm2D(4)).to(dtype="float16")
+    assert type(pcc.convert_to_deploy(model)[0]).__name__ == "DeployedCoordConv"
+
+
+class CalledByName(nn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.conv = pcc.CoordConv(3, 4, 3)
+
+    def forward(self, x):
+        return self.conv(x=x)
+
+
+def test_a_layer_that_is_called_by_name_is_converted():
+    model, x = CalledByName(), paddle.randn([1, 3, 8, 8])
+    model.eval()
+    np.testing.assert_allclose(pcc.convert_to_deploy(model, x)(x).numpy(), model(x).numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"example": [1, 3, 8, 8]}, "example: expected a Tensor, got list"), ({"engine": []}, "engine: expected one of")],
+)
+def test_wrong_options(options, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        pcc.convert_to_deploy(pcc.CoordConv(3, 4, 3), **options)
