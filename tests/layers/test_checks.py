@@ -74,3 +74,24 @@ def test_what_is_smallest_is_taken():
     assert layer(paddle.zeros([1, 1, 1, 1])).shape == [1, 1, 1, 1]
     assert pcc.CoordConv2DTranspose(1, 1, 1, output_padding=0)(paddle.zeros([1, 1, 1, 1])).shape == [1, 1, 1, 1]
     assert pcc.CoordConv2D(1, 1, 3, padding="same")(paddle.zeros([1, 1, 4, 4])).shape == [1, 1, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("kernel_size", "dilation", "padding"),
+    [(1, 1, [0, 0]), (3, 1, [1, 1]), (5, 2, [4, 4]), ([3, 5], 1, [1, 2]), ([1, 7], [3, 2], [0, 6])],
+)
+def test_a_block_keeps_the_size_of_its_map(kernel_size, dilation, padding):
+    block = pcc.CoordConvNormActivation(3, 4, kernel_size, dilation=dilation)
+    assert block[0].conv._padding == padding
+    assert block(paddle.zeros([2, 3, 9, 11])).shape == [2, 4, 9, 11]
+
+
+def test_a_block_has_a_bias_where_no_norm_follows():
+    for norm, bias, expected in [(None, None, True), (paddle.nn.BatchNorm2D, None, False), (None, False, False)]:
+        block = pcc.CoordConvNormActivation(3, 4, norm_layer=norm, bias=bias, activation_layer=None)
+        assert (block[0].conv.bias is not None) == expected
+        assert len(block) == (1 if norm is None else 2)
+    with pytest.raises(ValueError, match="kernel_size: expected a positive int or a list of 2, got 0"):
+        pcc.CoordConvNormActivation(3, 4, 0)
+    with pytest.raises(TypeError, match="kernel_size: expected a positive int or a list of 2, got '3'"):
+        pcc.CoordConvNormActivation(3, 4, "3")
