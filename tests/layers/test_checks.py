@@ -86,6 +86,14 @@ def test_a_block_keeps_the_size_of_its_map(kernel_size, dilation, padding):
     assert block(paddle.zeros([2, 3, 9, 11])).shape == [2, 4, 9, 11]
 
 
+def test_a_block_by_itself():
+    block = pcc.CoordConvNormActivation(3, 4)
+    assert [type(layer).__name__ for layer in block] == ["CoordConv", "BatchNorm2D", "ReLU"]
+    conv = block[0].conv
+    assert (conv._kernel_size, conv._stride, conv._dilation, conv._groups) == ([3, 3], [1, 1], [1, 1], 1)
+    assert (block[0].with_r, block[0].coords) == (False, "paddle")
+
+
 def test_a_block_has_a_bias_where_no_norm_follows():
     for norm, bias, expected in [(None, None, True), (paddle.nn.BatchNorm2D, None, False), (None, False, False)]:
         block = pcc.CoordConvNormActivation(3, 4, norm_layer=norm, bias=bias, activation_layer=None)
