@@ -291,6 +291,7 @@ def test_explain_takes_either_layout():
     first, last = (pcc.CoordConv(4, 32, 3, data_format=layout) for layout in ("NCHW", "NHWC"))
     x = paddle.randn([1, 4, 5, 7])
     assert pcc.explain(last, x.transpose([0, 2, 3, 1])) == pcc.explain(first, x)
+    assert last.call_for(x.transpose([0, 2, 3, 1])).x.shape == first.call_for(x).x.shape == [1, 4, 5, 7]
     with pytest.raises(ValueError, match="in_channels=4"):
         pcc.explain(last, x)
 
