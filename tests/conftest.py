@@ -19,7 +19,7 @@ import hypothesis
 import pytest
 from forked import Forked, run_module
 
-from ppcoordconv.utils.cpu import tune_cpu, usable_cpus
+from ppcoordconv.utils.cpu import tune_cpu
 
 ROOT = Path(__file__).resolve().parents[1]
 # The package is found as a stranger's checkout has it: by the tools themselves.
@@ -102,12 +102,6 @@ DEPENDS_ON_PADDLE = (
 )
 # Workers take a file at a time; with these first, none is left with minutes to go when the others are done.
 LONGEST_FIRST = ("notebooks", "training", "deploy", "test_readme.py", "tools", "test_package.py", "models")
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One more than there are processors: a test that waits for a process or a clock leaves its own idle."""
-    return usable_cpus() + 1
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
