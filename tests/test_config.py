@@ -291,9 +291,7 @@ def test_configs_of_the_package_are_found_from_anywhere(tmp_path, monkeypatch):
 
 def test_a_config_that_is_nowhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    words = (
-        "did you mean 'configs/digits/conv.yml'. With the package come configs/detection/.*, configs/digits/conv.yml"
-    )
+    words = "did you mean 'configs/digits/conv.yml'. With the package come configs/.*, configs/digits/conv.yml"
     with pytest.raises(UserError, match=f"there is no config file configs/digits/cov.yml: {words}"):
         load_config(Path("configs/digits/cov.yml"), [])
     with pytest.raises(UserError, match="there is no config file pyproject.toml"):

@@ -119,8 +119,11 @@ def build_network(model: NamedConfig, **derived: Any) -> nn.Layer:
         return create(model.name, **derived, **options)
 
 
-def bind_data(data: NamedConfig) -> Callable[[], Any]:
+def bind_data(data: NamedConfig, kind: type) -> Callable[[], Any]:
     """What reads the data of a config's ``data``; names are checked at once, values and files when it is called.
+
+    Parameters:
+        kind: the class of data that the task takes, as ``ClassificationData``; others are a UserError then, too.
 
     Raises:
         UserError: there is no such dataset, or it has no such option.
@@ -129,7 +132,11 @@ def bind_data(data: NamedConfig) -> Callable[[], Any]:
 
     def read_data() -> Any:
         with argument_prefix("data."):
-            return read()
+            found = read()
+        if not isinstance(found, kind):
+            given = type(found).__name__
+            raise UserError(f"the task takes a dataset of {kind.__name__}, and {data.name!r} gives {given}")
+        return found
 
     return read_data
 

@@ -17,7 +17,7 @@ from ..metrics import Means, Metric
 from ..postprocess import SERVED
 from ..postprocess.classification import best_class, caption
 from ..utils.arguments import is_size
-from ..utils.errors import ArgumentError, UserError
+from ..utils.errors import ArgumentError
 from ..viz.draw import captioned, contact_sheet
 from . import TASKS, bind_data, build_network, check_labels
 
@@ -75,8 +75,7 @@ class ClassificationTask:
             raise ArgumentError("shift", f"takes a whole number of pixels, at least 0, got {shift!r}")
         self._preprocess = Preprocess((image_size[0], image_size[1]))
         self._shift = shift
-        self._data = data
-        self._read_data = bind_data(data)
+        self._read_data = bind_data(data, ClassificationData)
         self._metadata = metadata
         self._labels: List[str] = metadata["labels"] if metadata else self.data.labels
         self.network = build_network(model, num_classes=len(self._labels))
@@ -88,11 +87,7 @@ class ClassificationTask:
 
     @cached_property
     def data(self) -> ClassificationData:
-        data = self._read_data()
-        if not isinstance(data, ClassificationData):
-            raise UserError(
-                f"task 'classification' takes a dataset of labels, as image_folder, got {self._data.name!r}"
-            )
+        data: ClassificationData = self._read_data()
         check_labels(data.labels, self._metadata)
         return data
 

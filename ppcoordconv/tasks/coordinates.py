@@ -43,8 +43,7 @@ class CoordinateTask:
     num_visualized = SIZE * SIZE
 
     def __init__(self, model: NamedConfig, data: NamedConfig, metadata: Optional[Dict[str, Any]] = None) -> None:
-        self._data = data
-        self._read_data = bind_data(data)
+        self._read_data = bind_data(data, Positions)
         self.network = build_network(model)
         takes = list(getattr(self.network, "input_shape", []))
         if takes != self.input_shape:
@@ -52,9 +51,7 @@ class CoordinateTask:
 
     @cached_property
     def data(self) -> Positions:
-        data = self._read_data()
-        if not isinstance(data, Positions):
-            raise UserError(f"task {self.name!r} takes the data not_so_clevr, got {self._data.name!r}")
+        data: Positions = self._read_data()
         return data
 
     def sample(self, centre: np.ndarray) -> Tuple[np.ndarray, ...]:

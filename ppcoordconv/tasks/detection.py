@@ -102,8 +102,7 @@ class DetectionTask:
         check_bool("nms", nms)
         self._iou_loss = iou_loss
         self._augmentation = Augmentation(flip, crop, colour)
-        self._data = data
-        self._read_data = bind_data(data)
+        self._read_data = bind_data(data, DetectionData)
         self._metadata = metadata
         self._labels: List[str] = metadata["labels"] if metadata else self.data.labels
         network = build_network(model, num_classes=len(self._labels))
@@ -120,9 +119,7 @@ class DetectionTask:
 
     @cached_property
     def data(self) -> DetectionData:
-        data = self._read_data()
-        if not isinstance(data, DetectionData):
-            raise UserError(f"task 'detection' takes a dataset of boxes, as coco, got {self._data.name!r}")
+        data: DetectionData = self._read_data()
         return data
 
     def train_samples(self, seed: int) -> _Samples:

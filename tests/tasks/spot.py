@@ -68,7 +68,7 @@ class SpotTask:
         check_int("tolerance", tolerance, 1, 3)
         self._tolerance = tolerance
         self._preprocess = Preprocess((SIDE, SIDE))
-        self._read_data = bind_data(data)
+        self._read_data = bind_data(data, SimpleNamespace)
         self.network = build_network(model)
 
     @property

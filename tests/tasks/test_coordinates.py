@@ -104,7 +104,11 @@ def test_the_picture_shows_what_is_wrong(name):
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("coordinate_classification", {"data": "digits"}, "takes the data not_so_clevr, got 'digits'"),
+        (
+            "coordinate_classification",
+            {"data": "digits"},
+            "of Positions, and 'digits' gives ClassificationData",
+        ),
         ("coordinate_classification", {"model": "aistudio_conv"}, r"inputs of \[2\], got 'aistudio_conv'"),
         ("coordinate_regression", {"model": MODELS["coordinate_rendering"]}, r"inputs of \[1, 64, 64\]"),
         ("coordinate_rendering", {"points": "raw"}, "^points takes one of normalised, pixels, got 'raw'"),

@@ -281,7 +281,10 @@ def test_the_configs_build_and_learn(fields, tmp_path, path):
         ({"model": NamedConfig(name="yolo", iou_aware=1)}, "model.iou_aware takes true or false, got 1"),
         ({"nms": 1}, "^nms takes true or false, got 1"),
         ({"mosaic": True}, "task 'detection' has no option 'mosaic'"),
-        ({"data": NamedConfig(name="digits")}, "takes a dataset of boxes, as coco, got 'digits'"),
+        (
+            {"data": NamedConfig(name="digits")},
+            "of DetectionData, and 'digits' gives ClassificationData",
+        ),
         ({"model": NamedConfig(name="aistudio_conv")}, "takes the model yolo, got 'aistudio_conv'"),
         ({"model": NamedConfig(name="yolo", num_classes=3)}, "num_classes follows from the data, 10 here"),
     ],
