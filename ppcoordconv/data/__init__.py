@@ -13,6 +13,7 @@ from typing import List, Sequence, Union
 import numpy as np
 
 from ..utils.registry import Registry
+from .images import read_image
 
 DATASETS = Registry("dataset", __name__)
 
@@ -31,6 +32,11 @@ class LabelledImages:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def pixels(self, index: int) -> np.ndarray:
+        """uint8 ``[H, W, 3]``, read where it is a file."""
+        image = self.images[index]
+        return read_image(image) if isinstance(image, Path) else image
 
     def take(self, indices: np.ndarray) -> LabelledImages:
         return LabelledImages([self.images[i] for i in indices], self.classes[indices])

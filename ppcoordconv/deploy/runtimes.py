@@ -49,8 +49,9 @@ class Settings:
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):
                 raise ArgumentError(name, f"takes a whole number of at least 1, got {value!r}")
-        if max(self.cpu_threads or 0, self.max_concurrency or 0) > MAX_THREADS:
-            raise ArgumentError("cpu_threads", f"and max_concurrency take at most {MAX_THREADS}")
+        for name in ("cpu_threads", "max_concurrency"):
+            if (getattr(self, name) or 0) > MAX_THREADS:
+                raise ArgumentError(name, f"takes at most {MAX_THREADS}, got {getattr(self, name)}")
         if self.trt == "int8":
             raise UserError("trt_int8 needs a calibrated model, which export does not make yet; take trt_fp16")
         if self.trt not in (None, "fp32", "fp16"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -12,7 +11,7 @@ from paddle import Tensor
 
 from ..config import NamedConfig
 from ..data import ClassificationData, LabelledImages
-from ..data.images import Preprocess, read_image, shifted
+from ..data.images import Preprocess, shifted
 from ..metrics import Means, Metric
 from ..postprocess import SERVED
 from ..postprocess.classification import best_class, caption
@@ -33,8 +32,7 @@ class _Samples:
         return len(self._images)
 
     def pixels(self, index: int) -> np.ndarray:
-        image = self._images.images[index]
-        return read_image(image) if isinstance(image, Path) else image
+        return self._images.pixels(index)
 
     def __getitem__(self, index: int) -> Tuple[np.ndarray, ...]:
         x = self._preprocess(self.pixels(index))
