@@ -41,6 +41,12 @@ class ConvSpec(NamedTuple):
     output_size: Any = None
     coords_first: bool = False
 
+    def with_output_size(self, size: Any) -> ConvSpec:
+        """Of a transposed convolution; an int, a list of them, or None, which changes nothing."""
+        if size is None:
+            return self
+        return self._replace(output_size=size if isinstance(size, int) else tuple(size))
+
 
 def no_cache(key: Tuple[Any, ...], values: List[Any], compute: Callable[[], Tensor], max_size: int) -> Tensor:
     """Computes; a layer's cache, which has the same signature, may return an earlier result instead."""

@@ -75,20 +75,26 @@ def convert_to_coordconv(
     if not chosen:
         names = ", ".join(map(repr, candidates)) or "it has none"
         raise ValueError(f"match={match!r} fits none of the model's convolutions: {names}")
-    _refuse_shared_weights(candidates, chosen)
+    _refuse_shared_weights(model, chosen)
     new = {id(layer): _replacement(layer, coords, with_r) for layer in chosen}
+    return replace_layers(model, new)
+
+
+def replace_layers(model: nn.Layer, new: Dict[int, nn.Layer]) -> nn.Layer:
+    """Puts the new layers, by the id of the old, wherever those are; returns what is then in the model's place."""
     for parent in model.sublayers(include_self=True):
         for name, child in list(parent._sub_layers.items()):  # named_children tells of a shared layer only once
             if id(child) in new:
-                parent.add_sublayer(name, new[id(child)])
+                parent._sub_layers[name] = new[id(child)]
         for value in vars(parent).values():  # as in self.convs.append(self.add_sublayer("conv1", conv))
             if isinstance(value, list):
                 value[:] = [new.get(id(item), item) for item in value]
     return new.get(id(model), model)
 
 
-def _refuse_shared_weights(candidates: Dict[str, nn.Layer], chosen: List[nn.Layer]) -> None:
-    users = Counter(id(parameter) for layer in candidates.values() for parameter in layer._parameters.values())
+def _refuse_shared_weights(model: nn.Layer, chosen: List[nn.Layer]) -> None:
+    layers = model.sublayers(include_self=True)
+    users = Counter(id(parameter) for layer in layers for parameter in layer._parameters.values())
     for layer in chosen:
         if any(users[id(parameter)] > 1 for parameter in layer._parameters.values() if parameter is not None):
             raise ValueError(f"{layer} shares its weights with another layer, which its replacement would not")

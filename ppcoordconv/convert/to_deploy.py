@@ -15,7 +15,7 @@ from ..forms import Call, run
 from ..layers import CoordConvNd
 from ..layers.checks import padding_sides
 from .batch_norm import fold_batch_norms
-from .to_coordconv import REPLACEMENTS, is_hooked
+from .to_coordconv import REPLACEMENTS, is_hooked, replace_layers
 
 # In which form an engine runs a CoordConv fastest. Those that broadcast at no cost add the offset as a map.
 ENGINES: Dict[Optional[str], str] = {
@@ -71,8 +71,7 @@ class DeployedCoordConv(nn.Layer):
         is_for_x = grid is not None and list(grid.shape[2:]) == list(x.shape[2:])
         if not is_for_x or dtype_name(grid.dtype) != grid_dtype(x.dtype):
             grid = self._append_ones(grid_of(x, self.convention, self.with_r))
-        size = output_size if output_size is None or isinstance(output_size, int) else tuple(output_size)
-        spec = self.spec if size is None else self.spec._replace(output_size=size)
+        spec = self.spec.with_output_size(output_size)
         return run(Call(x, grid, self.weight, self.bias, spec), self._form_for(x, is_half))
 
     def _form_for(self, x: Tensor, is_half: bool) -> str:
@@ -145,11 +144,7 @@ def convert_to_deploy(model: nn.Layer, example: Optional[Tensor] = None, engine:
             replaced[id(layer)] = _deployed(layer, ENGINES[engine])
         elif hasattr(layer, "convert_to_deploy"):
             layer.convert_to_deploy()
-    for parent in model.sublayers(include_self=True):
-        for name, child in list(parent._sub_layers.items()):
-            if id(child) in replaced:
-                parent._sub_layers[name] = replaced[id(child)]
-    model = replaced.get(id(model), model)
+    model = replace_layers(model, replaced)
     if example is not None:
         _set_sizes(model, example)
     return model

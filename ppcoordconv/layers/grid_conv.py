@@ -74,9 +74,8 @@ class GridConv(nn.Layer):
             padding_mode=self._padding_mode,
             transposed=self.transposed,
             output_padding=self.output_padding,
-            output_size=output_size if output_size is None or isinstance(output_size, int) else tuple(output_size),
             coords_first=self.coords_first,
-        )
+        ).with_output_size(output_size)
 
 
 class GridConv1D(GridConv, nn.Conv1D):

@@ -357,3 +357,20 @@ def test_a_layer_that_is_called_by_name_is_converted():
 def test_wrong_options(options, words):
     with pytest.raises((TypeError, ValueError), match=words):
         pcc.convert_to_deploy(pcc.CoordConv(3, 4, 3), **options)
+
+
+def test_layers_that_are_also_in_a_list_are_replaced_there():
+    class InAList(nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.convs = [self.add_sublayer(f"conv{i}", pcc.CoordConv(3, 3, 3)) for i in range(2)]
+
+        def forward(self, x):
+            return self.convs[1](self.convs[0](x))
+
+    model, x = InAList(), paddle.randn([2, 3, 9, 9])
+    model.eval()
+    deployed = pcc.convert_to_deploy(model, x)
+    assert [type(layer).__name__ for layer in deployed.convs] == ["DeployedCoordConv"] * 2
+    assert [type(layer).__name__ for layer in model.convs] == ["CoordConv"] * 2
+    np.testing.assert_allclose(deployed(x).numpy(), model(x).numpy(), rtol=1e-4, atol=1e-5)
