@@ -20,6 +20,7 @@ import pytest
 from forked import Forked, run_module
 
 from ppcoordconv.utils.cpu import tune_cpu
+from ppcoordconv.utils.registry import Registry
 
 ROOT = Path(__file__).resolve().parents[1]
 # The package is found as a stranger's checkout has it: by the tools themselves.
@@ -35,6 +36,27 @@ hypothesis.settings.load_profile("untimed")
 def examples(count: int) -> int:
     """How many examples hypothesis tries; EXAMPLES=0.1 in the environment makes it a tenth."""
     return max(1, round(count * float(os.environ.get("EXAMPLES", 1))))
+
+
+def package_names(registry: Registry) -> List[str]:
+    """What the package itself has registered; tests register things of their own."""
+    return [name for name in registry.names() if registry.find(name).__module__.startswith("ppcoordconv.")]
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, options: str) -> Iterator[Path]:
+    """A file system of its own, in memory."""
+    folder.mkdir(exist_ok=True)
+    try:
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("no mount command")
+    if done.returncode:
+        pytest.skip("this user can't mount a file system")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 def put_environment(folder: Path, requirements: Path) -> None:

@@ -107,6 +107,7 @@ class YOLO(nn.Layer):
 
     Attributes:
         input_shape: of an input that it takes, without the batch.
+        for_task: the one task whose loss takes the list.
         strides: of the maps, in their order.
         anchors: for each map, ``[[width, height], ...]`` in pixels.
         num_classes: of the data.
@@ -114,6 +115,7 @@ class YOLO(nn.Layer):
     """
 
     input_shape = (3, 64, 64)
+    for_task = "detection"
 
     def __init__(
         self,

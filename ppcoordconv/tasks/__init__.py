@@ -105,18 +105,24 @@ def trained_task(config: Config, weights: Path) -> Task:
     return task
 
 
-def build_network(model: NamedConfig, **derived: Any) -> nn.Layer:
+def build_network(model: NamedConfig, for_task: Optional[str] = None, **derived: Any) -> nn.Layer:
     """The network of a config's ``model``, with options that follow from the data.
 
+    Parameters:
+        for_task: the name of a task that takes networks no other task does, those that have it as ``for_task``.
+
     Raises:
-        UserError: there is no such model, it has no such option, or a value is wrong.
+        UserError: there is no such model, it is for another task, it has no such option, or a value is wrong.
     """
     options = model.options()
     for name, value in derived.items():
         if name in options:
             raise UserError(f"model.{name} follows from the data, {value} here; leave it out")
     with argument_prefix("model."):
-        return create(model.name, **derived, **options)
+        network = create(model.name, **derived, **options)
+    if (only := getattr(network, "for_task", for_task)) != for_task:
+        raise UserError(f"the model {model.name!r} is for the task {only!r} alone; take that task or another model")
+    return network
 
 
 def bind_data(data: NamedConfig, kind: type) -> Callable[[], Any]:

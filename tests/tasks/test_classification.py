@@ -87,6 +87,7 @@ def test_with_the_labels_of_weights_no_data_are_read(tmp_path):
         ({"image_size": [32, 0]}, "image_size takes"),
         ({"image_size": [32.0, 32]}, "image_size takes"),
         ({"image_size": [48, 48]}, r"takes \[32, 32\] with the model 'aistudio_conv', got \[48, 48\]"),
+        ({"model": NamedConfig(name="yolo"), "image_size": [64, 64]}, "model 'yolo' is for the task 'detection' alone"),
         ({"shift": -1}, "^shift takes a whole number"),
         ({"shift": True}, "^shift takes"),
         ({"shfit": 1}, "has no option 'shfit': did you mean 'shift'"),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import package_names
 from PIL import Image
 
 from ppcoordconv.config import Config
@@ -33,11 +34,7 @@ def options(tmp_path_factory):
     }
 
 
-# Other tests register tasks of their own.
-OWN = [name for name in TASKS.names() if TASKS.find(name).__module__.startswith("ppcoordconv.")]
-
-
-@pytest.mark.parametrize("task", OWN)
+@pytest.mark.parametrize("task", package_names(TASKS))
 def test_a_loss_or_a_sentence(task, options):
     losses, sentences = [], []
     for model in list_models():
