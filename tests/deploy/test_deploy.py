@@ -1,6 +1,7 @@
 """Export, the check before it, the predictor and serving: what they promise and what they refuse."""
 
 import os
+import random
 import shlex
 import shutil
 import sys
@@ -11,7 +12,7 @@ import paddle
 import pytest
 import yaml
 from benchmarks.latency import latencies
-from conftest import ENVIRONMENT, ROOT, start_tool
+from conftest import ENVIRONMENT, ROOT, mounted, start_tool
 from PIL import Image, ImageFile
 
 from ppcoordconv.config import load_config
@@ -220,6 +221,24 @@ def test_latencies(exported):
     milliseconds = latencies(predictors, np.zeros([3, 32, 32], np.float32), runs=10)
     assert set(milliseconds) == {"coordconv", "conv"}
     assert all(0 < value < 1000 for value in milliseconds.values())
+
+
+@pytest.mark.any_paddle
+def test_a_disk_that_is_full_at_30_random_moments(task, model_dir, tmp_path):
+    """The export before is left whole, and nothing beside it."""
+    rng = random.Random(0)
+    before = {path.name: path.read_bytes() for path in model_dir.iterdir()}
+    size = sum(map(len, before.values()))
+    with mounted(tmp_path / "disk", f"size={4 * size}") as disk:
+        shutil.copytree(model_dir, disk / "model")
+        for model_format in ["paddle", "legacy"] * 15:
+            free = shutil.disk_usage(disk).free - rng.randrange(int(0.95 * size))
+            (disk / "filler").write_bytes(bytes(free))
+            with pytest.raises(UserError, match="model can't be written: No space left on device"):
+                export_module.export(task, disk / "model", model_format)
+            assert {path.name: path.read_bytes() for path in (disk / "model").iterdir()} == before
+            (disk / "filler").unlink()
+            assert [path.name for path in disk.iterdir()] == ["model"]
 
 
 def test_ended_in_the_middle_it_leaves_nothing_behind(tmp_path):

@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import time
@@ -11,7 +10,7 @@ import time
 import numpy as np
 import paddle
 import pytest
-from conftest import run_tool, start_tool
+from conftest import mounted, run_tool, start_tool
 from forked import Forked
 from tiny import CONFIG, TinyTask, assert_same_weights, config, train_or_resume, weights
 
@@ -210,21 +209,12 @@ def test_a_signal_to_the_tool(tmp_path, number, interruptible):
     assert resumed.status == 0, resumed.stderr
 
 
-def mounted(folder, options):
-    folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True)
-    if done.returncode:
-        pytest.skip("this user can't mount a file system")
-
-
 @pytest.fixture
 def small_disk(tmp_path):
-    mounted(tmp_path / "disk", "size=400k")
-    yield tmp_path / "disk"
-    subprocess.run(["umount", str(tmp_path / "disk")], check=True)
+    with mounted(tmp_path / "disk", "size=400k") as disk:
+        yield disk
 
 
-@pytest.mark.skipif(shutil.which("mount") is None, reason="no mount command")
 @pytest.mark.parametrize("trouble", ["full", "read-only"])
 def test_a_disk_that_is_full_or_read_only(tmp_path, small_disk, trouble):
     run = config(tmp_path, output_dir=small_disk / "run", epochs=9)

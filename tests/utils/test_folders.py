@@ -4,11 +4,11 @@ import errno
 import os
 import random
 import resource
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
+from conftest import mounted
 from forked import Forked
 
 from ppcoordconv.utils import folders
@@ -141,22 +141,15 @@ def test_what_is_abandoned_is_removed_if_it_is_a_folder(tmp_path, name):
     assert path.exists() == (path.parent == tmp_path)
 
 
-@pytest.mark.skipif("os.geteuid() != 0", reason="only root can mount")
 @pytest.mark.parametrize("place", ["a", "a/data"])
 def test_a_mount_point_stays_one(tmp_path, place):
     write(tmp_path / "a", 0)
-    (tmp_path / place).mkdir(exist_ok=True)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(tmp_path / place)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("nothing can be mounted here")
-    try:
+    with mounted(tmp_path / place, "size=1m"):
         (tmp_path / place / "mine.txt").write_text("mine")
         write(tmp_path / "a", 1)
         assert (tmp_path / place).is_mount()
         assert (tmp_path / place / "mine.txt").read_text() == "mine"
         assert {name: (tmp_path / "a" / name).read_text() for name in VERSIONS[1]} == VERSIONS[1]
-    finally:
-        subprocess.run(["umount", str(tmp_path / place)], check=True)
 
 
 def write_again_and_again(folder):
