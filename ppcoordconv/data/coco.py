@@ -16,6 +16,7 @@ from ..utils.files import open_regular
 from ..utils.progress import log_info
 from . import DATASETS
 from .boxes import BoxedImage, DetectionData
+from .readable import check_on_error, readable
 
 # In pixels: far beyond any picture, and float32 can compute with it.
 MAX = 1e9
@@ -28,6 +29,7 @@ def coco(
     train_images: str = "train",
     test_annotations: str = "test.json",
     test_images: str = "test",
+    on_error: str = "stop",
 ) -> DetectionData:
     """Any data set with COCO JSON; the training and the test set are read when they are asked for.
 
@@ -37,20 +39,23 @@ def coco(
     Parameters:
         path: the folder that the other four are in; COCO's own are "annotations/instances_train2017.json",
             "train2017", "annotations/instances_val2017.json" and "val2017".
+        on_error: "stop" at a picture that is missing or can't be read, or "skip": all are read once before, and such
+            are left out.
 
     Raises:
         UserError: a file or a picture is missing, or an entry is wrong; it names the entry.
     """
     if not path:
         raise ArgumentError("path", "takes the folder of the data set's files, got nothing")
+    check_on_error(on_error)
     folder = Path(path)
     return DetectionData(
-        partial(read_coco, folder / train_annotations, folder / train_images),
-        partial(read_coco, folder / test_annotations, folder / test_images),
+        partial(read_coco, folder / train_annotations, folder / train_images, on_error),
+        partial(read_coco, folder / test_annotations, folder / test_images, on_error),
     )
 
 
-def read_coco(annotations: Path, images: Path) -> Tuple[List[BoxedImage], List[str]]:
+def read_coco(annotations: Path, images: Path, on_error: str = "stop") -> Tuple[List[BoxedImage], List[str]]:
     """The pictures of a COCO file, by ascending id, and the names of its categories, by ascending id."""
     tree = _read_json(annotations)
     records = {key: _records(annotations, tree, key) for key in ("images", "annotations", "categories")}
@@ -86,17 +91,21 @@ def read_coco(annotations: Path, images: Path) -> Tuple[List[BoxedImage], List[s
         log_info(
             f"{annotations}: {len(flat)} boxes without width or height are left out, the first of annotation {flat[0]}"
         )
-    return [_boxed(annotations, images, pictures[key], found[key]) for key in sorted(pictures)], names
+    boxed = [_boxed(images, pictures[key], found[key]) for key in sorted(pictures)]
+    if on_error == "stop":
+        for key, picture in zip(sorted(pictures), boxed):
+            _check_is_there(f"{annotations}: image {key}", picture.image)
+    return readable(boxed, BoxedImage.pixels, on_error), names
 
 
-def _boxed(
-    annotations: Path, images: Path, picture: Dict[str, Any], found: List[Tuple[np.ndarray, int, bool]]
-) -> BoxedImage:
-    file = images / picture["file_name"]
+def _check_is_there(where: str, file: Any) -> None:
     if not os.path.isfile(file):  # noqa: PTH113 - Path's raises where the name is too long
-        raise UserError(f"{annotations}: image {picture['id']}: there is no file {shortened_repr(str(file), 200)}")
+        raise UserError(f"{where}: there is no file {shortened_repr(str(file), 200)}")
+
+
+def _boxed(images: Path, picture: Dict[str, Any], found: List[Tuple[np.ndarray, int, bool]]) -> BoxedImage:
     return BoxedImage(
-        file,
+        images / picture["file_name"],
         (picture["height"], picture["width"]),
         np.array([box for box, _, _ in found], np.float32).reshape(-1, 4),
         np.array([category for _, category, _ in found], np.int64),

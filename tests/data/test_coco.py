@@ -65,6 +65,22 @@ def test_a_picture_of_another_size_than_it_says(folder):
         images[1].pixels()
 
 
+def test_pictures_that_are_missing_or_cannot_be_read_are_left_out(folder, capsys):
+    extra = copy.deepcopy(RIGHT)
+    for key, name in ((8, "missing.png"), (9, "broken.png"), (10, "large.png")):
+        extra["images"].append({"id": key, "file_name": name, "width": 8, "height": 9})
+    (folder / "train" / "broken.png").write_text("no picture")
+    Image.new("L", (9, 9)).save(folder / "train" / "large.png")
+    (folder / "train.json").write_text(json.dumps(extra))
+    data = DATASETS.build("coco", path=str(folder), on_error="skip")
+    assert [image.image.name for image in data.train] == ["a.png", "b.png"]
+    assert "3 of 5 pictures can't be read and are left out, the first: there is no file" in capsys.readouterr().err
+    with pytest.raises(UserError, match="image 8: there is no file .*missing.png"):
+        _ = DATASETS.build("coco", path=str(folder)).train
+    with pytest.raises(UserError, match="^on_error takes one of stop, skip"):
+        DATASETS.build("coco", path=str(folder), on_error=True)
+
+
 def changed(*path_and_value):
     *path, last, value = path_and_value
 

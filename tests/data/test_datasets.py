@@ -78,6 +78,33 @@ def test_wrong_image_folders(folder):
     assert "holds one picture" in message()
 
 
+def test_pictures_that_cannot_be_read_are_left_out(folder, capsys):
+    (folder / "cat" / "3.png").write_text("no picture")
+    whole = (folder / "dog" / "4.png").read_bytes()
+    (folder / "dog" / "4.png").write_bytes(whole[: len(whole) // 2])
+    stopped = DATASETS.build("image_folder", path=str(folder))
+    assert len(stopped.train) + len(stopped.test) == 30
+    skipped = DATASETS.build("image_folder", path=str(folder), on_error="skip")
+    assert "2 of 30 pictures can't be read and are left out, the first: " in (said := capsys.readouterr().err)
+    assert "3.png is not a readable picture" in said
+    for part in (skipped.train, skipped.test):
+        assert all(part.pixels(i).shape == (5, 7, 3) for i in range(len(part)))
+        assert all(path.parent.name == skipped.labels[label] for path, label in zip(part.images, part.classes))
+    assert np.bincount(np.concatenate([skipped.train.classes, skipped.test.classes])).tolist() == [9, 9, 10]
+    for label in ("cat", "dog", "鸟"):
+        for picture in (folder / label).iterdir():
+            if label != "dog" or picture.stem not in "01":
+                picture.write_text("no picture")
+    with pytest.raises(UserError, match=r"the class folder .*cat holds no picture that can be read; at least 2"):
+        DATASETS.build("image_folder", path=str(folder), on_error="skip")
+    for picture in (folder / "dog").iterdir():
+        picture.write_text("no picture")
+    with pytest.raises(UserError, match="none of 30 pictures can be read: .*0.png is not a readable picture"):
+        DATASETS.build("image_folder", path=str(folder), on_error="skip")
+    with pytest.raises(UserError, match="^on_error takes one of stop, skip, got 'ignore'"):
+        DATASETS.build("image_folder", path=str(folder), on_error="ignore")
+
+
 def cifar_archive(path, **batches):
     with tarfile.open(path, "w:gz") as archive:
         for name, batch in batches.items():
