@@ -1,4 +1,4 @@
-"""Measures side by side, in one run: `layer` CoordConv, `tuning` the CPU's, `train`, `inference`, `necks`, `files`."""
+"""Measures side by side, in one run, what one of the commands below names."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ HELP = {
     "inference": "exported networks beside those with plain convolutions and with concatenation, in every engine",
     "necks": "PP-YOLO's neck beside PaddleDetection's, which must be installed: in training, and exported",
     "files": "infer over PNG files: what of reading them the model hides, and memory",
+    "load": "the web service with many clients, batching and not, beside one request at a time",
     "train": "training beside PyTorch, which is installed below output/ for it; the engine's share; processes",
 }
 
@@ -41,6 +42,7 @@ PARAMETERS = {
     "inference": lambda arguments: (arguments.repeats,),
     "necks": lambda arguments: (arguments.repeats,),
     "files": lambda arguments: (arguments.count,),
+    "load": lambda arguments: (arguments.clients, arguments.seconds),
 }
 
 
@@ -50,10 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, help_text in HELP.items():
         command = commands.add_parser(name, help=help_text)
         command.add_argument("--json", action="store_true", help="print everything that was measured, as JSON")
-        if name != "files":
+        if name not in ("files", "load"):
             command.add_argument("--repeats", type=positive, default=15, help="how often each is timed; default: 15")
     commands.choices["layer"].add_argument("--amp", choices=["O1", "O2"], help="in mixed precision, float16")
     commands.choices["files"].add_argument("--count", type=positive, default=10_000, help="default: 10000")
+    commands.choices["load"].add_argument("--clients", type=positive, default=64, help="default: 64")
+    commands.choices["load"].add_argument("--seconds", type=positive, default=300, help="of each mode; default: 300")
     add_device_option(commands.choices["layer"])
     return run(parser, argv, work)
 

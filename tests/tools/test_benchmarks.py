@@ -4,6 +4,7 @@ import importlib
 import inspect
 import json
 import math
+import socket
 import sys
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import numpy as np
 import paddle
 import pytest
 from benchmark import PARAMETERS
-from benchmarks import files, inference, steps, train, tuning
+from benchmarks import files, inference, load, steps, train, tuning
 from benchmarks import layer as benchmark
 from conftest import run_tool
 from PIL import Image
@@ -52,9 +53,9 @@ def test_peak_memory_is_that_of_the_step():
     assert peak == pytest.approx(2, abs=0.1)
 
 
-@pytest.mark.parametrize("what", ["layer", "tuning", "train", "inference", "necks", "files"])
+@pytest.mark.parametrize("what", ["layer", "tuning", "train", "inference", "necks", "files", "load"])
 def test_the_command_has_what_each_measurement_takes(what):
-    arguments = SimpleNamespace(device="cpu", amp=None, repeats=3, count=5)
+    arguments = SimpleNamespace(device="cpu", amp=None, repeats=3, count=5, clients=2, seconds=1)
     measure = importlib.import_module(f"benchmarks.{what}").measure
     inspect.signature(measure).bind(*PARAMETERS[what](arguments))
 
@@ -186,3 +187,25 @@ def test_many_files_are_read_while_the_model_runs(tmp_path):
     assert len(result["mib"]) == 10
     assert all(value > 0 for value in (*result["mib"], result["reading_s"], result["model_s"], result["infer_s"]))
     assert files.as_table(result).startswith("50 files: ")
+
+
+def test_the_service_answers_under_load(tmp_path):
+    pytest.importorskip("fastapi")
+    run = run_tool("benchmark", "load", "--clients", 4, "--seconds", 1, "--json", cwd=tmp_path)
+    assert run.status == 0, run.stderr
+    result = json.loads(run.stdout)
+    modes = result["modes"]
+    assert all(mode["failed"] == mode["wrong"] == 0 < mode["p50_ms"] <= mode["p99_ms"] for mode in modes.values())
+    assert result["ratio"] == modes["with batching"]["per_second"] / modes["without batching"]["per_second"]
+    assert len(load.as_table(result).splitlines()) == 5
+
+
+def test_what_the_service_refuses_or_gets_wrong_is_counted():
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    counts = load._Counts()
+    load._ask(port, 2, 0.1, ["{}"], [(0, 0)], counts)
+    assert counts.failed > 0
+    assert not counts.seconds
+    summary = load._summary(counts)
+    assert (summary["requests"], summary["failed"], summary["per_second"]) == (counts.failed, counts.failed, 0)
