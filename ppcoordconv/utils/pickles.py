@@ -14,9 +14,9 @@ from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Tuple
 
 import numpy as np
 
-# Instructions; an array takes some forty, so that this is enough for the largest networks, and bounds what a file that
-# holds nothing but empty dicts takes.
-LIMIT = 1_000_000
+# Instructions, for a file of any size, and one more for so many bytes. An array takes some thirty, so that this is
+# enough for the largest networks, and bounds what a file that holds nothing but empty dicts takes.
+LIMIT, BYTES_AN_INSTRUCTION = 100_000, 16
 # The instructions that push their argument, as it stands in the file.
 PUSHED = {
     "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8",
@@ -70,11 +70,13 @@ def read_pickle(file: BinaryIO, size: int) -> Any:
         del stack[start:]
         return items
 
+    left = 4 * size + 2**18
+    limit = LIMIT + size // BYTES_AN_INSTRUCTION
     instructions: Iterator[Any] = pickletools.genops(_Bounded(file, size))  # type: ignore[arg-type]
     for count, (instruction, argument, _) in enumerate(instructions):
         name = instruction.name
-        if count == LIMIT:
-            raise ValueError(f"it takes more than {LIMIT:,} instructions")
+        if count == limit:
+            raise ValueError(f"its {size:,} bytes take more than {limit:,} instructions")
         if name in PUSHED:
             stack.append(argument)
         elif name in CONSTANTS:
@@ -108,15 +110,26 @@ def read_pickle(file: BinaryIO, size: int) -> Any:
             if function not in FUNCTIONS.values():
                 raise ValueError("it calls what is no function")
             stack.append(function(*arguments))
+            left -= _bytes_of(stack[-1])
         elif name == "BUILD":
             state, unbuilt = _of_kind(stack.pop(), tuple), _of_kind(stack[-1], _Unbuilt)
             unbuilt.value = stack[-1] = _dtype(unbuilt.code, state) if unbuilt.code else _array(*state)
+            left -= _bytes_of(unbuilt.value)
         elif name == "PROTO" and argument in PROTOCOLS:
             continue
         elif name not in ("FRAME", "STOP"):
             raise ValueError(f"it asks for {name}, which no file of weights needs")
+        if left < 0:
+            raise ValueError(f"its {size:,} bytes are made into values of more than four times that")
     (value,) = stack
     return value
+
+
+def _bytes_of(value: Any) -> int:
+    """The memory that a value takes which is made of others, as these may be made into many."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.nbytes
+    return 100 * len(value) if isinstance(value, dict) else len(value) if isinstance(value, bytes) else 0
 
 
 def _of_kind(value: Any, kind: type) -> Any:

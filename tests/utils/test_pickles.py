@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_np
 
-from ppcoordconv.utils.pickles import LIMIT, read_pickle
+from ppcoordconv.utils.pickles import read_pickle
 from ppcoordconv.utils.weights import load_state
 
 pytestmark = pytest.mark.any_paddle
@@ -103,6 +103,14 @@ def number(value):
     return b"\x8a\x08" + struct.pack("<q", value)
 
 
+def memoized(value, again):
+    """A list of what is made of one value, 300 times."""
+    return b"\x80\x04](" + value + b"q\x00" + again * 300 + b"e."
+
+
+text_of_100_000 = b"X" + struct.pack("<I", 100_000) + b"a" * 100_000
+BIG_ENDIAN = b"(K\x03" + text(">") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00t"
+
 FORGED = {
     "object fields by BUILD": state(array(dtype("V8", FIELDS), data=b"C\x08" + b"A" * 8)),
     "object fields of a plain dtype": state(array(dtype("f4", FIELDS))),
@@ -151,8 +159,19 @@ FORGED = {
     "a long number": b"\x80\x04\x8b" + struct.pack("<i", 2**30) + b"abc.",
     "a long frame": b"\x80\x04\x95" + struct.pack("<Q", 2**62) + b"abc",
     "a number in 5,000 digits": b"I" + b"9" * 5000 + b"\n.",
-    "empty dicts": b"\x80\x04" + b"}" * (LIMIT + 10) + b".",
-    "marks": b"\x80\x04" + b"(" * (LIMIT + 10) + b".",
+    "empty dicts": b"\x80\x04" + b"}" * 2**20 + b".",
+    "marks": b"\x80\x04" + b"(" * 2**20 + b".",
+    "memoized again and again": b"\x80\x04N" + b"\x94" * 2**20 + b".",
+    # What is in the file once, made into values again and again.
+    "one text as bytes": memoized(text_of_100_000, name("_codecs", "encode") + b"h\0" + text("latin1") + b"\x86R"),
+    "bytes as arrays of another order": memoized(
+        b"B" + struct.pack("<I", 100_000) + bytes(100_000),
+        array(dtype("f4", BIG_ENDIAN), shape=b"M\xa8\x61\x85", data=b"h\0"),
+    ),
+    "pairs as dicts": memoized(
+        b"](" + b"".join(b"M" + struct.pack("<H", n) + b"N\x86" for n in range(3000)) + b"e",
+        name("collections", "OrderedDict") + b"h\0\x85R",
+    ),
     "no mark": b"\x80\x04t.",
     "an empty stack": b"\x80\x04a.",
     "nothing": b"\x80\x04.",
@@ -162,6 +181,61 @@ FORGED = {
     "no end": b"\x80\x04}",
     "another protocol": b"\x80\x99}.",
 }
+
+
+# Each in both ways to name it.
+FUNCTIONS = [
+    "os.system", "posix.system", "nt.system", "os.execv", "subprocess.Popen", "subprocess.check_output", "pty.spawn",
+    "builtins.eval", "builtins.exec", "builtins.compile", "builtins.open", "builtins.getattr", "builtins.setattr",
+    "builtins.__import__", "builtins.map", "builtins.print", "builtins.list", "builtins.bytearray", "builtins.tuple.x",
+    "__builtin__.eval", "__main__.A", "sys.exit", "importlib.import_module", "runpy.run_path", "code.interact",
+    "pickle.loads", "pickle._loads", "marshal.loads", "shutil.rmtree", "ctypes.CDLL", "ctypes.string_at",
+    "types.CodeType", "operator.attrgetter", "operator.methodcaller", "functools.partial", "copyreg._reconstructor",
+    "copyreg.__newobj__", "codecs.decode", "_codecs.decode", "_codecs.lookup", "collections.deque",
+    "collections.defaultdict", "collections.OrderedDict.update", "numpy.load", "numpy.fromfile", "numpy.memmap",
+    "numpy.frombuffer", "numpy.zeros", "numpy.save", "numpy.recarray", "numpy.matrix", "numpy.core.records.fromfile",
+    "numpy.core.multiarray.fromfile", "numpy.core._multiarray_umath.zeros",
+    "numpy.core.multiarray._reconstruct.__self__", "numpy.lib.npyio.load", "numpy.ctypeslib.as_array",
+    "numpy.testing.rundocs", "numpy.random._pickle.__randomstate_ctor", "paddle.load", "paddle.to_tensor",
+    "paddle.base.core.Tensor", "torch._utils._rebuild_tensor_v2", "torch.load", "joblib.load",
+]  # fmt: skip
+for function in FUNCTIONS:
+    module, _, last = function.rpartition(".")
+    FORGED[f"{function} in a line"] = f"c{module}\n{last}\n(tR.".encode()
+    FORGED[f"{function} from the stack"] = state(name(module, last) + b")R")
+for code in [
+    "O", "S", "U", "V", "M8", "m8", "g", "f12", "f16", "c32", "i3", "i16", "u16", "b2", "a", "p", "f4,f4", "(2,)f4",
+    "<f4", ">f4", "f4()", "f4\n",
+]:  # fmt: skip
+    FORGED[f"arrays of {code!r}"] = state(array(dtype(code)))
+# The instructions that no file of weights has, each with an argument where it takes one.
+for instruction in (
+    b"I1\n", b"L1L\n", b"\x8b\x01\x00\x00\x00\x01", b"S'a'\n", b"T\x01\x00\x00\x00a", b"U\x01a", b"\x97", b"\x98",
+    b"Va\n", b"F1.5\n", b"(l", b"(d", b"\x8f", b"\x8f(\x90", b"(\x91", b"N0", b"N2", b"(1", b"N\x940g0\n", b"Np0\n",
+    b"\x82\x01", b"\x83\x01\x00", b"\x84\x01\x00\x00\x00", b"(i__main__\nA\n", b"(c__main__\nA\no", b"N)\x81",
+    b"N)}\x92", b"Pa\n", b"NQ",
+):  # fmt: skip
+    FORGED[f"the instruction {instruction!r}"] = state(instruction)
+# Those with a length before their bytes, which are not there.
+for instruction, size in (
+    (b"X", 4),
+    (b"\x8d", 8),
+    (b"B", 4),
+    (b"\x8e", 8),
+    (b"\x96", 8),
+    (b"\x8a", 1),
+    (b"\x8c", 1),
+    (b"C", 1),
+):
+    for length in (2**7 + 99, 2**31 - 1, 2**40, 2**63 - 1):
+        if length < 2 ** (8 * size):
+            FORGED[f"{instruction!r} of {length} bytes"] = (
+                b"\x80\x05" + instruction + length.to_bytes(size, "little") + b"abc."
+            )
+
+
+def test_there_are_hundreds():
+    assert len(FORGED) >= 250
 
 
 @pytest.mark.parametrize("kind", FORGED)
@@ -176,7 +250,9 @@ def test_a_forged_file_raises_and_takes_no_memory(kind, tmp_path, monkeypatch):
     finally:
         tracemalloc.stop()
     assert not isinstance(caught.value, (MemoryError, RecursionError))
-    assert peak < max(2**20, 100 * len(data) if len(data) >= LIMIT else 0)
+    if kind.endswith(("in a line", "from the stack")) or kind.startswith("the instruction"):
+        assert "no file of weights needs" in str(caught.value)
+    assert peak < (2**25 if len(data) >= 2**20 else max(2**20, 6 * len(data)))
     assert not list(tmp_path.iterdir())
 
 
@@ -185,6 +261,8 @@ def test_a_good_file_of_the_same_words_is_read():
     assert read(state(array(dtype("f4")))) == {"w": np.ones(1, "f4")}
     assert list(read(state(b"N" + b"r\xff\xff\xff\xff"))) == ["w"]
     pickletools.dis(state(array(dtype("f4"))), io.StringIO())
+    many = {f"layer{i}.weight": np.ones(100, "f4") for i in range(20_000)}
+    assert len(read(pickle.dumps(many))) == len(many)
 
 
 def test_lists_in_lists_are_no_burden():
