@@ -22,6 +22,13 @@ class _Loader(yaml.SafeLoader):
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ArithmeticError, AttributeError, KeyError) as error:  # as of `!!bool x`
+            kind = node.tag.rpartition(":")[2]
+            raise ValueError(f"{str(node.value)[:40]!r} is not a {kind}, line {node.start_mark.line + 1}") from error
+
 
 def parse_yaml(text: str) -> Any:
     """Dicts with texts as keys, lists, texts, numbers, flags and None.
@@ -36,7 +43,6 @@ def parse_yaml(text: str) -> Any:
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, TypeError) as error:
-        # What PyYAML's constructors stumble over, as `!!bool x`.
         raise ValueError(str(error) or type(error).__name__) from error
     return tree
 

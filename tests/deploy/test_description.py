@@ -115,7 +115,7 @@ def test_what_is_no_description(folder, text):
         ),
         ("served_form", "telepathy", "there is no served form 'telepathy'"),
         ("served_form", "classification", "the model gives 2 classes, and inference.yml has 0 labels"),
-        ("served_form", "detection", ""),
+        ("served_form", "detection", "the model gives 1 classes, and inference.yml has 0 labels"),
     ],
 )
 def test_what_infer_would_stumble_over_is_a_sentence(folder, key, value, words):
