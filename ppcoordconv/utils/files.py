@@ -88,10 +88,16 @@ def remove_abandoned(directory: Path, names: Iterable[str]) -> None:
 
 
 def sha256(path: Path) -> str:
-    found = hashlib.sha256()
     with open_regular(path) as file:
-        while block := file.read(2**20):
-            found.update(block)
+        return sha256_of(file, path.stat().st_size)
+
+
+def sha256_of(file: BinaryIO, size: int) -> str:
+    """Of the next ``size`` bytes."""
+    found = hashlib.sha256()
+    while block := file.read(min(2**20, size)):
+        found.update(block)
+        size -= len(block)
     return found.hexdigest()
 
 

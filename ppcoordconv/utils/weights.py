@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any, BinaryIO, Dict, Optional, Tuple
+from typing import Any, BinaryIO, Dict, Optional, Tuple, Union
 
 import numpy as np
 import paddle
 from paddle import nn
 
 from .errors import UserError, shortened
-from .files import atomic_write, open_regular
+from .files import atomic_write, open_regular, sha256_of
 from .pickles import read_pickle
 from .progress import log_info
 
@@ -88,12 +87,12 @@ def _read_pdparams(file: BinaryIO, size: int) -> Tuple[Any, Optional[Dict[str, A
         return state, None
     marker = rest.rfind(CHECKSUM)
     file.seek(0)
-    checksum = hashlib.sha256()
-    for start in range(0, end + marker, 2**20):
-        checksum.update(file.read(min(2**20, end + marker - start)))
-    if marker < 0 or rest[marker + len(CHECKSUM) :] != checksum.hexdigest().encode():
+    if marker < 0 or rest[marker + len(CHECKSUM) :] != sha256_of(file, end + marker).encode():
         raise ValueError("its checksum is another one")
-    return state, _metadata(rest[:marker])
+    other, found, metadata = rest[:marker].partition(METADATA)
+    if other:
+        raise ValueError("something else than metadata comes after the weights")
+    return state, _metadata(metadata) if found else None
 
 
 def _read_safetensors(path: Path) -> Tuple[Dict[str, Any], Optional[Dict[str, Any]]]:
@@ -102,13 +101,11 @@ def _read_safetensors(path: Path) -> Tuple[Dict[str, Any], Optional[Dict[str, An
     with safe_open(str(path), "np") as opened:
         state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 - it is no dict
         metadata = (opened.metadata() or {}).get(KEY)
-    return state, None if metadata is None else _metadata(METADATA + metadata.encode())
+    return state, None if metadata is None else _metadata(metadata)
 
 
-def _metadata(data: bytes) -> Optional[Dict[str, Any]]:
-    if not data:
-        return None
-    metadata = json.loads(data[len(METADATA) :]) if data.startswith(METADATA) else None
+def _metadata(text: Union[str, bytes]) -> Dict[str, Any]:
+    metadata = json.loads(text)
     labels = metadata.get("labels") if isinstance(metadata, dict) else None
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise ValueError("what comes after the weights is no metadata with labels")
