@@ -27,7 +27,7 @@ from ppcoordconv.deploy import Predictor  # noqa: E402
 from ppcoordconv.deploy.batching import Batcher, QueueFull  # noqa: E402
 from ppcoordconv.deploy.export import export  # noqa: E402
 from ppcoordconv.deploy.infer import infer  # noqa: E402
-from ppcoordconv.deploy.serve import Limits  # noqa: E402
+from ppcoordconv.deploy.serve import Limits, listen  # noqa: E402
 from ppcoordconv.tasks import build_task  # noqa: E402
 from ppcoordconv.utils.errors import UserError  # noqa: E402
 
@@ -256,6 +256,13 @@ def test_clients_that_behave_badly_are_survived(points):
     while status == 429:
         status, _ = points.post_inputs([[40, 17]])
     assert status == 200
+
+
+def test_answers_do_not_wait_for_the_client_to_acknowledge():
+    with listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_full_queue_is_said():
