@@ -131,7 +131,7 @@ def damaged_model(folder):
 def model_of_paddle_3(folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paddle, "__version__", "2.6.2")
-        PaddleEngine(folder, {"model_file": "inference.json"}, Settings(), False)
+        PaddleEngine(folder, {"model_file": "inference.json"}, Settings())
 
 
 # By the beginning of a message: what brings it about, given a folder.

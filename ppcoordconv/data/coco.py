@@ -11,15 +11,13 @@ from typing import Any, Callable, Dict, List, Tuple
 import numpy as np
 
 from ..ops.boxes import areas, clipped
+from ..utils.arguments import MAX_PIXEL
 from ..utils.errors import ArgumentError, MissingFileError, UserError, shortened_repr
 from ..utils.files import open_regular
 from ..utils.progress import log_info
 from . import DATASETS
 from .boxes import BoxedImage, DetectionData
 from .readable import check_on_error, readable
-
-# In pixels: far beyond any picture, and float32 can compute with it.
-MAX = 1e9
 
 
 @DATASETS.register
@@ -73,12 +71,12 @@ def read_coco(annotations: Path, images: Path, on_error: str = "stop") -> Tuple[
     found: Dict[int, List[Tuple[np.ndarray, int, bool]]] = {key: [] for key in pictures}
     flat = []
     for number, record in enumerate(records["annotations"]):
-        where = f"{annotations}: annotation {record.get('id', f'number {number}')}"
+        where = f"{annotations}: annotation {shortened_repr(record['id']) if 'id' in record else f'number {number}'}"
         picture, category = record.get("image_id"), record.get("category_id")
         if not _is_id(picture) or picture not in pictures:
-            raise UserError(f"{where}: there is no image of image_id {picture!r}")
+            raise UserError(f"{where}: there is no image of image_id {shortened_repr(picture)}")
         if not _is_id(category) or category not in categories:
-            raise UserError(f"{where}: there is no category of category_id {category!r}")
+            raise UserError(f"{where}: there is no category of category_id {shortened_repr(category)}")
         crowd = record.get("iscrowd", 0)
         if crowd not in (0, 1):
             raise UserError(f"{where}: iscrowd takes 0 or 1, got {shortened_repr(crowd)}")
@@ -124,7 +122,7 @@ def _read_json(path: Path) -> Dict[str, Any]:
     except UserError:
         raise
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is no JSON: {error}") from error
+        raise UserError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(tree, dict):
         raise UserError(f"{path} takes an object with images, annotations and categories, got {type(tree).__name__}")
     return tree
@@ -133,10 +131,12 @@ def _read_json(path: Path) -> Dict[str, Any]:
 def _records(path: Path, tree: Dict[str, Any], key: str) -> List[Dict[str, Any]]:
     records = tree.get(key)
     if not isinstance(records, list):
-        raise UserError(f"{path}: {key!r} takes a list, got {'nothing' if records is None else repr(records)[:40]}")
+        raise UserError(
+            f"{path}: {key!r} takes a list, got {'nothing' if records is None else shortened_repr(records, 40)}"
+        )
     for number, record in enumerate(records):
         if not isinstance(record, dict):
-            raise UserError(f"{path}: number {number} of {key!r} is no object: {repr(record)[:40]}")
+            raise UserError(f"{path}: number {number} of {key!r} is not an object: {shortened_repr(record, 40)}")
     return records
 
 
@@ -175,8 +175,10 @@ def _box(where: str, box: Any, picture: Dict[str, Any]) -> np.ndarray:
     is_numbers = isinstance(box, list) and len(box) == 4 and all(type(n) in (int, float) for n in box)
     if not is_numbers:
         raise UserError(f"{where}: bbox takes left, top, width and height, got {shortened_repr(box)}")
-    if not all(abs(n) <= MAX for n in box):  # a whole number may be too large for a float; nan is not below anything
-        raise UserError(f"{where}: bbox takes numbers of at most {MAX:g}, got {shortened_repr(box)}")
+    if not all(
+        abs(n) <= MAX_PIXEL for n in box
+    ):  # a whole number may be too large for a float; nan is not below anything
+        raise UserError(f"{where}: bbox takes numbers of at most {MAX_PIXEL:g}, got {shortened_repr(box)}")
     left, top, width, height = box
     if width < 0 or height < 0:
         given = shortened_repr(box)

@@ -84,6 +84,8 @@ def decode_image(
             return _to_rgb(image), (height, width)
     except ImageTooLargeError:
         raise
+    except Image.DecompressionBombError as error:
+        raise ImageTooLargeError(f"{name} is too large: {error}") from error
     except UnidentifiedImageError:  # its message names the open file, not the path
         raise UserError(f"{name} is not a readable picture: its format is not known") from None
     except Exception as error:  # Pillow's decoders raise whatever a damaged file makes them stumble over

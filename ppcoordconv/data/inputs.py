@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, NoReturn, Tuple
+from typing import Callable, NoReturn, Tuple, TypeVar, Union
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from ..utils.errors import UserError
 
 # What the network takes of an input, and the input's own size: of a picture, its height and width.
 Prepared = Tuple[np.ndarray, Tuple[int, ...]]
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,14 @@ class Input:
     stem: str
     prepare: Callable[[], Prepared]
     read: Callable[[], np.ndarray]
+
+
+def value_or_error(read: Callable[[], Value]) -> Union[Value, UserError]:
+    """What it returns, or the UserError that it raises."""
+    try:
+        return read()
+    except UserError as error:
+        return error
 
 
 def unreadable(path: Path, error: UserError) -> Input:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, Dict, List
 
 import numpy as np
 
-from ..utils.arguments import check_bool, check_int
+from ..utils.arguments import MAX_PIXEL, check_bool, check_int
 from ..utils.errors import ArgumentError, UserError
 from ..utils.files import open_regular
 from .inputs import Input, Prepared, unreadable
@@ -36,14 +35,14 @@ def read_point(line: str) -> np.ndarray:
     """``x,y`` in pixels -> float64 ``[2]``.
 
     Raises:
-        UserError: it is no two finite numbers.
+        UserError: it is not two numbers, or one is beyond 1e9.
     """
     try:
         x, y = (float(part) for part in line.split(","))
     except ValueError:
         raise UserError(f"a point is two numbers, as 40,17, got {line!r}") from None
-    if not np.isfinite([x, y]).all():
-        raise UserError(f"a point has finite numbers, got {line!r}")
+    if not max(abs(x), abs(y)) <= MAX_PIXEL:  # nan is not below anything
+        raise UserError(f"a point has numbers of at most {MAX_PIXEL:g}, got {line!r}")
     return np.array([x, y])
 
 
@@ -99,12 +98,11 @@ class PointPreprocess:
         """A point from ``[x, y]``, in pixels.
 
         Raises:
-            UserError: it is no list of two finite numbers.
+            UserError: it is not a list of two numbers, or one is beyond 1e9.
         """
         is_pair = isinstance(value, list) and [type(number) in (int, float) for number in value] == [True, True]
-        # A whole number may be too large for a float; NaN is not below anything.
-        if not is_pair or not all(abs(number) <= sys.float_info.max for number in value):
-            raise UserError("a point is a list of two finite numbers, as [40, 17]")
+        if not is_pair or not all(abs(number) <= MAX_PIXEL for number in value):
+            raise UserError(f"a point is a list of two numbers of at most {MAX_PIXEL:g}, as [40, 17]")
         return np.array(value, np.float64)
 
     def to_dict(self) -> Dict[str, Any]:

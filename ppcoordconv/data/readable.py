@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Callable, List, Optional, Sequence, TypeVar
 
 from ..utils.arguments import check_choice
 from ..utils.errors import UserError
 from ..utils.progress import bar, log_info
+from .inputs import value_or_error
 
 Picture = TypeVar("Picture")
 
@@ -17,8 +19,8 @@ def check_on_error(on_error: str) -> None:
 
 
 def readable(pictures: Sequence[Picture], read: Callable[[Picture], Any], on_error: str) -> List[Picture]:
-    """With "skip" the pictures that can be read, each of which is decoded to see, and a line on the others; with "stop"
-    all of them, unseen: ``read`` raises once such a one is needed.
+    """With "skip", decodes every picture, returns those that can be read, and logs how many can't; with "stop", returns
+    all of them, undecoded.
 
     Raises:
         UserError: none can be read.
@@ -27,11 +29,8 @@ def readable(pictures: Sequence[Picture], read: Callable[[Picture], Any], on_err
         return list(pictures)
 
     def error_of(picture: Picture) -> Optional[UserError]:
-        try:
-            read(picture)
-        except UserError as error:
-            return error
-        return None
+        found = value_or_error(partial(read, picture))
+        return found if isinstance(found, UserError) else None
 
     kept: List[Picture] = []
     errors: List[UserError] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from typing import Any, AsyncIterator, Callable, Deque, List, Sequence, Set, Tuple
+from typing import Any, AsyncIterator, Callable, Deque, Iterator, List, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ Waiting = Tuple[np.ndarray, "asyncio.Future[Any]"]
 
 
 class QueueFull(Exception):  # noqa: N818 - asyncio's name for it
-    """As many inputs wait as may."""
+    """No more inputs are taken for now."""
 
 
 class Batcher:
@@ -22,9 +22,9 @@ class Batcher:
     Parameters:
         run: from a batch ``[N, ...]`` to N outputs; it is called in threads.
         max_batch: how many inputs go together; all of a batch have the same shape.
-        max_wait_ms: how long an input waits for others, in milliseconds.
+        max_wait_ms: how long an input waits for others once the model is free, in milliseconds.
         max_concurrency: how many batches run at once.
-        max_waiting: how many inputs may wait.
+        max_waiting: how many inputs may be reserved.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Batcher:
         self._max_waiting = max_waiting
         self._max_concurrency = max_concurrency
         self._waiting: Deque[Waiting] = deque()
+        self._reserved = 0
 
     @contextlib.asynccontextmanager
     async def started(self) -> AsyncIterator[None]:
@@ -53,26 +54,32 @@ class Batcher:
             yield
         finally:
             task.cancel()
-            for running in self._running:
-                await running
+            for _, future in self._waiting:
+                future.cancel()
+            await asyncio.gather(*self._running)
 
     @property
     def waiting(self) -> int:
         """How many inputs wait."""
         return len(self._waiting)
 
-    def check_room(self, count: int) -> None:
-        """Raises QueueFull where not so many inputs more may wait."""
-        if self.waiting + count > self._max_waiting:
-            raise QueueFull
-
-    async def __call__(self, x: np.ndarray) -> Any:
-        """The output of one input.
+    @contextlib.contextmanager
+    def reserved(self, count: int) -> Iterator[None]:
+        """In here so many inputs are taken, and held against ``max_waiting`` until its end.
 
         Raises:
-            QueueFull: too many wait already. What ``run`` raises is raised too.
+            QueueFull: others have reserved too many.
         """
-        self.check_room(1)
+        if self._reserved + count > self._max_waiting:
+            raise QueueFull
+        self._reserved += count
+        try:
+            yield
+        finally:
+            self._reserved -= count
+
+    async def __call__(self, x: np.ndarray) -> Any:
+        """The output of one input. What ``run`` raises is raised here too."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((x, future))
         self._arrived.set()

@@ -14,9 +14,9 @@ from typing import IO, Any, ContextManager, Deque, Dict, Generator, Iterator, Li
 import numpy as np
 from PIL import Image
 
-from ..data.inputs import Input, Prepared
+from ..data.inputs import Input, Prepared, value_or_error
 from ..data.preprocessing import preprocess_of
-from ..postprocess import SERVED, ServedForm
+from ..postprocess import SERVED, ServedForm, decoded
 from ..utils.errors import ArgumentError, UserError
 from ..utils.files import atomic_write, move_aside, remove_abandoned
 from ..utils.progress import bar, log_info
@@ -84,15 +84,16 @@ def infer(
             ready = list(itertools.islice(prepared, BATCH_SIZE))
             xs = [one[0] for one in ready if not isinstance(one, UserError)]
             rows = predictor(np.stack(xs) if xs else np.zeros([0, *preprocess.input_shape], np.float32))
-            results = iter(zip(rows, form.decode(rows, description["labels"])))
+            results = zip(rows, decoded(form, rows, description["labels"]))
             for item, picture, one in zip(items[chunk], pictures[chunk], ready):
                 if isinstance(one, UserError):
                     result: Dict[str, Any] = {"error": str(one)}
                 else:
                     row, result = next(results)
-                    result = form.to_image(result, preprocess, one[1])
-                    if picture is not None:
-                        result = {**_draw(form, item, row, result, picture), "picture": picture.name}
+                    if "error" not in result:
+                        result = form.to_image(result, preprocess, one[1])
+                        if picture is not None:
+                            result = _draw(form, item, row, result, picture)
                 result = {"input": item.name, **result}
                 if file is not None:
                     print(as_json(result), file=file, flush=True)
@@ -124,7 +125,7 @@ def _ahead(items: List[Input]) -> Generator[Union[Prepared, UserError], None, No
         waiting: Deque[Future[Union[Prepared, UserError]]] = deque()
         try:
             for item in items:
-                waiting.append(pool.submit(_prepare, item))
+                waiting.append(pool.submit(value_or_error, item.prepare))
                 if len(waiting) > BATCH_SIZE:
                     yield waiting.popleft().result()
             while waiting:
@@ -132,13 +133,6 @@ def _ahead(items: List[Input]) -> Generator[Union[Prepared, UserError], None, No
         finally:
             for future in waiting:
                 future.cancel()
-
-
-def _prepare(item: Input) -> Union[Prepared, UserError]:
-    try:
-        return item.prepare()
-    except UserError as error:
-        return error
 
 
 def _draw(form: ServedForm, item: Input, row: np.ndarray, result: Dict[str, Any], picture: Path) -> Dict[str, Any]:
@@ -149,7 +143,7 @@ def _draw(form: ServedForm, item: Input, row: np.ndarray, result: Dict[str, Any]
         return {"error": str(error)}
     with atomic_write(picture) as path:
         Image.fromarray(form.draw(pixels, row, result)).save(path, format="PNG")
-    return result
+    return {**result, "picture": picture.name}
 
 
 def _results_before(path: Path, names: List[str]) -> int:

@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Optional, Type
 
 import numpy as np
-import paddle
 
 from ..utils.cpu import usable_cpus
 from ..utils.errors import UserError
@@ -63,31 +62,16 @@ class Predictor:
         max_concurrency: Optional[int] = None,
         onednn: Optional[bool] = None,
     ) -> None:
-        settings = Settings(device, precision, cpu_threads, trt, gpu_memory_mb, max_concurrency)
+        settings = Settings(device, precision, cpu_threads, trt, gpu_memory_mb, max_concurrency, onednn)
         folder = Path(model_dir)
         self.description = read_description(folder)
-        checked = self.description["checked"]
-        # What is right in one version of Paddle crashes in another.
-        is_this = checked["paddle"] == paddle.__version__
-        if onednn is None:
-            onednn = is_this and checked["onednn"]
-        kept_in, is_onnx = self.description["precision"], self.description["model_file"].endswith(".onnx")
-        if kept_in != "fp32" and device == "cpu" and not is_onnx:
-            raise UserError(f"{folder} was exported in {kept_in}, which is for GPUs: take device='gpu'")
-        if precision == "bf16" and device == "cpu" and not (onednn and is_this and checked["bf16"]):
-            raise UserError(
-                f"{folder} was not found to be right in bf16 with oneDNN and Paddle {paddle.__version__} when it was "
-                "exported; take fp32, or export it again"
-            )
         make_engine = ENGINES[Path(self.description["model_file"]).suffix]
         # The engine is made, and run, by threads of its own: callers' threads come and go.
         self.max_concurrency = settings.max_concurrency or usable_cpus()
         self._threads = ThreadPoolExecutor(self.max_concurrency, "predictor")
         self._runners = threading.local()
         self._process = os.getpid()
-        self._engine: Optional[Engine] = self._threads.submit(
-            make_engine, folder, self.description, settings, onednn
-        ).result()
+        self._engine: Optional[Engine] = self._threads.submit(make_engine, folder, self.description, settings).result()
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         """The network's outputs for a batch of inputs.

@@ -12,9 +12,10 @@ import paddle
 from paddle import inference
 
 from ..compat import is_paddle_3
+from ..utils.arguments import check_choice, check_int
 from ..utils.cpu import cpu_info
-from ..utils.device import select_device
-from ..utils.errors import ArgumentError, UserError
+from ..utils.device import find_device
+from ..utils.errors import UserError
 
 # The name of a model's input.
 INPUT = "x"
@@ -22,10 +23,8 @@ INPUT = "x"
 PRECISIONS = {"fp32": "Float32", "fp16": "Half", "bf16": "Bfloat16"}
 # The batches that TensorRT builds its engines for: the smallest, the largest, the usual.
 TRT_BATCHES = (1, 32, 8)
-
-
-# Beyond, libraries end the process.
-MAX_THREADS = 1024
+# The largest of the settings that are counts. With more threads, some libraries abort the process.
+MAX_COUNTS = {"cpu_threads": 1024, "gpu_memory_mb": 2**20, "max_concurrency": 1024}
 
 
 @dataclass(frozen=True)
@@ -38,30 +37,27 @@ class Settings:
     trt: Optional[str] = None
     gpu_memory_mb: int = 256
     max_concurrency: Optional[int] = None
+    onednn: Optional[bool] = None
 
     def __post_init__(self) -> None:
         """Raises a UserError where the settings contradict each other, or this processor."""
-        if self.device not in ("cpu", "gpu"):
-            raise UserError(f"the device is 'cpu' or 'gpu', got {self.device!r}")
-        if self.precision not in PRECISIONS:
-            raise ArgumentError("precision", f"takes one of {', '.join(PRECISIONS)}, got {self.precision!r}")
-        for name in ("cpu_threads", "gpu_memory_mb", "max_concurrency"):
-            value = getattr(self, name)
-            if value is not None and (type(value) is not int or value < 1):
-                raise ArgumentError(name, f"takes a whole number of at least 1, got {value!r}")
-        for name in ("cpu_threads", "max_concurrency"):
-            if (getattr(self, name) or 0) > MAX_THREADS:
-                raise ArgumentError(name, f"takes at most {MAX_THREADS}, got {getattr(self, name)}")
+        check_choice("device", self.device, ("cpu", "gpu"))
+        check_choice("precision", self.precision, PRECISIONS)
+        for name, maximum in MAX_COUNTS.items():
+            if getattr(self, name) is not None or name == "gpu_memory_mb":
+                check_int(name, getattr(self, name), 1, maximum)
         if self.trt == "int8":
             raise UserError("trt_int8 needs a calibrated model, which export does not make yet; take trt_fp16")
-        if self.trt not in (None, "fp32", "fp16"):
-            raise ArgumentError("trt", f"takes fp32 or fp16, got {self.trt!r}")
+        if self.trt is not None:
+            check_choice("trt", self.trt, ("fp32", "fp16"))
         if self.trt is not None and self.device != "gpu":
             raise UserError(f"TensorRT runs on GPUs only, got device={self.device!r}")
         if self.device == "cpu" and self.precision == "fp16":
             raise UserError("fp16 is for GPUs; a CPU takes fp32, or bf16 where it has instructions for it")
         if self.device == "cpu" and self.precision == "bf16" and not cpu_has_bf16():
             raise UserError("this processor has no instructions for bf16; take fp32")
+        if self.device == "cpu" and self.precision == "bf16" and self.onednn is False:
+            raise UserError("bf16 on a CPU is computed by oneDNN; leave out onednn=False, or take fp32")
 
 
 def cpu_has_bf16() -> bool:
@@ -112,14 +108,25 @@ class PaddleEngine:
     a predictor that another thread runs next fails or, in Paddle 3.2, spoils those that are cloned later.
     """
 
-    def __init__(self, folder: Path, description: Dict[str, Any], settings: Settings, onednn: bool) -> None:
+    def __init__(self, folder: Path, description: Dict[str, Any], settings: Settings) -> None:
         model = folder / description["model_file"]
         if model.suffix == ".json" and not is_paddle_3():
             raise UserError(
                 f"{model} is a model of Paddle 3, and this is {paddle.__version__}; "
                 "export it again in the format legacy, which both read"
             )
-        select_device(settings.device)
+        checked, precision = description["checked"], description["precision"]
+        # What is right in one version of Paddle crashes in another.
+        is_same_paddle = checked["paddle"] == paddle.__version__
+        onednn = is_same_paddle and checked["onednn"] if settings.onednn is None else settings.onednn
+        if precision != "fp32" and settings.device == "cpu":
+            raise UserError(f"{folder} was exported in {precision}, which is for GPUs: take device='gpu'")
+        if settings.precision == "bf16" and settings.device == "cpu" and not (is_same_paddle and checked["bf16"]):
+            raise UserError(
+                f"{folder} was not found to be right in bf16 with oneDNN and Paddle {paddle.__version__} when it was "
+                "exported; take fp32, or export it again"
+            )
+        find_device(settings.device)
         if settings.trt is not None and None in description["input_shape"]:
             raise UserError(f"TensorRT takes a model of a fixed size; export {folder} without dynamic_size")
         if settings.trt is not None and inference.get_trt_compile_version() == (0, 0, 0):
@@ -153,7 +160,7 @@ class PaddleEngine:
 class OnnxEngine:
     """ONNX Runtime, whose session any number of threads may run."""
 
-    def __init__(self, folder: Path, description: Dict[str, Any], settings: Settings, onednn: bool) -> None:
+    def __init__(self, folder: Path, description: Dict[str, Any], settings: Settings) -> None:
         model = folder / description["model_file"]
         try:
             import onnxruntime
@@ -174,7 +181,7 @@ class OnnxEngine:
 
 
 # By the model file's suffix.
-ENGINES: Dict[str, Callable[[Path, Dict[str, Any], Settings, bool], Engine]] = {
+ENGINES: Dict[str, Callable[[Path, Dict[str, Any], Settings], Engine]] = {
     ".json": PaddleEngine,
     ".pdmodel": PaddleEngine,
     ".onnx": OnnxEngine,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import signal
 import socket
 import time
@@ -22,9 +23,9 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from ..data.images import ImageTooLargeError, Preprocess
-from ..data.inputs import Prepared
+from ..data.inputs import Prepared, value_or_error
 from ..data.preprocessing import preprocess_of
-from ..postprocess import SERVED
+from ..postprocess import SERVED, decoded
 from ..utils.errors import UserError
 from ..utils.limits import Limits
 from .batching import Batcher, QueueFull
@@ -63,7 +64,7 @@ def create_app(predictor: Predictor, limits: Limits = Limits()) -> FastAPI:  # n
     """The service, for any ASGI server.
 
     ``POST /predict`` takes pictures as multipart/form-data, or JSON ``{"inputs": [...]}``: points ``[x, y]`` in pixels,
-    or pictures ``[H][W][3]`` of numbers 0 to 255, whichever the model takes. It answers ``{"results": [...]}``, each
+    or pictures ``[H][W][3]``, whole numbers 0 to 255, as the model takes them. It answers ``{"results": [...]}``, each
     what ``infer`` prints: "input" (the file's name, or the position) and the served form's keys, or "error".
     ``GET /health`` answers once the model can run, ``GET /metrics`` for Prometheus.
     """
@@ -72,7 +73,7 @@ def create_app(predictor: Predictor, limits: Limits = Limits()) -> FastAPI:  # n
     form = SERVED.build(description["served_form"])
 
     def run(batch: np.ndarray) -> List[Dict[str, Any]]:
-        return form.decode(predictor(batch), description["labels"])
+        return decoded(form, predictor(batch), description["labels"])
 
     batcher = Batcher(run, limits.max_batch, limits.max_wait_ms, predictor.max_concurrency, limits.max_waiting)
     metrics = Metrics(batcher)
@@ -121,28 +122,26 @@ def create_app(predictor: Predictor, limits: Limits = Limits()) -> FastAPI:  # n
         return preprocess(value), value.shape
 
     def prepared(sent: List[Sent]) -> List[Union[Prepared, UserError]]:
-        ready: List[Union[Prepared, UserError]] = []
-        for _, prepare in sent:
-            try:
-                ready.append(prepare())
-            except ImageTooLargeError as error:
-                raise Refused(413, str(error)) from error
-            except UserError as error:
-                ready.append(error)
+        ready = [value_or_error(prepare) for _, prepare in sent]
+        for one in ready:
+            if isinstance(one, ImageTooLargeError):
+                raise Refused(413, str(one))
         return ready
 
     async def result(name: str, ready: Union[Prepared, UserError]) -> Dict[str, Any]:
         if isinstance(ready, UserError):
             return {"input": name, "error": str(ready)}
         x, size = ready
-        decoded = await batcher(x)
+        found = await batcher(x)
         metrics.inputs.inc()
-        return {"input": name, **form.to_image(decoded, preprocess, size)}
+        return {"input": name, **(found if "error" in found else form.to_image(found, preprocess, size))}
 
     async def answered(sent: List[Sent]) -> List[Dict[str, Any]]:
-        batcher.check_room(len(sent))
-        ready = await asyncio.to_thread(prepared, sent)
-        return list(await asyncio.gather(*(result(name, one) for (name, _), one in zip(sent, ready))))
+        if len(sent) > limits.max_waiting:
+            raise Refused(413, f"a request has at most {limits.max_waiting} inputs, got {len(sent)}")
+        with batcher.reserved(len(sent)):
+            ready = await asyncio.to_thread(prepared, sent)
+            return list(await asyncio.gather(*(result(name, one) for (name, _), one in zip(sent, ready))))
 
     @app.post("/predict")
     async def predict(request: Request) -> Response:
@@ -154,13 +153,18 @@ def create_app(predictor: Predictor, limits: Limits = Limits()) -> FastAPI:  # n
         except Refused as refused:
             response = JSONResponse({"error": str(refused)}, refused.status)
             if refused.status in (408, 413):
-                # What has not been read of the body would be taken for the next request.
+                # The rest of the body need not be read.
                 response.headers["connection"] = "close"
         except QueueFull:
-            message = f"{limits.max_waiting} inputs wait already; try again later"
+            message = f"{limits.max_waiting} inputs are taken at once, and others wait; try again later"
             response = JSONResponse({"error": message}, 429, {"retry-after": "1"})
         except ClientDisconnect:
             response = JSONResponse({"error": "the client has gone"}, 499)
+        except UserError as error:
+            response = JSONResponse({"error": str(error)}, 500)
+        except Exception:
+            logging.getLogger("uvicorn.error").exception("POST /predict")
+            response = JSONResponse({"error": "the service failed; its log says why"}, 500)
         metrics.requests.labels(str(response.status_code)).inc()
         metrics.seconds.observe(time.perf_counter() - start)
         return response
@@ -231,7 +235,9 @@ def serve(predictor: Predictor, limits: Limits, host: str, port: int, say: Calla
     config = uvicorn.Config(
         create_app(predictor, limits),
         log_level="warning",
-        timeout_graceful_shutdown=int(limits.timeout) + 1,
+        # A request may take the time to arrive, and again to be answered.
+        timeout_graceful_shutdown=int(2 * limits.timeout) + 1,
+        # A client that pauses between its requests should not find its connection closed at once.
         timeout_keep_alive=max(5, int(limits.timeout)),
     )
     with listening:

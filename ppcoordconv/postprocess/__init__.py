@@ -22,6 +22,16 @@ def check_labels(count: int, labels: Sequence[str]) -> None:
         raise UserError(f"the model gives {count} classes, and inference.yml has {len(labels)} labels; export it again")
 
 
+def decoded(form: ServedForm, outputs: np.ndarray, labels: List[str]) -> List[Dict[str, Any]]:
+    """``form.decode``, with an "error" for each row that has infinite numbers or NaN."""
+    is_finite = np.isfinite(outputs.reshape([len(outputs), -1])).all(axis=1)
+    results = form.decode(np.nan_to_num(outputs), labels)
+    return [
+        result if finite else {"error": "the model's output is not finite"}
+        for result, finite in zip(results, is_finite)
+    ]
+
+
 class ServedForm:
     """From a network's outputs to results, which are plain values.
 

@@ -20,9 +20,9 @@ def only_writer(output: Path) -> Iterator[None]:
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
+        lock = try_lock(output)
     except OSError as error:
         raise UserError(f"{output} can't be written: {error.strerror}") from error
-    lock = try_lock(output)
     if lock is None:
         raise ArgumentError("output_dir", f"{output} is being written by another training; choose another, or wait")
     try:

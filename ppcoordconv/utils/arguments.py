@@ -6,6 +6,9 @@ from typing import Any, Iterable
 
 from .errors import ArgumentError
 
+# In pixels: far beyond any picture, and float32 can compute with it.
+MAX_PIXEL = 1e9
+
 
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
     choices = list(choices)

@@ -8,7 +8,14 @@ from .errors import UserError
 
 
 def select_device(name: str) -> str:
-    """Which device "cpu", "gpu" or "auto" (a GPU where there is one) is, "cpu" or "gpu"; it becomes Paddle's default.
+    """``find_device``; what it returns becomes Paddle's default."""
+    device = find_device(name)
+    paddle.set_device(device)
+    return device
+
+
+def find_device(name: str) -> str:
+    """Which device "cpu", "gpu" or "auto" (a GPU where there is one) is, "cpu" or "gpu".
 
     Raises:
         UserError: a GPU is asked for and there is none.
@@ -19,6 +26,4 @@ def select_device(name: str) -> str:
     if name == "gpu" and not has_gpu:
         why = "no NVIDIA GPU was found" if paddle.is_compiled_with_cuda() else "this build of Paddle is for CPUs"
         raise UserError(f"the device 'gpu' can't be had: {why}; 'cpu' runs here")
-    device = "gpu" if has_gpu and name != "cpu" else "cpu"
-    paddle.set_device(device)
-    return device
+    return "gpu" if has_gpu and name != "cpu" else "cpu"

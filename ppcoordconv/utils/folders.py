@@ -102,10 +102,11 @@ def _bring_back(path: Path, old: Path, own: Sequence[str]) -> None:
 def _hidden_folder(parent: Path, suffix: str) -> Iterator[Path]:
     """A folder that is removed at the end, or, if this process is killed, by the next that makes one."""
     for abandoned in parent.glob(f"{PREFIX}????????{glob.escape(suffix)}/"):
-        lock = try_lock(abandoned)
-        if lock is not None:
-            shutil.rmtree(abandoned, ignore_errors=True)
-            os.close(lock)
+        with contextlib.suppress(OSError):  # as of somebody else's
+            lock = try_lock(abandoned)
+            if lock is not None:
+                shutil.rmtree(abandoned, ignore_errors=True)
+                os.close(lock)
     lock = None
     while lock is None:  # another process may have taken it for abandoned
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, suffix=suffix, dir=parent))
@@ -118,18 +119,25 @@ def _hidden_folder(parent: Path, suffix: str) -> Iterator[Path]:
 
 
 def try_lock(folder: Path) -> Optional[int]:
-    """The folder's lock, which a process that is gone does not hold; None: another has it, or the folder is gone."""
+    """The folder's lock, which a process that is gone does not hold; None: another has it, or the folder is gone.
+
+    Raises:
+        OSError: the folder can't be read, or its file system has no locks.
+    """
     import fcntl
 
     try:
         handle = os.open(folder, os.O_RDONLY)
-    except OSError:
+    except FileNotFoundError:
         return None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if folder.exists():
-            return handle
-    except OSError:
-        pass
+    except OSError as error:
+        os.close(handle)
+        if isinstance(error, BlockingIOError):
+            return None
+        raise
+    if folder.exists():
+        return handle
     os.close(handle)
     return None

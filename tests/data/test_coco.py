@@ -102,7 +102,7 @@ WRONG = {
     "categories no list": (changed("categories", {}), "'categories' takes a list, got {}"),
     "no category at all": (changed("categories", []), "it has no category"),
     "no image at all": (changed("images", []), "it has no image"),
-    "an image is a number": (changed("images", 0, 5), "number 0 of 'images' is no object: 5"),
+    "an image is a number": (changed("images", 0, 5), "number 0 of 'images' is not an object: 5"),
     "an image without id": (changed("images", 1, "id", None), "image number 1: id takes a whole number, got None"),
     "an image id is text": (changed("images", 1, "id", "3"), "image number 1: id takes a whole number, got '3'"),
     "two images of one id": (changed("images", 1, "id", 7), "two entries have the image id 7"),
@@ -147,9 +147,9 @@ def test_wrong_entries_are_named(folder, name):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "is no JSON"),
+        ("{", "is not valid JSON"),
         ("[1]", "takes an object with images"),
-        ("[" * 100000, "is no JSON"),
+        ("[" * 100000, "is not valid JSON"),
         (None, "there is no file .*train.json; coco takes a folder .*, as scattered_digits.write_fields makes one$"),
     ],
 )

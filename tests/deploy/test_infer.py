@@ -50,16 +50,45 @@ def test_results_are_in_order_and_written_down(canvases, tmp_path):
     assert lines(tmp_path / RESULTS) == results
 
 
+class Wrapped:
+    """A predictor that does something before or after it runs."""
+
+    def __init__(self, run):
+        self._predictor, self._run = Predictor(str(MODEL)), run
+        self.description = self._predictor.description
+
+    def __call__(self, batch):
+        return self._run(self._predictor(batch))
+
+
+def test_what_is_gone_when_it_is_drawn_names_no_picture(canvases, tmp_path):
+    image = tmp_path / "a.png"
+    image.write_bytes((canvases / "000.png").read_bytes())
+    (result,) = infer(Wrapped(lambda outputs: image.unlink() or outputs), [image], tmp_path / "drawn")
+    assert result["error"].startswith(f"there is no file {image}")
+    assert "picture" not in result
+    assert [path.name for path in (tmp_path / "drawn").iterdir()] == [RESULTS]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_output_that_is_not_finite_is_an_error(canvases, tmp_path, value):
+    inputs = [canvases / "000.png", canvases / "001.png"]
+    good, bad = infer(Wrapped(lambda outputs: outputs * [[1], [value]]), inputs, tmp_path)
+    assert {"x", "y", "picture"} < set(good)
+    assert bad == {"input": str(inputs[1]), "error": "the model's output is not finite"}
+    assert lines(tmp_path / RESULTS) == [good, bad]
+
+
 def test_no_more_is_read_ahead_than_the_readers_need(canvases, monkeypatch):
     read, waiting = [], threading.Lock()
-    real = infer_module._prepare
+    real = infer_module.value_or_error
 
-    def counted(item):
+    def counted(prepare):
         with waiting:
-            read.append(item)
-        return real(item)
+            read.append(prepare)
+        return real(prepare)
 
-    monkeypatch.setattr(infer_module, "_prepare", counted)
+    monkeypatch.setattr(infer_module, "value_or_error", counted)
     results = infer(Predictor(str(MODEL)), [canvases])
     next(results)
     time.sleep(0.5)

@@ -154,8 +154,13 @@ def test_an_onnx_model_without_onnxruntime(regressor, tmp_path, monkeypatch):
 
 def test_in_a_version_that_was_not_checked_onednn_is_not_used(regressor, tmp_path, monkeypatch):
     export(regressor, tmp_path, "legacy")
-    seen = []
-    monkeypatch.setitem(engines.ENGINES, ".pdmodel", lambda folder, description, settings, onednn: seen.append(onednn))
+    seen, real = [], paddle_config
+
+    def noted(model, settings, onednn, input_shape):
+        seen.append(onednn)
+        return real(model, settings, onednn, input_shape)
+
+    monkeypatch.setattr(engines, "paddle_config", noted)
     Predictor(str(tmp_path))
     monkeypatch.setattr(paddle, "__version__", "3.9.9")
     Predictor(str(tmp_path))
@@ -166,17 +171,17 @@ def test_in_a_version_that_was_not_checked_onednn_is_not_used(regressor, tmp_pat
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"device": "auto"}, "the device is 'cpu' or 'gpu', got 'auto'"),
-        ({"device": "tpu"}, "the device is 'cpu' or 'gpu'"),
+        ({"device": "auto"}, "device takes one of cpu, gpu, got 'auto'"),
+        ({"device": "tpu"}, "device takes one of cpu, gpu"),
         ({"precision": "fp8"}, "precision takes one of fp32, fp16, bf16, got 'fp8'"),
         ({"precision": "fp16"}, "fp16 is for GPUs"),
-        ({"cpu_threads": 0}, "cpu_threads takes a whole number of at least 1, got 0"),
+        ({"cpu_threads": 0}, "cpu_threads takes a whole number from 1 to 1024, got 0"),
         ({"cpu_threads": 1.5}, "cpu_threads takes a whole number"),
         ({"cpu_threads": True}, "cpu_threads takes a whole number"),
         ({"gpu_memory_mb": -1}, "gpu_memory_mb takes a whole number"),
         ({"trt": "fp16"}, "TensorRT runs on GPUs only, got device='cpu'"),
         ({"trt": "int8", "device": "gpu"}, "trt_int8 needs a calibrated model"),
-        ({"trt": "fp64", "device": "gpu"}, "trt takes fp32 or fp16, got 'fp64'"),
+        ({"trt": "fp64", "device": "gpu"}, "trt takes one of fp32, fp16, got 'fp64'"),
     ],
 )
 def test_wrong_settings(any_size, options, words):
@@ -234,13 +239,30 @@ def test_bf16_on_a_cpu_is_right_or_refused(regressor, tmp_path, model_format):
     assert 1e-5 * np.abs(expected).max() < np.abs(got - expected).max() <= 3e-2 * np.abs(expected).max()
 
 
-def test_bf16_where_the_processor_or_the_model_has_none(any_size, monkeypatch):
+def test_bf16_where_the_processor_or_the_model_has_none(regressor, tmp_path, monkeypatch):
+    export(regressor, tmp_path, "legacy")
     monkeypatch.setattr(engines, "cpu_info", lambda: {"flags": "avx2"})
     with pytest.raises(UserError, match="this processor has no instructions for bf16; take fp32"):
-        Predictor(str(any_size), precision="bf16")
+        Predictor(str(tmp_path), precision="bf16")
     monkeypatch.setattr(engines, "cpu_info", lambda: {"flags": "avx2 avx512_bf16"})
-    with pytest.raises(UserError, match="not found to be right in bf16 with oneDNN"):
-        Predictor(str(any_size), precision="bf16", onednn=False)
+    with pytest.raises(UserError, match="bf16 on a CPU is computed by oneDNN; leave out onednn=False, or take fp32"):
+        Predictor(str(tmp_path), precision="bf16", onednn=False)
+    monkeypatch.setattr(paddle, "__version__", "3.9.9")
+    with pytest.raises(UserError, match="not found to be right in bf16 with oneDNN and Paddle 3.9.9"):
+        Predictor(str(tmp_path), precision="bf16")
+
+
+def test_an_onnx_model_in_bf16_says_what_to_do(regressor, tmp_path, monkeypatch):
+    pytest.importorskip("paddle2onnx")
+    export(regressor, tmp_path, "onnx")
+    monkeypatch.setattr(engines, "cpu_info", lambda: {"flags": "avx2 avx512_bf16"})
+    with pytest.raises(UserError, match="runs in fp32 without TensorRT; for more, export it in the format paddle"):
+        Predictor(str(tmp_path), precision="bf16")
+
+
+def test_to_make_a_predictor_leaves_the_device_of_paddle_alone(any_size, monkeypatch):
+    monkeypatch.setattr(paddle, "set_device", lambda name: pytest.fail(f"set to {name}"))
+    Predictor(str(any_size))
 
 
 @pytest.mark.skipif(NO_GPU, reason="no GPU")

@@ -27,7 +27,7 @@ from ppcoordconv.deploy import Predictor  # noqa: E402
 from ppcoordconv.deploy.batching import Batcher, QueueFull  # noqa: E402
 from ppcoordconv.deploy.export import export  # noqa: E402
 from ppcoordconv.deploy.infer import infer  # noqa: E402
-from ppcoordconv.deploy.serve import Limits, listen  # noqa: E402
+from ppcoordconv.deploy.serve import Limits, create_app, listen  # noqa: E402
 from ppcoordconv.tasks import build_task  # noqa: E402
 from ppcoordconv.utils.errors import UserError  # noqa: E402
 
@@ -144,12 +144,12 @@ def test_arrays_are_pictures_too(pictures, digits):
 def test_points_get_what_infer_says(points, tmp_path):
     (tmp_path / "points.txt").write_text("40,17\n3,60\n")
     expected = list(infer(Predictor(str(POINTS)), [tmp_path / "points.txt"]))
-    status, answer = points.post_inputs([[40, 17], [3, 60], [1, 2, 3], [1, None], [1e999, 0], ["1", "2"], [True, 1]])
+    status, answer = points.post_inputs([[40, 17], [3, 60], [1, 2, 3], [1, None], [1e300, 0], ["1", "2"], [True, 1]])
     assert status == 200
     for result, wanted in zip(answer["results"], expected):
         assert {**result, "input": 0} == {**wanted, "input": 0, "score": pytest.approx(wanted["score"], abs=1e-4)}
     assert [result["error"] for result in answer["results"][2:]] == [
-        "a point is a list of two finite numbers, as [40, 17]"
+        "a point is a list of two numbers of at most 1e+09, as [40, 17]"
     ] * 5
 
 
@@ -190,6 +190,53 @@ def test_what_is_not_there_is_said(points, path, status):
 def test_a_model_of_points_takes_no_pictures(points):
     status, answer = points.post_files({"a.png": png(np.zeros([2, 2, 3], np.uint8))})
     assert (status, answer) == (415, {"error": 'this model takes JSON, as application/json: {"inputs": [...]}'})
+
+
+@pytest.mark.parametrize(
+    ("outputs", "status", "words"),
+    [
+        (np.full([1, 4096], np.nan, "float32"), 200, "the model's output is not finite"),
+        (np.full([1, 4096], np.inf, "float32"), 200, "the model's output is not finite"),
+        (UserError("the model takes another shape"), 500, "the model takes another shape"),
+        (RuntimeError("oneDNN"), 500, "the service failed; its log says why"),
+    ],
+    ids=["nan", "infinite", "a sentence", "a bug"],
+)
+def test_a_model_that_fails_is_an_answer(outputs, status, words, caplog):
+    class Failing:
+        description = Predictor(str(POINTS)).description
+        max_concurrency = 1
+
+        def __call__(self, batch):
+            if isinstance(outputs, Exception):
+                raise outputs
+            return outputs
+
+    app = create_app(Failing())
+    got, answer = asyncio.run(asked(app, "POST", "/predict", b'{"inputs": [[40, 17]]}'))
+    assert got == status
+    answer = json.loads(answer)
+    assert words == (answer["results"][0]["error"] if status == 200 else answer["error"])
+    _, metrics = asyncio.run(asked(app, "GET", "/metrics", b""))
+    assert f'ppcoordconv_requests_total{{status="{status}"}} 1.0' in metrics.decode()
+    assert ("oneDNN" in caplog.text) == ("oneDNN" in str(outputs))
+
+
+async def asked(app, method, path, body):
+    """Without a server."""
+    headers = [(b"content-type", b"application/json")]
+    scope = {"type": "http", "method": method, "path": path, "headers": headers, "query_string": b""}
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": body}
+
+    async def send(message):
+        sent.append(message)
+
+    async with app.router.lifespan_context(app):
+        await app(scope, receive, send)
+    return sent[0]["status"], sent[1]["body"]
 
 
 def test_half_a_body_is_answered_when_its_time_is_over():
@@ -268,8 +315,13 @@ def test_answers_do_not_wait_for_the_client_to_acknowledge():
 def test_a_full_queue_is_said():
     server = Server(POINTS, "--max_waiting", 4)
     status, answer = server.post_inputs([[1, 2]] * 5)
-    assert (status, answer) == (429, {"error": "4 inputs wait already; try again later"})
+    assert (status, answer) == (413, {"error": "a request has at most 4 inputs, got 5"})
     assert server.post_inputs([[1, 2]] * 4)[0] == 200
+    with ThreadPoolExecutor(8) as pool:
+        statuses = [status for status, _ in pool.map(lambda _: server.post_inputs([[1, 2]] * 3), range(40))]
+    assert set(statuses) == {200, 429}
+    metrics = server.get("/metrics")[1]
+    assert f"ppcoordconv_inputs_total {4 + 3 * statuses.count(200)}.0" in metrics
     assert server.stop() == 0
 
 
@@ -287,8 +339,8 @@ def test_sigterm_finishes_what_runs():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--timeout", "0"], "--timeout takes a finite number above 0, got 0.0"),
-        (["--max_megapixels", "inf"], "--max_megapixels takes a finite number above 0, got inf"),
+        (["--timeout", "0"], "--timeout takes a number from 0.001 to 86400, got 0.0"),
+        (["--max_megapixels", "inf"], "--max_megapixels takes a number from 0.001 to 178, got inf"),
         (["--port", "70000"], "can't listen on 127.0.0.1, port 70000"),
         (["--host", "203.0.113.1"], "can't listen on 203.0.113.1, port 0: "),
     ],
@@ -300,8 +352,12 @@ def test_wrong_options(options, words):
 
 
 def test_wrong_limits():
-    with pytest.raises(UserError, match="max_batch takes a finite number above 0, got -1"):
-        Limits(max_batch=-1)
+    for wrong in (-1, 0.5, "8", True):
+        with pytest.raises(UserError, match=f"max_batch takes a whole number from 1 to 10000, got {wrong!r}"):
+            Limits(max_batch=wrong)
+    with pytest.raises(UserError, match="max_body_mb takes a number from 0.001 to 100000, got 1e\\+308"):
+        Limits(max_body_mb=1e308)
+    assert Limits(max_wait_ms=0).max_wait_ms == 0
 
 
 def batched(run, inputs, **options):
@@ -339,6 +395,35 @@ def test_an_error_reaches_those_that_wait_and_no_others():
     assert isinstance(pair, ValueError)
 
 
-def test_a_full_queue_is_refused():
-    outputs = batched(lambda batch: batch, [[n] for n in range(10)], max_waiting=6)
-    assert sum(isinstance(output, QueueFull) for output in outputs) == 4
+def test_what_is_reserved_is_held_against_the_limit_until_it_is_answered():
+    batcher = Batcher(lambda batch: batch, 4, 0, 1, 6)
+    with batcher.reserved(4):
+        with batcher.reserved(2), pytest.raises(QueueFull), batcher.reserved(1):
+            pass
+        with pytest.raises(ZeroDivisionError), batcher.reserved(2):
+            raise ZeroDivisionError
+        with batcher.reserved(2):
+            pass
+    with pytest.raises(QueueFull), batcher.reserved(7):
+        pass
+
+
+def test_at_the_end_what_runs_is_finished_and_what_waits_is_cancelled():
+    started = threading.Event()
+
+    def run(batch):
+        started.set()
+        time.sleep(0.2)
+        return batch
+
+    async def leave_early():
+        batcher = Batcher(run, max_batch=1, max_wait_ms=0, max_concurrency=2, max_waiting=100)
+        async with batcher.started():
+            tasks = [asyncio.create_task(batcher(np.array([n]))) for n in range(5)]
+            await asyncio.to_thread(started.wait)
+            await asyncio.sleep(0.05)
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    outputs = asyncio.run(leave_early())
+    assert [output.tolist() for output in outputs[:2]] == [[0], [1]]
+    assert all(isinstance(output, asyncio.CancelledError) for output in outputs[2:])

@@ -82,11 +82,9 @@ def measure(repeats: int = 30, names: Optional[Sequence[str]] = None) -> Dict[st
                         for variant, built in _variants(network).items()
                     }
                     for threads in THREADS:
-                        settings = Settings(cpu_threads=threads)
+                        settings = Settings(cpu_threads=threads, onednn=onednn)
                         runs = {
-                            variant: ENGINES[model.suffix](
-                                model.parent, _description(model, shape), settings, onednn
-                            ).runner()
+                            variant: ENGINES[model.suffix](model.parent, _description(model, shape), settings).runner()
                             for variant, model in exported.items()
                         }
                         for batch in batches:
@@ -205,7 +203,8 @@ def _export(network: nn.Layer, shape: List[int], folder: Path, model_format: str
 
 
 def _description(model: Path, shape: List[int]) -> Dict[str, Any]:
-    return {"model_file": model.name, "input_shape": shape}
+    checked = {"paddle": paddle.__version__, "onednn": True, "bf16": False}
+    return {"model_file": model.name, "input_shape": shape, "precision": "fp32", "checked": checked}
 
 
 def _figures(times: List[float], batch: int) -> Dict[str, float]:
