@@ -13,8 +13,8 @@ from ..utils.files import open_regular, sha256
 DESCRIPTION = "inference.yml"
 
 
-def _is_list_of(*kinds: type) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, list) and all(type(item) in kinds for item in value)
+def _is_list_of_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _is_shape(value: Any) -> bool:
@@ -26,15 +26,15 @@ def _is_one_of(*choices: str) -> Callable[[Any], bool]:
     return lambda value: value in choices
 
 
-# By key, what its value must be, and the test of that; those of "checked" follow.
+# By key, the test of its value; those of "checked" follow.
 _KEYS: Dict[str, Callable[[Any], bool]] = {
     "model_file": _is_one_of("inference.json", "inference.pdmodel", "inference.onnx"),
-    "files": lambda value: isinstance(value, dict) and _is_list_of(str)([*value, *value.values()]),
+    "files": lambda value: isinstance(value, dict) and _is_list_of_texts([*value, *value.values()]),
     "input_shape": _is_shape,
     "precision": _is_one_of("fp32", "fp16", "bf16"),
     "served_form": lambda value: isinstance(value, str),
     "preprocess": lambda value: isinstance(value, dict),
-    "labels": _is_list_of(str),
+    "labels": _is_list_of_texts,
     "checked": lambda value: isinstance(value, dict),
 }
 _CHECKED: Dict[str, type] = {"paddle": str, "onednn": bool, "bf16": bool}
@@ -91,7 +91,7 @@ def _check(description: Any) -> None:
     """Raises ValueError for what serving would stumble over."""
     if not isinstance(description, dict):
         raise ValueError(f"it holds a {type(description).__name__}")
-    description.setdefault("precision", "fp32")
+    description.setdefault("precision", "fp32")  # which earlier exports did not say
     for key, is_right in _KEYS.items():
         if not is_right(description.get(key)):
             raise ValueError(f"{key} is {shortened_repr(description.get(key))}")

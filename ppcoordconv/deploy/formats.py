@@ -31,6 +31,7 @@ def deploy_form(
     network: nn.Layer, model_format: str, precision: str = "fp32", example: Optional[paddle.Tensor] = None
 ) -> nn.Layer:
     """The network as it is written: for the engines of a format, in a precision, for the sizes of an example."""
+    # Half precision is for GPUs, which add an offset at no cost, as TensorRT does.
     engine = "onnxruntime" if model_format == "onnx" else "tensorrt" if precision != "fp32" else None
     network = convert_to_deploy(network, example, engine)
     if precision == "fp32":

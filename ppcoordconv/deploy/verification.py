@@ -72,9 +72,10 @@ def verified(
     write_description(folder, description)
     precision = description["precision"]
     engine = "onnxruntime" if description["model_file"] == ONNX_MODEL else "paddle"
+    kind = "paddle, half" if engine == "paddle" and precision != "fp32" else engine
     settings = {
         name: options
-        for name, options in SETTINGS["paddle, half" if engine == "paddle" and precision != "fp32" else engine].items()
+        for name, options in SETTINGS[kind].items()
         if options.get("precision") != "bf16" or cpu_has_bf16()
     }
     log_info(f"checking it: {', '.join(settings)}")

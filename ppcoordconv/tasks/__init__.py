@@ -17,7 +17,7 @@ from ..metrics import Metric
 from ..models import create
 from ..utils.errors import UserError, argument_prefix
 from ..utils.registry import Registry
-from ..utils.weights import load_metadata, load_weights
+from ..utils.weights import fit_weights, read_weights
 
 TASKS = Registry("task", __name__)
 
@@ -100,8 +100,9 @@ def trained_task(config: Config, weights: Path) -> Task:
     Raises:
         UserError: as for ``build_task``; or the weights can't be read or don't fit.
     """
-    task = build_task(config, load_metadata(weights))
-    load_weights(task.network, weights)
+    state, metadata = read_weights(weights)
+    task = build_task(config, metadata)
+    fit_weights(task.network, state, str(weights))
     return task
 
 

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 import paddle
 from paddle import nn
 
 from ..utils.errors import UserError
-from ..utils.files import atomic_write, sha256
+from ..utils.files import atomic_write
 from ..utils.progress import log_info
-from ..utils.weights import CHECKSUM, METADATA, load_state
+from ..utils.weights import load_state, write_pdparams
 
 
 def save_state(state: Dict[str, Any], path: Path, keep: int = 1, metadata: Optional[Dict[str, Any]] = None) -> None:
-    """Writes a (nested) dict of tensors, arrays and plain values, whole or not at all, with its checksum.
+    """Writes a (nested) dict of tensors, arrays and plain values, whole or not at all, with metadata of plain values.
 
-    ``metadata``, plain values, come after the pickle's end, where ``paddle.load`` does not look.
-
-    The files that were there before stay as ``name.1.ending``, ``name.2.ending``, ..., so that ``keep`` are left.
+    Of the files that were there before, the newest ``keep - 1`` become ``name.1.ending``, ``name.2.ending``, ...
     """
     with atomic_write(path) as temporary:
-        paddle.save(_as_arrays(state), str(temporary))
-        with temporary.open("ab") as file:
-            if metadata is not None:
-                file.write(METADATA + json.dumps(metadata).encode())
-                file.flush()
-            file.write(CHECKSUM + sha256(temporary).encode())
+        write_pdparams(_as_arrays(state), temporary, metadata)
         for number in range(keep - 1, 0, -1):
             newer = rotated_path(path, number - 1)
             if newer.exists():
@@ -42,15 +34,19 @@ def rotated_path(path: Path, number: int) -> Path:
     return path.with_suffix(f".{number}{path.suffix}") if number else path
 
 
+def rotated_paths(path: Path) -> List[Path]:
+    """Where states may be, from the newest."""
+    return [rotated_path(path, number) for number in range(100)]
+
+
 def latest_valid(path: Path) -> Optional[Path]:
     """The newest of the states that ``save_state`` kept at ``path`` that is whole; None where there is none at all.
 
     Raises:
         UserError: all there are are damaged; it names them.
     """
-    candidates = [path] + [p for n in range(1, 100) if (p := rotated_path(path, n)).exists()]
     damaged = []
-    for candidate in candidates:
+    for candidate in rotated_paths(path):
         if not candidate.exists():
             continue
         try:

@@ -33,7 +33,7 @@ class Batch:
 def prefetch(
     samples: Samples, batches: List[np.ndarray], parts: int, workers: int
 ) -> Iterator[Tuple[np.ndarray, List[Batch]]]:
-    """For each batch its indices, and this process's share of it in ``parts``, less where it is smaller than that.
+    """For each batch its indices, and this process's share of it in ``parts``, fewer where it is smaller than that.
 
     A sample is read by its index alone, so what comes out does not depend on the number of threads.
     """

@@ -33,6 +33,12 @@ class Run:
     All that is random is drawn from the seed, the epoch and the position in it, so that the state holds no generator.
     """
 
+    # Of the state, what is plain values.
+    _PLAIN = (
+        "history", "epoch", "position", "step", "loss_total", "seconds", "rate", "first_loss", "recent_loss",
+        "measured_step", "partial",
+    )  # fmt: skip
+
     def __init__(self, task: Task, config: Config) -> None:
         if not isinstance(config.seed, int):
             raise UserError(f"a run takes one seed, got seed={config.seed}; train_seeds takes several")
@@ -42,9 +48,9 @@ class Run:
         samples = task.train_samples(0)
         self.size = len(samples)
         self.fingerprint = _fingerprint(samples)
-        epoch_steps = math.ceil(self.size / config.batch_size)
-        self.total_steps = min(config.epochs * epoch_steps, config.max_steps or math.inf)
-        self.schedule = build_schedule(config, epoch_steps, int(self.total_steps))
+        self.epoch_steps = math.ceil(self.size / config.batch_size)
+        self.total_steps = min(config.epochs * self.epoch_steps, config.max_steps or math.inf)
+        self.schedule = build_schedule(config, self.epoch_steps, int(self.total_steps))
         self.optimizer = build_optimizer(config, task.network, self.schedule)
         on_gpu = paddle.device.get_device().startswith("gpu")
         self.amp = config.amp if on_gpu else "O0"
@@ -99,11 +105,6 @@ class Run:
             **{name: getattr(self, name) for name in self._PLAIN},
         }
 
-    _PLAIN = (
-        "history", "epoch", "position", "step", "loss_total", "seconds", "rate", "first_loss", "recent_loss",
-        "measured_step", "partial",
-    )  # fmt: skip
-
     def restore(self, path: Path, anyway: bool = False) -> None:
         """Goes on from a state, with the config of this run.
 
@@ -132,8 +133,7 @@ class Run:
             part = min(1.0, self.size / max(1, self.position))
             self.position, self.loss_total = int(self.position * part), self.loss_total * part
         # The schedule is the config's, at the place that the run has come to.
-        steps_of_epoch = math.ceil(self.size / self.config.batch_size)
-        steps = (self.epoch - 1) * steps_of_epoch + math.ceil(self.position / self.config.batch_size)
+        steps = (self.epoch - 1) * self.epoch_steps + math.ceil(self.position / self.config.batch_size)
         for _ in range(min(steps, int(self.total_steps))):
             self.schedule.step()
         if "optimizer.name" not in changed:

@@ -47,10 +47,9 @@ class Stopping:
         signal.signal(number, self._handlers[number])
 
     def stopped(self, where: str, output: Path) -> Stopped:
-        number = self.signal or signal.SIGTERM
-        name = signal.Signals(number).name
-        message = f"stopped by {name} in {where}; the state is saved in {output}"
-        return Stopped(message, 128 + number)
+        assert self.signal is not None
+        name = signal.Signals(self.signal).name
+        return Stopped(f"stopped by {name} in {where}; the state is saved in {output}", 128 + self.signal)
 
     def agree(self, somebody_heard: bool) -> None:
         """After a step: all processes stop where one received a signal."""

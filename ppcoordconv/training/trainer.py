@@ -63,7 +63,7 @@ def _train(task: Task, config: Config, resume: Optional[Path], resume_anyway: bo
     output = config.output
     run = Run(task, config)
     test_samples = task.test_samples()
-    kept = [checkpoints.rotated_path(output / "last.pdopt", n).name for n in range(1, 100)]
+    kept = [path.name for path in checkpoints.rotated_paths(output / "last.pdopt")]
     if dist.is_main_process():
         remove_abandoned(output, [*RUN_FILES, *kept])
     if resume is not None:
@@ -109,7 +109,7 @@ def _train(task: Task, config: Config, resume: Optional[Path], resume_anyway: bo
             if run.position == run.size:
                 run.history.append(entry)
                 run.epoch, run.position, run.loss_total, run.partial = run.epoch + 1, 0, 0.0, {}
-            _save_state(run, output, keep=1)
+            _save_state(run, output, replace=True)
         if reason := stopping.reason(run):
             log_info(f"training ends: {reason}")
         if summary:
@@ -118,7 +118,7 @@ def _train(task: Task, config: Config, resume: Optional[Path], resume_anyway: bo
 
 
 def find_resume(resume: Optional[str], config: Config) -> Optional[Path]:
-    """The state that ``--resume`` names: a path, or for "auto" the newest intact of output_dir's, None without any."""
+    """The state to resume from: the path given, or with "auto" the newest valid one in output_dir, None without any."""
     if resume != "auto":
         return Path(resume) if resume else None
     return checkpoints.latest_valid(config.output / "last.pdopt")
@@ -241,11 +241,11 @@ def _save_weights(run: Run, summary: Dict[str, Any], output: Path) -> None:
     write_text(output / "metrics.json", json.dumps(summary, indent=2) + "\n")
 
 
-def _save_state(run: Run, output: Path, keep: Optional[int] = None) -> None:
+def _save_state(run: Run, output: Path, replace: bool = False) -> None:
     """Not of a run that has diverged: the states before are what a resume needs then.
 
     Parameters:
-        keep: how many states are left; None: the config's number. With 1, the newest is replaced, the others stay.
+        replace: the newest state, rather than keep it as one before.
     """
     if not dist.is_main_process():
         return
@@ -254,7 +254,7 @@ def _save_state(run: Run, output: Path, keep: Optional[int] = None) -> None:
             f"no state is saved: the loss rose from {run.first_loss:.3g} to {run.recent_loss:.3g}, or weights are nan"
         )
         return
-    checkpoints.save_state(run.state(), output / "last.pdopt", keep or run.config.max_checkpoints)
+    checkpoints.save_state(run.state(), output / "last.pdopt", 1 if replace else run.config.max_checkpoints)
 
 
 def _what_is_kept(output: Path) -> str:

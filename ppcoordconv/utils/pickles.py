@@ -70,6 +70,7 @@ def read_pickle(file: BinaryIO, size: int) -> Any:
         del stack[start:]
         return items
 
+    # Twice what protocol 2 needs, where bytes are texts first; and some for small files.
     left = 4 * size + 2**18
     limit = LIMIT + size // BYTES_AN_INSTRUCTION
     instructions: Iterator[Any] = pickletools.genops(_Bounded(file, size))  # type: ignore[arg-type]
@@ -126,7 +127,7 @@ def read_pickle(file: BinaryIO, size: int) -> Any:
 
 
 def _bytes_of(value: Any) -> int:
-    """The memory that a value takes which is made of others, as these may be made into many."""
+    """The memory of a value built from others: one text in the file may be referred to many times."""
     if isinstance(value, (np.ndarray, np.generic)):
         return value.nbytes
     return 100 * len(value) if isinstance(value, dict) else len(value) if isinstance(value, bytes) else 0

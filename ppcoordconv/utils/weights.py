@@ -12,7 +12,7 @@ import paddle
 from paddle import nn
 
 from .errors import UserError, shortened
-from .files import atomic_write, open_regular, sha256_of
+from .files import atomic_write, open_regular, sha256, sha256_of
 from .pickles import read_pickle
 from .progress import log_info
 
@@ -26,21 +26,13 @@ CHECKSUM = b"\nsha256:"
 
 
 def load_state(path: Path) -> Dict[str, Any]:
-    """Reads what ``save_state`` or ``paddle.save`` wrote: a dict of arrays and plain values.
-
-    Raises:
-        UserError: there is no such file, it is damaged, or it is something else.
-    """
-    return _read(path)[0]
+    """The dict of arrays and plain values of ``read_weights``."""
+    return read_weights(path)[0]
 
 
 def load_metadata(path: Path) -> Optional[Dict[str, Any]]:
-    """What ``save_state`` wrote beside weights: what a task's ``export_metadata`` gave; None where there is nothing.
-
-    Raises:
-        UserError: there is no such file, it is damaged, or it is something else.
-    """
-    return _read(path)[1]
+    """The metadata of ``read_weights``."""
+    return read_weights(path)[1]
 
 
 def save_weights(network: nn.Layer, path: Path, metadata: Optional[Dict[str, Any]] = None) -> None:
@@ -55,13 +47,24 @@ def save_weights(network: nn.Layer, path: Path, metadata: Optional[Dict[str, Any
     from safetensors.numpy import save_file
 
     if path.suffix != SAFETENSORS:
-        raise UserError(f"weights are written to a path that ends in {SAFETENSORS}, got {path}; paddle.save has others")
+        raise UserError(
+            f"weights are written to a path that ends in {SAFETENSORS}, got {path}; for .pdparams use paddle.save"
+        )
     arrays = {key: np.ascontiguousarray(value.numpy()) for key, value in network.state_dict().items()}
     with atomic_write(path) as temporary:
         save_file(arrays, str(temporary), None if metadata is None else {KEY: json.dumps(metadata)})
 
 
-def _read(path: Path) -> Tuple[Dict[str, Any], Optional[Dict[str, Any]]]:
+def read_weights(path: Path) -> Tuple[Dict[str, Any], Optional[Dict[str, Any]]]:
+    """Reads what ``write_pdparams``, ``save_weights`` or ``paddle.save`` wrote.
+
+    Returns:
+        A dict of arrays and plain values, and the metadata that was written with it, what a task's ``export_metadata``
+        gave; None where there is none.
+
+    Raises:
+        UserError: there is no such file, it is damaged, or it is something else.
+    """
     try:
         with open_regular(path) as file:
             if path.suffix == SAFETENSORS:
@@ -79,6 +82,16 @@ def _read(path: Path) -> Tuple[Dict[str, Any], Optional[Dict[str, Any]]]:
     return state, metadata
 
 
+def write_pdparams(state: Dict[str, Any], path: Path, metadata: Optional[Dict[str, Any]] = None) -> None:
+    """Writes a (nested) dict of arrays and plain values, as ``paddle.load`` reads it, with metadata and a checksum."""
+    paddle.save(state, str(path))
+    with path.open("ab") as file:
+        if metadata is not None:
+            file.write(METADATA + json.dumps(metadata).encode())
+            file.flush()
+        file.write(CHECKSUM + sha256(path).encode())
+
+
 def _read_pdparams(file: BinaryIO, size: int) -> Tuple[Any, Optional[Dict[str, Any]]]:
     state = read_pickle(file, size)
     end = file.tell()
@@ -88,7 +101,7 @@ def _read_pdparams(file: BinaryIO, size: int) -> Tuple[Any, Optional[Dict[str, A
     marker = rest.rfind(CHECKSUM)
     file.seek(0)
     if marker < 0 or rest[marker + len(CHECKSUM) :] != sha256_of(file, end + marker).encode():
-        raise ValueError("its checksum is another one")
+        raise ValueError("its checksum does not match")
     other, found, metadata = rest[:marker].partition(METADATA)
     if other:
         raise ValueError("something else than metadata comes after the weights")
@@ -108,12 +121,12 @@ def _metadata(text: Union[str, bytes]) -> Dict[str, Any]:
     metadata = json.loads(text)
     labels = metadata.get("labels") if isinstance(metadata, dict) else None
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        raise ValueError("what comes after the weights is no metadata with labels")
+        raise ValueError("its metadata has no list of labels")
     return metadata
 
 
 def load_weights(network: nn.Layer, path: Path) -> None:
-    """Loads a ``.pdparams`` file into a network, all of it or nothing.
+    """Loads a ``.pdparams`` or ``.safetensors`` file into a network, all of it or nothing.
 
     Raises:
         UserError: the file can't be read, or its tensors don't fit the network; it names those that don't.

@@ -38,7 +38,7 @@ def parse_yaml(text: str) -> Any:
     """
     try:
         tree = yaml.load(text, _Loader)
-        if _size(tree, {}) > LIMIT:
+        if _checked_size(tree, {}) > LIMIT:
             raise ValueError(f"with its aliases written out, it has more than {LIMIT:,} values")
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
@@ -47,7 +47,8 @@ def parse_yaml(text: str) -> Any:
     return tree
 
 
-def _size(value: Any, sizes: Dict[int, float]) -> float:
+def _checked_size(value: Any, sizes: Dict[int, float]) -> float:
+    """How many values it has, with aliases written out; raises ValueError for one that is not plain."""
     if not isinstance(value, (dict, list)):
         if value is None or isinstance(value, (str, bool, int, float)):
             return 1
@@ -59,5 +60,5 @@ def _size(value: Any, sizes: Dict[int, float]) -> float:
             if wrong:
                 raise ValueError(f"the key {wrong[0]!r} is a {type(wrong[0]).__name__}; put it into quotes")
         items = value.values() if isinstance(value, dict) else value
-        sizes[id(value)] = 1 + sum(_size(item, sizes) for item in items)
+        sizes[id(value)] = 1 + sum(_checked_size(item, sizes) for item in items)
     return sizes[id(value)]

@@ -32,7 +32,7 @@ def mutated_tree(rng: random.Random, tree: Any, values: List[Any] = NASTY) -> An
             holder.insert(key, copy.deepcopy(holder[key]))
         elif action == 3:
             other, place = rng.choice(places)
-            holder[key] = copy.deepcopy(other[place]) if place in other or isinstance(other, list) else None
+            holder[key] = copy.deepcopy(other[place])
         else:
             holder[key] = copy.deepcopy(rng.choice(values))
     return tree

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import math
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Tuple
 
 import numpy as np
 
@@ -36,12 +37,12 @@ class _Counts:
     """What the clients of a mode have seen."""
 
     seconds: List[float] = field(default_factory=list)
-    failed: int = 0
-    wrong: int = 0
+    is_right: List[bool] = field(default_factory=list)
+    errors: List[str] = field(default_factory=list)
     duration: float = 0.0
 
 
-def measure(clients: int = 64, seconds: float = 300.0) -> Dict[str, Any]:
+def measure(clients: int, seconds: float) -> Dict[str, Any]:
     """Asks a service for what is at random points, over connections that are kept.
 
     Parameters:
@@ -53,15 +54,15 @@ def measure(clients: int = 64, seconds: float = 300.0) -> Dict[str, Any]:
         that point alone), "per_second", "p50_ms", "p99_ms"; "ratio": requests per second with batching to without.
     """
     counts = {mode: _Counts() for mode in MODES}
-    turn = min(TURN_SECONDS, seconds)
+    turns = math.ceil(seconds / TURN_SECONDS)
     with contextlib.ExitStack() as stack:
         ports = {mode: stack.enter_context(_service(options)) for mode, (options, _) in MODES.items()}
         log_info("asking for the answers, one at a time")
         bodies, expected = _questions(ports["one at a time"])
-        with bar(len(MODES) * max(1, round(seconds / turn)), unit="turn") as progress:
-            for _ in range(max(1, round(seconds / turn))):
+        with bar(len(MODES) * turns, unit="turn") as progress:
+            for _ in range(turns):
                 for mode, (_, together) in MODES.items():
-                    _ask(ports[mode], clients if together else 1, turn, bodies, expected, counts[mode])
+                    _ask(ports[mode], clients if together else 1, seconds / turns, bodies, expected, counts[mode])
                     progress.update()
     modes = {mode: _summary(count) for mode, count in counts.items()}
     ratio = modes["with batching"]["per_second"] / modes["without batching"]["per_second"]
@@ -96,23 +97,27 @@ def _service(options: List[str]) -> Iterator[int]:
         process.wait()
 
 
-def _post(connection: http.client.HTTPConnection, body: str) -> Any:
+def _place(connection: http.client.HTTPConnection, body: str) -> Tuple[int, int]:
+    """What the service finds at one point.
+
+    Raises:
+        OSError, HTTPException, ValueError, LookupError: there is no answer, or not the one that was asked for.
+    """
     connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
     answer = connection.getresponse()
-    return json.loads(answer.read()) if answer.status == 200 else answer.read()
+    text = answer.read()
+    if answer.status != 200:
+        raise ValueError(f"{answer.status}: {text.decode()}")
+    (result,) = json.loads(text)["results"]
+    return result["x"], result["y"]
 
 
-def _questions(port: int, count: int = 256) -> Any:
-    """Bodies, and the places that the answers to them name."""
-    points = np.random.default_rng(0).integers(0, 64, [count, 2]).tolist()
+def _questions(port: int) -> Tuple[List[str], List[Tuple[int, int]]]:
+    """Bodies, and what the service finds for each."""
+    points = np.random.default_rng(0).integers(0, 64, [256, 2]).tolist()
     bodies = [json.dumps({"inputs": [point]}) for point in points]
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
-        return bodies, [_place(_post(connection, body)) for body in bodies]
-
-
-def _place(answer: Any) -> Any:
-    (result,) = answer["results"]
-    return result["x"], result["y"]
+        return bodies, [_place(connection, body) for body in bodies]
 
 
 def _ask(port: int, clients: int, seconds: float, bodies: List[str], expected: List[Any], counts: _Counts) -> None:
@@ -124,13 +129,13 @@ def _ask(port: int, clients: int, seconds: float, bodies: List[str], expected: L
             while (sent := time.perf_counter()) < start + seconds:
                 index = rng.integers(len(bodies))
                 try:
-                    found = _place(_post(connection, bodies[index]))
-                except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
-                    counts.failed += 1
+                    found = _place(connection, bodies[index])
+                except (OSError, http.client.HTTPException, ValueError, LookupError) as error:
+                    counts.errors.append(f"{type(error).__name__}: {error}")
                     connection.close()
                     continue
                 counts.seconds.append(time.perf_counter() - sent)
-                counts.wrong += found != expected[index]
+                counts.is_right.append(found == expected[index])
 
     threads = [threading.Thread(target=client, args=[number]) for number in range(clients)]
     for thread in threads:
@@ -143,9 +148,9 @@ def _ask(port: int, clients: int, seconds: float, bodies: List[str], expected: L
 def _summary(counts: _Counts) -> Dict[str, float]:
     p50, p99 = (1000 * np.percentile(counts.seconds, [50, 99])).tolist() if counts.seconds else (0.0, 0.0)
     return {
-        "requests": len(counts.seconds) + counts.failed,
-        "failed": counts.failed,
-        "wrong": counts.wrong,
+        "requests": len(counts.seconds) + len(counts.errors),
+        "failed": len(counts.errors),
+        "wrong": counts.is_right.count(False),
         "per_second": len(counts.seconds) / counts.duration,
         "p50_ms": p50,
         "p99_ms": p99,
