@@ -21,7 +21,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    from ..deploy.serve import serve
+    from ..deploy.server import serve
     from ..utils.errors import argument_prefix
 
     with argument_prefix("--"):

@@ -194,15 +194,21 @@ class Preprocess:
             UserError: it is something else.
         """
         wanted = "a picture is a list of rows, a row of pixels, a pixel of three whole numbers 0 to 255"
-        try:
-            pixels = np.array(value)
-        except ValueError:
-            raise UserError(f"{wanted}; the lists have different lengths") from None
-        if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-            raise UserError(f"{wanted}; got lists of lengths {list(pixels.shape)}")
-        if pixels.dtype.kind not in "iu" or pixels.min() < 0 or pixels.max() > 255:
+        # Not by numpy, which makes one text of a million letters into a million such for its neighbours.
+        shape, items = [], [value]
+        for _ in range(3):
+            if set(map(type, items)) != {list}:
+                raise UserError(f"{wanted}; got other values")
+            lengths = set(map(len, items))
+            if len(lengths) > 1:
+                raise UserError(f"{wanted}; the lists have different lengths")
+            shape.append(lengths.pop())
+            items = list(itertools.chain.from_iterable(items))
+        if shape[2] != 3:
+            raise UserError(f"{wanted}; got lists of lengths {shape}")
+        if set(map(type, items)) != {int} or min(items) < 0 or max(items) > 255:
             raise UserError(f"{wanted}; got other values")
-        return pixels.astype(np.uint8)
+        return np.array(items, np.uint8).reshape(shape)
 
     def to_dict(self) -> Dict[str, Any]:
         return {"kind": self.kind, **{key: list(value) for key, value in asdict(self).items()}}

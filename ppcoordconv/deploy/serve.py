@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 import json
 import logging
-import signal
-import socket
+import threading
 import time
 from functools import partial
 from io import BytesIO
-from typing import Any, AsyncGenerator, AsyncIterator, Awaitable, Callable, Dict, Iterator, List, Tuple, Union
+from typing import Any, AsyncGenerator, AsyncIterator, Awaitable, Callable, Dict, List, Tuple, Union
 
 import numpy as np
 from fastapi import FastAPI, Request
@@ -94,14 +93,18 @@ def create_app(predictor: Predictor, limits: Limits = Limits()) -> FastAPI:  # n
             yield chunk
 
     async def received(request: Request) -> List[Sent]:
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind, _, parameters = request.headers.get("content-type", "").lower().partition(";")
+        kind = kind.strip()
         if kind == "multipart/form-data" and isinstance(preprocess, Preprocess):
+            if "charset" in parameters:
+                raise Refused(415, "a multipart body takes no charset; names are in UTF-8")
             try:
                 sent = await _InMemory(request.headers, body(request), max_files=10_000, max_fields=0).parse()
             except (MultiPartException, ValueError, KeyError) as error:  # which of them depends on the version
                 reason = getattr(error, "message", error)
                 raise Refused(400, f"the multipart body can't be read: {reason}") from error
             files = [file for _, file in sent.multi_items() if isinstance(file, UploadFile)]
+            check_count(len(files))
             named = [(file.filename or str(number), await file.read()) for number, file in enumerate(files)]
             limit = limits.max_megapixels
             return [(name, partial(preprocess.decode, BytesIO(data), name, limit)) for name, data in named]
@@ -109,24 +112,17 @@ def create_app(predictor: Predictor, limits: Limits = Limits()) -> FastAPI:  # n
             pictures = "pictures as multipart/form-data, or " if isinstance(preprocess, Preprocess) else ""
             raise Refused(415, f'this model takes {pictures}JSON, as application/json: {{"inputs": [...]}}')
         text = b"".join([chunk async for chunk in body(request)])
-        try:
-            inputs = json.loads(text)["inputs"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            inputs = None
-        if not isinstance(inputs, list):
-            raise Refused(400, 'the body takes JSON of the form {"inputs": [...]}')
+        inputs = await asyncio.to_thread(inputs_in, text)
+        check_count(len(inputs))
         return [(str(number), partial(from_json, value)) for number, value in enumerate(inputs)]
+
+    def check_count(count: int) -> None:
+        if count > limits.max_waiting:
+            raise Refused(413, f"a request has at most {limits.max_waiting} inputs, got {count}")
 
     def from_json(value: Any) -> Prepared:
         value = preprocess.from_value(value)
         return preprocess(value), value.shape
-
-    def prepared(sent: List[Sent]) -> List[Union[Prepared, UserError]]:
-        ready = [value_or_error(prepare) for _, prepare in sent]
-        for one in ready:
-            if isinstance(one, ImageTooLargeError):
-                raise Refused(413, str(one))
-        return ready
 
     async def result(name: str, ready: Union[Prepared, UserError]) -> Dict[str, Any]:
         if isinstance(ready, UserError):
@@ -137,10 +133,12 @@ def create_app(predictor: Predictor, limits: Limits = Limits()) -> FastAPI:  # n
         return {"input": name, **(found if "error" in found else form.to_image(found, preprocess, size))}
 
     async def answered(sent: List[Sent]) -> List[Dict[str, Any]]:
-        if len(sent) > limits.max_waiting:
-            raise Refused(413, f"a request has at most {limits.max_waiting} inputs, got {len(sent)}")
         with batcher.reserved(len(sent)):
-            ready = await asyncio.to_thread(prepared, sent)
+            is_given_up = threading.Event()
+            try:
+                ready = await asyncio.to_thread(prepared, sent, is_given_up)
+            finally:
+                is_given_up.set()
             return list(await asyncio.gather(*(result(name, one) for (name, _), one in zip(sent, ready))))
 
     @app.post("/predict")
@@ -186,59 +184,34 @@ def create_app(predictor: Predictor, limits: Limits = Limits()) -> FastAPI:  # n
     return app
 
 
+def prepared(sent: List[Sent], is_given_up: threading.Event) -> List[Union[Prepared, UserError]]:
+    """What the network takes of each, or what is wrong with it, until it is given up."""
+    ready: List[Union[Prepared, UserError]] = []
+    for _, prepare in sent:
+        if is_given_up.is_set():
+            break
+        ready.append(one := value_or_error(prepare))
+        if isinstance(one, ImageTooLargeError):
+            raise Refused(413, str(one))
+    return ready
+
+
+def inputs_in(text: bytes) -> List[Any]:
+    """Those of a body ``{"inputs": [...]}``."""
+    try:
+        # A pixel, "[0,0,0],", and a point, "[1,2],", take so many bytes, and a list of nothing as much memory as they.
+        if text.count(b"[") > 16 + len(text) / 5:
+            raise ValueError
+        inputs = json.loads(text)["inputs"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        inputs = None
+    if not isinstance(inputs, list):
+        raise Refused(400, 'the body takes JSON of the form {"inputs": [...]}')
+    return inputs
+
+
 async def _within(seconds: float, work: Awaitable[Any], status: int, message: str) -> Any:
     try:
         return await asyncio.wait_for(work, seconds)
     except asyncio.TimeoutError:
         raise Refused(status, f"{message} within {seconds} s") from None
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket whose connections send an answer's head and body at once.
-
-    asyncio sees to that for its own sockets alone; with others each answer would wait 40 ms for a client's delayed ACK.
-    """
-    try:
-        listening = socket.create_server((host, port))
-    except (OSError, OverflowError) as error:
-        raise UserError(f"can't listen on {host}, port {port}: {error}") from error
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listening
-
-
-def serve(predictor: Predictor, limits: Limits, host: str, port: int, say: Callable[[str], None]) -> None:
-    """Serves until SIGINT or SIGTERM, after which the requests that run are finished.
-
-    Raises:
-        UserError: nothing can listen there.
-    """
-    import uvicorn
-
-    listening = listen(host, port)
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: Any = None) -> None:
-            await super().startup(sockets)
-            if self.started:
-                say(f"serving on http://{host}:{listening.getsockname()[1]}; Ctrl-C ends it")
-
-        @contextlib.contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            # uvicorn's own raises the signal again at the end, which would make an orderly end a failure.
-            before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
-            try:
-                yield
-            finally:
-                for number, handler in before.items():
-                    signal.signal(number, handler)
-
-    config = uvicorn.Config(
-        create_app(predictor, limits),
-        log_level="warning",
-        # A request may take the time to arrive, and again to be answered.
-        timeout_graceful_shutdown=int(2 * limits.timeout) + 1,
-        # A client that pauses between its requests should not find its connection closed at once.
-        timeout_keep_alive=max(5, int(limits.timeout)),
-    )
-    with listening:
-        Server(config).run([listening])

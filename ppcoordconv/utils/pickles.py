@@ -17,6 +17,9 @@ import numpy as np
 # Instructions, for a file of any size, and one more for so many bytes. An array takes some thirty, so that this is
 # enough for the largest networks, and bounds what a file that holds nothing but empty dicts takes.
 LIMIT, BYTES_AN_INSTRUCTION = 100_000, 16
+DEPTH, VALUES = 100, 10_000_000
+# Axes and lengths of an array, as numpy has them.
+MAX_AXES, MAX_LENGTH = 32, 2**63
 # The instructions that push their argument, as it stands in the file.
 PUSHED = {
     "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8",
@@ -95,7 +98,7 @@ def read_pickle(file: BinaryIO, size: int) -> Any:
             _of_kind(stack[-1], list).extend(items)
         elif name in ("SETITEM", "SETITEMS"):
             items = [stack.pop(), stack.pop()][::-1] if name == "SETITEM" else since_mark()
-            _of_kind(stack[-1], dict).update(zip(items[::2], items[1::2]))
+            _of_kind(stack[-1], dict).update(zip(map(_key, items[::2]), items[1::2]))
         elif name == "MEMOIZE":
             memo[len(memo)] = stack[-1]
         elif name in ("BINPUT", "LONG_BINPUT"):
@@ -123,7 +126,39 @@ def read_pickle(file: BinaryIO, size: int) -> Any:
         if left < 0:
             raise ValueError(f"its {size:,} bytes are made into values of more than four times that")
     (value,) = stack
+    _check_size(value)
     return value
+
+
+def _check_size(value: Any) -> None:
+    """So that whoever walks through the value, as ``repr``, comes to an end.
+
+    Raises:
+        ValueError: it is nested deeper than ``DEPTH``, or with its references written out it has more than ``VALUES``.
+    """
+    counts: Dict[int, float] = {}
+    open_values: List[Tuple[Any, bool]] = [(value, False)]
+    depth = 0
+    while open_values:
+        current, is_done = open_values.pop()
+        items = list(current.values()) if isinstance(current, dict) else current
+        if is_done:
+            depth -= 1
+            counts[id(current)] = 1 + sum(counts.get(id(item), 1) for item in items)
+            if counts[id(current)] > VALUES:
+                raise ValueError(f"with its references written out, it has more than {VALUES:,} values")
+        elif isinstance(current, (dict, list, tuple)) and id(current) not in counts:
+            counts[id(current)] = math.inf  # as long as it is open: one that holds itself
+            depth += 1
+            if depth > DEPTH:
+                raise ValueError(f"it is nested deeper than {DEPTH}")
+            open_values.append((current, True))
+            open_values.extend((item, False) for item in items)
+
+
+def _key(value: Any) -> str:
+    """Of a dict. Others than texts might be compared, or hashed, without end."""
+    return _of_kind(value, str)
 
 
 def _bytes_of(value: Any) -> int:
@@ -147,8 +182,8 @@ def _dtype(code: str, state: Tuple[Any, ...]) -> np.dtype:
 
 
 def _begin_dtype(code: Any, *_: Any) -> _Unbuilt:
-    if not isinstance(code, str) or not DTYPE.fullmatch(code):
-        raise ValueError(f"it holds arrays of {str(code)[:20]!r}, which are no numbers of up to 8 bytes")
+    if not DTYPE.fullmatch(_of_kind(code, str)):
+        raise ValueError(f"it holds arrays of {code[:20]!r}, which are not numbers of up to 8 bytes")
     return _Unbuilt(code)
 
 
@@ -160,8 +195,10 @@ def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
     _of_kind(dtype, np.dtype)
     if not isinstance(data, (bytes, bytearray)):
         raise ValueError("it holds an array without its bytes")
-    if order not in ("C", "F") or not all(type(n) is int and n >= 0 for n in _of_kind(shape, tuple)):
+    if len(_of_kind(shape, tuple)) > MAX_AXES or not all(type(n) is int and 0 <= n < MAX_LENGTH for n in shape):
         raise ValueError("it holds an array of no shape")
+    if _of_kind(order, str) not in ("C", "F"):
+        raise ValueError(f"it holds an array in the order {order[:20]!r}")
     if math.prod(shape) * dtype.itemsize != len(data):
         raise ValueError(f"it holds {len(data)} bytes for an array of shape {list(shape)[:8]} and {dtype}")
     array = np.frombuffer(data, dtype) if data else np.zeros(0, dtype)
@@ -179,13 +216,13 @@ def _no_bytes() -> bytes:
 
 def _encode(text: Any, encoding: Any) -> bytes:
     """Bytes, as protocol 2 writes them."""
-    if encoding != "latin1":
-        raise ValueError(f"it holds bytes as {str(encoding)[:20]!r}")
+    if _of_kind(encoding, str) != "latin1":
+        raise ValueError(f"it holds bytes as {encoding[:20]!r}")
     return _of_kind(text, str).encode("latin1")
 
 
 def _ordered_dict(pairs: Any = ()) -> Dict[Any, Any]:
-    return {key: value for key, value in pairs}  # noqa: C416 - a dict in the place of pairs is refused
+    return {_key(key): value for key, value in pairs}
 
 
 def _tensor(named: Any) -> np.ndarray:
@@ -215,7 +252,8 @@ FUNCTIONS: Dict[Tuple[str, str], Callable[..., Any]] = {
 
 def _function(module: Any, name: Any) -> Callable[..., Any]:
     # numpy 2 moved its core, Python 3 its builtins.
-    key = (str(module).replace("numpy._core", "numpy.core").replace("__builtin__", "builtins"), str(name))
+    _of_kind(module, str), _of_kind(name, str)
+    key = (module.replace("numpy._core", "numpy.core").replace("__builtin__", "builtins"), name)
     if key not in FUNCTIONS:
-        raise ValueError(f"it asks for {module}.{name}, which no file of weights needs")
+        raise ValueError(f"it asks for {module[:40]}.{name[:40]}, which no file of weights needs")
     return FUNCTIONS[key]

@@ -1,18 +1,22 @@
 """The web service: what ``infer`` says, for many clients at once, and one sentence for what is wrong."""
 
 import asyncio
+import contextlib
 import http.client
 import io
 import json
 import random
 import re
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +27,13 @@ from PIL import Image
 pytest.importorskip("fastapi")
 
 from ppcoordconv.config import load_config  # noqa: E402
+from ppcoordconv.data.images import Preprocess  # noqa: E402
 from ppcoordconv.deploy import Predictor  # noqa: E402
 from ppcoordconv.deploy.batching import Batcher, QueueFull  # noqa: E402
 from ppcoordconv.deploy.export import export  # noqa: E402
 from ppcoordconv.deploy.infer import infer  # noqa: E402
-from ppcoordconv.deploy.serve import Limits, create_app, listen  # noqa: E402
+from ppcoordconv.deploy.serve import Limits, create_app, prepared  # noqa: E402
+from ppcoordconv.deploy.server import listen  # noqa: E402
 from ppcoordconv.tasks import build_task  # noqa: E402
 from ppcoordconv.utils.errors import UserError  # noqa: E402
 
@@ -38,10 +44,10 @@ BOUNDARY = "a-boundary"
 class Server:
     """``ppcoordconv serve`` in a process of its own, on a free port."""
 
-    def __init__(self, model_dir, *options):
+    def __init__(self, model_dir, *options, **popen):
         command = [sys.executable, "-m", "ppcoordconv", "serve", "--model_dir", str(model_dir), "--port", "0"]
         pipes = {"stderr": subprocess.PIPE, "text": True, "env": ENVIRONMENT, "cwd": ROOT}
-        self.process = subprocess.Popen([*command, *map(str, options)], **pipes)
+        self.process = subprocess.Popen([*command, *map(str, options)], **pipes, **popen)
         self.said = []
         for line in self.process.stderr:
             self.said.append(line)
@@ -88,6 +94,9 @@ def png(pixels):
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="PNG")
     return file.getvalue()
+
+
+FORM = f"multipart/form-data; boundary={BOUNDARY}"
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +172,10 @@ def test_points_get_what_infer_says(points, tmp_path):
         (b"x", "text/plain", 415, "takes pictures as multipart/form-data, or JSON, as application/json"),
         (b"x", "multipart/form-data", 400, "the multipart body can't be read"),
         (b"x", f"multipart/form-data; boundary={BOUNDARY}", 400, "the multipart body can't be read"),
+        (b'{"inputs": [[' + b"[]," * 100_000 + b"[]]]}", "application/json", 400, "takes JSON of the form"),
+        (json.dumps({"inputs": [0] * 513}).encode(), "application/json", 413, "at most 512 inputs, got 513"),
+        (multipart({f"{n}.png": b"" for n in range(513)}), FORM, 413, "a request has at most 512 inputs, got 513"),
+        (b"x", "multipart/form-data; charset=utf-7; boundary=b", 415, "a multipart body takes no charset"),
         (b"x" * 2**21, "application/json", 413, "a request has at most 1.0 MiB"),
         (multipart({"a.png": b"x" * 2**21}), f"multipart/form-data; boundary={BOUNDARY}", 413, "at most 1.0 MiB"),
         (
@@ -172,7 +185,7 @@ def test_points_get_what_infer_says(points, tmp_path):
             "a.png has 1000x1001 pixels; at most 1.0 million are taken",
         ),
     ],
-    ids=range(10),
+    ids=range(14),
 )
 def test_what_it_does_not_take(pictures, body, kind, status, words):
     got, answer = pictures.post(body, kind)
@@ -248,6 +261,56 @@ def test_half_a_body_is_answered_when_its_time_is_over():
         answer = client.recv(4096)
     assert b"408" in answer.splitlines()[0]
     assert server.stop() == 0
+
+
+@pytest.mark.parametrize("before", [b"", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"], ids=["first", "second"])
+def test_half_a_head_is_cut_off_when_its_time_is_over(before):
+    server = Server(POINTS, "--timeout", 1)
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        client.settimeout(20)
+        client.sendall(before)
+        if before:
+            answer = b""
+            while not answer.endswith(b"}"):
+                answer += client.recv(4096)
+        client.sendall(b"GET /heal")
+        assert client.recv(4096) == b""
+    assert server.stop() == 0
+
+
+def test_more_connections_than_it_may_open_are_closed_and_the_others_served():
+    few = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))}
+    server = Server(POINTS, "--timeout", 2, **few)
+    with contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port))) for _ in range(400)]
+        for client in idle:
+            client.settimeout(20)
+            with contextlib.suppress(ConnectionResetError):
+                assert client.recv(1) == b""
+        assert server.post_inputs([[40, 17]])[0] == 200
+    assert server.stop() == 0
+    assert "Traceback" not in "".join(server.said)
+
+
+def test_pictures_of_a_request_that_was_given_up_are_not_decoded():
+    decoded, is_given_up = [], threading.Event()
+
+    def read(number):
+        decoded.append(number)
+        is_given_up.set()
+        return np.zeros([3, 32, 32], np.float32), (32, 32)
+
+    prepared([(str(n), partial(read, n)) for n in range(5)], is_given_up)
+    assert decoded == [0]
+
+
+def test_arrays_of_long_texts_take_no_memory():
+    value = [["a" * 500_000, *["b"] * 1500]]
+    tracemalloc.start()
+    with pytest.raises(UserError, match="a picture is a list of rows"):
+        Preprocess.from_value(value)
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
 
 
 def test_it_tells_how_it_is(points):

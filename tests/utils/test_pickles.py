@@ -111,6 +111,9 @@ def memoized(value, again):
 text_of_100_000 = b"X" + struct.pack("<I", 100_000) + b"a" * 100_000
 BIG_ENDIAN = b"(K\x03" + text(">") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00t"
 
+# A tuple of itself twice, 60 times.
+TWICE = b")" + b"".join(b"q%ch%c\x86" % (n, n) for n in range(60))
+
 FORGED = {
     "object fields by BUILD": state(array(dtype("V8", FIELDS), data=b"C\x08" + b"A" * 8)),
     "object fields of a plain dtype": state(array(dtype("f4", FIELDS))),
@@ -172,6 +175,22 @@ FORGED = {
         b"](" + b"".join(b"M" + struct.pack("<H", n) + b"N\x86" for n in range(3000)) + b"e",
         name("collections", "OrderedDict") + b"h\0\x85R",
     ),
+    # Each of these took minutes, gigabytes or the process.
+    "a nested tuple as a key": state(b"}" + b")" + b"\x85" * 10_000 + b"Ns"),
+    "a tuple of itself as a key": state(b"}" + TWICE + b"Ns"),
+    "a tuple of itself as a module": state(TWICE + text("x") + b"\x93"),
+    "a tuple of itself as a function": state(text("x") + TWICE + b"\x93"),
+    "a tuple of itself as a dtype": state(name("numpy", "dtype") + TWICE + b"\x85R"),
+    "a tuple of itself as an encoding": state(name("_codecs", "encode") + text("a") + TWICE + b"\x86R"),
+    "a tuple of itself as an order": state(
+        name("numpy.core.numeric", "_frombuffer") + b"(C\x00" + dtype("f4") + b")" + TWICE + b"tR"
+    ),
+    "a tuple of itself": state(TWICE),
+    "nested lists": state(b"]" * 10_000 + b"a" * 9_999),
+    "a shape of many axes": state(
+        array(dtype("f4"), shape=b"(\x8a\xff" + b"\x7f" * 255 + b"q\x00" + b"h\x00" * 20_000 + b"t")
+    ),
+    "numbers as keys": state(b"}K\x01Ns"),
     "no mark": b"\x80\x04t.",
     "an empty stack": b"\x80\x04a.",
     "nothing": b"\x80\x04.",
@@ -265,12 +284,24 @@ def test_a_good_file_of_the_same_words_is_read():
     assert len(read(pickle.dumps(many))) == len(many)
 
 
-def test_lists_in_lists_are_no_burden():
-    """Each holds the one before it twice, a hundred times; and one that holds itself."""
-    laughs, me = [], []
-    for _ in range(100):
-        laughs = [laughs, laughs]
+def test_what_is_there_twice_is_read_once():
+    shared = [1, 2]
+    got = read(pickle.dumps({"a": shared, "b": [shared, shared]}))
+    assert got == {"a": [1, 2], "b": [[1, 2], [1, 2]]}
+    assert got["a"] is got["b"][0]
+
+
+@pytest.mark.parametrize(
+    ("levels", "make"),
+    [(50, lambda inner: [inner, inner]), (50, lambda inner: (inner, inner)), (101, lambda inner: {"a": inner})],
+)
+def test_what_could_not_be_walked_through_is_refused(levels, make):
+    value = []
+    for _ in range(levels):
+        value = make(value)
+    with pytest.raises(ValueError, match="more than 10,000,000 values|nested deeper than 100"):
+        read(pickle.dumps({"a": value}))
+    me = []
     me.append(me)
-    got = read(pickle.dumps({"laughs": laughs, "me": me}))
-    assert got["me"][0] is got["me"]
-    assert got["laughs"][0] is got["laughs"][1]
+    with pytest.raises(ValueError, match="more than 10,000,000 values"):
+        read(pickle.dumps(me))

@@ -1,0 +1,117 @@
+"""The process of a web service: its socket, its connections, its signals; ``serve.py`` answers the requests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import signal
+import socket
+from typing import Any, Callable, Iterator, Optional
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from ..utils.errors import UserError
+from ..utils.limits import Limits
+from .predictor import Predictor
+from .serve import create_app
+
+# Connections that are accepted before the first of them is looked at, and files that are not connections.
+BACKLOG, OTHER_FILES = 128, 64
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket whose connections send an answer's head and body at once.
+
+    asyncio sees to that for its own sockets alone; with others each answer would wait 40 ms for a client's delayed ACK.
+    """
+    try:
+        listening = socket.create_server((host, port))
+    except (OSError, OverflowError) as error:
+        raise UserError(f"can't listen on {host}, port {port}: {error}") from error
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
+
+
+class Connection(H11Protocol):
+    """uvicorn's, closed where a request's head does not arrive in time, or there are more than the process may open.
+
+    Attributes:
+        head_timeout: in seconds.
+        max_connections: those that come beyond are closed at once.
+    """
+
+    head_timeout: float
+    max_connections: int
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._timer: Optional[asyncio.TimerHandle] = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.max_connections:
+            transport.abort()
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, error: Optional[Exception]) -> None:
+        super().connection_lost(error)
+        self._forget()
+
+    def _watch(self) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._forget()
+        elif self._timer is None:
+            self._timer = self.loop.call_later(self.head_timeout, self.transport.close)
+
+    def _forget(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def serve(predictor: Predictor, limits: Limits, host: str, port: int, say: Callable[[str], None]) -> None:
+    """Serves until SIGINT or SIGTERM, after which the requests that run are finished.
+
+    Raises:
+        UserError: nothing can listen there.
+    """
+    listening = listen(host, port)
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: Any = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                say(f"serving on http://{host}:{listening.getsockname()[1]}; Ctrl-C ends it")
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            # uvicorn's own raises the signal again at the end, which would make an orderly end a failure.
+            before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+            try:
+                yield
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+
+    class Limited(Connection):
+        head_timeout = limits.timeout
+        max_connections = max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - BACKLOG - OTHER_FILES)
+
+    config = uvicorn.Config(
+        create_app(predictor, limits),
+        http=Limited,
+        backlog=BACKLOG,
+        log_level="warning",
+        # A request may take the time to arrive, and again to be answered.
+        timeout_graceful_shutdown=int(2 * limits.timeout) + 1,
+        # A client that pauses between its requests should not find its connection closed at once.
+        timeout_keep_alive=max(5, int(limits.timeout)),
+    )
+    with listening:
+        Server(config).run([listening])
