@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Literal, Optional, Tuple, Union, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from typing_extensions import Annotated
 
 from .utils.errors import MissingFileError, UserError, shortened_repr
@@ -152,6 +152,13 @@ class Config(_Section):
     save_steps: Optional[int] = Field(None, ge=1, le=_MOST, strict=True)
     seed: Union[int, List[int]] = 0
     output_dir: Optional[str] = None
+
+    @field_validator("accumulate_steps")
+    @classmethod
+    def _at_most_the_batch(cls, parts: int, info: ValidationInfo) -> int:
+        if parts > info.data.get("batch_size", parts):
+            raise ValueError(f"takes at most batch_size={info.data['batch_size']}, a sample a part")
+        return parts
 
     @field_validator("seed", mode="plain")
     @classmethod

@@ -125,6 +125,7 @@ def test_base(config):
         (GOOD, ["patience=0"], "patience: "),
         (GOOD, ["patience=many"], "patience: "),
         (GOOD, ["accumulate_steps=0"], "accumulate_steps: "),
+        (GOOD, ["batch_size=8", "accumulate_steps=9"], "accumulate_steps: takes at most batch_size=8, a sample a part"),
         (GOOD, ["gradient_clip=0"], "gradient_clip: "),
         (GOOD, ["ema=1"], "ema: .*less than 1"),
         (GOOD, ["ema=0"], "ema: "),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib
 import logging
 import os
@@ -67,8 +68,11 @@ def leave(status: int) -> NoReturn:
     """Ends the process: for the scripts that call a ``main``."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read the results has read enough; the interpreter flushes once more at its exit.
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # whoever read the results has read enough then
+            print(f"stdout can't be written: {error.strerror}", file=sys.stderr)
+            status = status or 1
+        # The interpreter flushes once more at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if int(os.environ.get("PADDLE_TRAINERS_NUM", 1)) > 1:
         # All is written by now, and in the interpreter's exit one of several processes was seen to wait without end.
@@ -130,6 +134,11 @@ def _status(main: Callable[[Any], int], arguments: argparse.Namespace, program: 
         return fail("interrupted", 130)
     except BrokenPipeError:
         return 0
+    except OSError as error:
+        # Of what is printed; a file has a name.
+        if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT) or error.filename is not None:
+            raise
+        return fail(f"stdout can't be written: {error.strerror}", 1)
 
 
 def _open_streams() -> None:

@@ -29,6 +29,11 @@ def image_folder(path: str, on_error: str = "stop") -> ClassificationData:
     if not root.is_dir():
         raise UserError(f"there is no folder {root}; image_folder takes one with a folder of pictures for each class")
     folders = sorted(folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    for folder in folders:
+        try:
+            folder.name.encode()
+        except UnicodeEncodeError:
+            raise UserError(f"the name of the class folder {str(folder)!r} is not UTF-8; rename it") from None
     if len(folders) < 2:
         raise UserError(f"{root} holds {len(folders)} class folders; at least 2 are needed, <class>/<name>.png")
     files = [(file, number) for number, folder in enumerate(folders) for file in list_images(folder)]

@@ -17,8 +17,8 @@ from PIL import Image
 from ..data.inputs import Input, Prepared, value_or_error
 from ..data.preprocessing import preprocess_of
 from ..postprocess import SERVED, ServedForm, decoded
-from ..utils.errors import ArgumentError, UserError
-from ..utils.files import atomic_write, move_aside, remove_abandoned
+from ..utils.errors import ArgumentError, MissingFileError, UserError
+from ..utils.files import atomic_write, move_aside, open_regular, remove_abandoned
 from ..utils.progress import bar, log_info
 from .predictor import Predictor
 
@@ -96,7 +96,7 @@ def infer(
                             result = _draw(form, item, row, result, picture)
                 result = {"input": item.name, **result}
                 if file is not None:
-                    print(as_json(result), file=file, flush=True)
+                    _write_line(file, as_json(result))
                 progress.update()
                 yield result
 
@@ -148,13 +148,15 @@ def _draw(form: ServedForm, item: Input, row: np.ndarray, result: Dict[str, Any]
 
 def _results_before(path: Path, names: List[str]) -> int:
     """How many results are in a file, from which a last line that was not written whole is taken off."""
-    if not path.exists():
+    try:
+        with open_regular(path) as file:
+            lines = file.read().splitlines(keepends=True)
+    except MissingFileError:
         return 0
-    lines = path.read_bytes().splitlines(keepends=True)
     whole = lines if not lines or lines[-1].endswith(b"\n") else lines[:-1]
     try:
         before = [json.loads(line)["input"] for line in whole]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path} does not hold results of infer: {error}") from error
     if before != names[: len(before)]:
         raise UserError(f"{path} holds results of other inputs; choose another folder, or don't resume")
@@ -183,6 +185,15 @@ def _results_file(output: Optional[Path], resumed: bool) -> ContextManager[Optio
         return (output / RESULTS).open("a" if resumed else "w", encoding="utf-8")
     except OSError as error:
         raise UserError(f"{output} can't be written: {error.strerror}") from error
+
+
+def _write_line(file: IO[str], line: str) -> None:
+    try:
+        print(line, file=file, flush=True)
+    except OSError as error:
+        with contextlib.suppress(OSError):  # it tries to write the line once more
+            file.close()
+        raise UserError(f"{file.name} can't be written: {error.strerror}") from error
 
 
 def _refuse_to_replace(inputs: List[Path], outputs: List[Path]) -> None:

@@ -6,7 +6,7 @@ A class decorated with ``SERVED.register`` in a module of this package is a serv
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -23,7 +23,17 @@ def check_labels(count: int, labels: Sequence[str]) -> None:
 
 
 def decoded(form: ServedForm, outputs: np.ndarray, labels: List[str]) -> List[Dict[str, Any]]:
-    """``form.decode``, with an "error" for each row that has infinite numbers or NaN."""
+    """``form.decode``, with an "error" for each row that has infinite numbers or NaN.
+
+    Raises:
+        UserError: the outputs are not of the form's shape: ``inference.yml`` is not that of the model.
+    """
+    wanted, given = form.output_shape, outputs.shape[1:]
+    if wanted and (len(wanted) != len(given) or any(w not in (None, n) for w, n in zip(wanted, given))):
+        raise UserError(
+            f"the served form {form.name!r} takes outputs of {['N', *wanted]}, and the model gives "
+            f"{list(outputs.shape)}; export it again"
+        )
     is_finite = np.isfinite(outputs.reshape([len(outputs), -1])).all(axis=1)
     results = form.decode(np.nan_to_num(outputs), labels)
     return [
@@ -37,11 +47,13 @@ class ServedForm:
 
     Attributes:
         name: what ``inference.yml`` calls it.
+        output_shape: of one output, with None for any length; None: it is not checked.
         without_onnx: why a network with these outputs can't be exported to ONNX; None: it can.
         score_threshold: the score below which "objects" are left out; None: its results have no objects.
     """
 
     name: str
+    output_shape: Optional[Tuple[Optional[int], ...]] = None
     without_onnx: Optional[str] = None
     score_threshold: Optional[float] = None
 

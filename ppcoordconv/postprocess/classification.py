@@ -15,6 +15,7 @@ class Classification(ServedForm):
     """From logits ``[N, classes]`` to "label", "class_id" and "score", the softmax probability (0..1)."""
 
     name = "classification"
+    output_shape = (None,)
 
     def decode(self, outputs: np.ndarray, labels: List[str]) -> List[Dict[str, Any]]:
         check_labels(outputs.shape[1], labels)

@@ -25,6 +25,7 @@ class CoordinateClassification(_Place):
     """From logits ``[N, size * size]`` to the likeliest pixel, and its "score", the softmax probability (0..1)."""
 
     name = "coordinate_classification"
+    output_shape = (SIZE * SIZE,)
 
     def decode(self, outputs: np.ndarray, labels: List[str]) -> List[Dict[str, Any]]:
         return [
@@ -38,6 +39,7 @@ class CoordinateRegression(_Place):
     """From x and y as parts of the canvas, ``[N, 2]``, to pixels."""
 
     name = "coordinate_regression"
+    output_shape = (2,)
 
     def decode(self, outputs: np.ndarray, labels: List[str]) -> List[Dict[str, Any]]:
         return [{"x": round(float(SIZE * x), 4), "y": round(float(SIZE * y), 4)} for x, y in outputs]
@@ -48,6 +50,7 @@ class CoordinateCorner(_Place):
     """The x and y, in pixels, of a row and a column, ``[N, 2]``."""
 
     name = "coordinate_corner"
+    output_shape = (2,)
 
     def decode(self, outputs: np.ndarray, labels: List[str]) -> List[Dict[str, Any]]:
         return [{"x": round(float(column), 4), "y": round(float(row), 4)} for row, column in outputs]
@@ -61,6 +64,7 @@ class CoordinateRendering(ServedForm):
     """
 
     name = "coordinate_rendering"
+    output_shape = (SIZE * SIZE,)
 
     def decode(self, outputs: np.ndarray, labels: List[str]) -> List[Dict[str, Any]]:
         results: List[Dict[str, Any]] = []

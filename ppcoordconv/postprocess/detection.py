@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -22,6 +22,7 @@ class Detection(ServedForm):
     """
 
     name = "detection"
+    output_shape: Optional[Tuple[Optional[int], ...]] = (None, 6)
     without_onnx: Optional[str] = (
         "Paddle2ONNX can't convert matrix NMS: with nms=False (in a config, export.nms: false) it is left to infer"
     )
@@ -74,6 +75,7 @@ class DetectionWithoutNMS(Detection):
     """
 
     name = "detection_without_nms"
+    output_shape = (None, None)
     without_onnx = None
 
     def detections(self, outputs: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from ..config import Config, NamedConfig
 from ..data import DATASETS
 from ..metrics import Metric
 from ..models import create
-from ..utils.errors import UserError, argument_prefix
+from ..utils.errors import UserError, argument_prefix, shortened_repr
 from ..utils.registry import Registry
 from ..utils.weights import fit_weights, read_weights
 
@@ -155,4 +155,5 @@ def check_labels(labels: List[str], metadata: Optional[Dict[str, Any]]) -> None:
         UserError: they have others.
     """
     if metadata and labels != metadata["labels"]:
-        raise UserError(f"the data's labels are {labels}, the weights were trained on {metadata['labels']}")
+        given, known = shortened_repr(labels), shortened_repr(metadata["labels"])
+        raise UserError(f"the data's labels are {given}, the weights were trained on {known}")

@@ -15,7 +15,7 @@ from ..data.images import Preprocess, shifted
 from ..metrics import Means, Metric
 from ..postprocess import SERVED
 from ..postprocess.classification import best_class, caption
-from ..utils.arguments import is_size
+from ..utils.arguments import check_int, is_size
 from ..utils.errors import ArgumentError
 from ..viz.draw import captioned, contact_sheet
 from . import TASKS, bind_data, build_network, check_labels
@@ -69,8 +69,7 @@ class ClassificationTask:
     ) -> None:
         if not is_size(image_size):
             raise ArgumentError("image_size", f"takes a height and a width in pixels, [32, 32], got {image_size!r}")
-        if type(shift) is not int or shift < 0:
-            raise ArgumentError("shift", f"takes a whole number of pixels, at least 0, got {shift!r}")
+        check_int("shift", shift, 0, min(image_size))
         self._preprocess = Preprocess((image_size[0], image_size[1]))
         self._shift = shift
         self._read_data = bind_data(data, ClassificationData)

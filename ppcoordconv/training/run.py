@@ -6,13 +6,13 @@ import contextlib
 import hashlib
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ContextManager, Dict, List
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, ContextManager, Dict, List
 
 import numpy as np
 import paddle
 
 from ..config import Config
-from ..utils.errors import UserError, shortened
+from ..utils.errors import UserError, shortened, shortened_repr
 from ..utils.progress import log_info
 from ..utils.weights import fit_weights, load_state
 from . import checkpoints, dist
@@ -33,11 +33,20 @@ class Run:
     All that is random is drawn from the seed, the epoch and the position in it, so that the state holds no generator.
     """
 
-    # Of the state, what is plain values.
-    _PLAIN = (
-        "history", "epoch", "position", "step", "loss_total", "seconds", "rate", "first_loss", "recent_loss",
-        "measured_step", "partial",
-    )  # fmt: skip
+    # Of the state, what is plain values, and the test of each.
+    _PLAIN: ClassVar[Dict[str, Callable[[Any], bool]]] = {
+        "history": lambda value: isinstance(value, list) and all(isinstance(entry, dict) for entry in value),
+        "epoch": lambda value: _is_count(value) and value > 0,
+        "position": lambda value: _is_count(value),
+        "step": lambda value: _is_count(value),
+        "loss_total": lambda value: _is_number(value),
+        "seconds": lambda value: _is_number(value),
+        "rate": lambda value: _is_number(value),
+        "first_loss": lambda value: _is_number(value),
+        "recent_loss": lambda value: _is_number(value),
+        "measured_step": lambda value: _is_count(value),
+        "partial": lambda value: isinstance(value, dict),
+    }
 
     def __init__(self, task: Task, config: Config) -> None:
         if not isinstance(config.seed, int):
@@ -112,14 +121,34 @@ class Run:
             anyway: also where it was written with settings that a resume can't change.
         """
         state = load_state(path)
-        missing = set(self.state()) - set(state)
-        if missing:
-            lacks = ", ".join(sorted(missing))
-            raise UserError(f"{path} is not a state to resume from: it lacks {lacks}; take a last.pdopt")
+        try:
+            self._check_state(state)
+            self._restore(state, path, anyway)
+        except UserError:
+            raise
+        except Exception as error:  # a damaged state can raise anything
+            raise UserError(f"{path} is not a state to resume from: {error}; take a last.pdopt") from error
+
+    def _check_state(self, state: Dict[str, Any]) -> None:
+        """Raises ValueError where it lacks something, or a plain value is none that a run has."""
+        if missing := set(self.state()) - set(state):
+            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+        for name, is_right in self._PLAIN.items():
+            if not is_right(state[name]):
+                raise ValueError(f"{name} is {shortened_repr(state[name])}")
+        if not _is_count(state["size"]) or state["position"] > state["size"]:
+            raise ValueError(f"position is {state['position']} of {shortened_repr(state['size'])} samples")
+        for entry in (*state["history"], *([state["partial"]] if state["partial"] else [])):
+            if not _is_number(entry.get(self.task.metric)) or not _is_count(entry.get("epoch")):
+                raise ValueError(f"an epoch of its history is {shortened_repr(entry)}")
+
+    def _restore(self, state: Dict[str, Any], path: Path, anyway: bool) -> None:
         before, now = _flat(state["config"]), _flat(self.config.model_dump())
         changed = [key for key in sorted({*before, *now}) if key.startswith(FIXED) and before.get(key) != now.get(key)]
         if changed and not anyway:
-            differences = [f"{key} was {before.get(key)!r} and is {now.get(key)!r}" for key in changed]
+            differences = [
+                f"{key} was {shortened_repr(before.get(key))} and is {shortened_repr(now.get(key))}" for key in changed
+            ]
             raise UserError(
                 f"{path} was written with other settings: {shortened(differences, 5, '; ')}; resume with those, or "
                 "with resume_anyway"
@@ -134,6 +163,8 @@ class Run:
             self.position, self.loss_total = int(self.position * part), self.loss_total * part
         # The schedule is the config's, at the place that the run has come to.
         steps = (self.epoch - 1) * self.epoch_steps + math.ceil(self.position / self.config.batch_size)
+        if self.total_steps == self.config.max_steps:
+            steps = self.step
         for _ in range(min(steps, int(self.total_steps))):
             self.schedule.step()
         if "optimizer.name" not in changed:
@@ -144,9 +175,22 @@ class Run:
         if self.average:
             self.average.set_state(state["average"] or {k: v.numpy() for k, v in self.task.network.named_parameters()})
 
+    def step_schedule(self) -> None:
+        # After a resume with another batch size there may be a step more than the schedule has.
+        if self.schedule.last_epoch < self.total_steps:
+            self.schedule.step()
+
     def averaged_weights(self) -> ContextManager[None]:
         """In here the network has the weights that are evaluated and served."""
         return self.average.average_parameters() if self.average else contextlib.nullcontext()
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**53
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < math.inf
 
 
 def _flat(tree: Dict[str, Any], above: str = "") -> Dict[str, Any]:

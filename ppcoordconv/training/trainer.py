@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import random
 import time
 from pathlib import Path
@@ -69,7 +70,7 @@ def _train(task: Task, config: Config, resume: Optional[Path], resume_anyway: bo
     if resume is not None:
         run.restore(resume, resume_anyway)
         log_info(f"going on after epoch {len(run.history)} and {run.position} samples of {resume}")
-    elif dist.is_main_process() and any((output / name).exists() for name in RUN_FILES):
+    elif dist.is_main_process() and any(os.path.lexists(output / name) for name in RUN_FILES):
         log_info(f"{output} holds an earlier run; it is now in {move_aside(output, [*RUN_FILES, *kept])}")
     if run.amp != config.amp:
         log_info(f"amp {config.amp} is for GPUs; training in float32")
@@ -215,7 +216,7 @@ def _step(run: Run, samples: Samples, indices: np.ndarray, parts: List[Batch], s
     run.scaler.step(run.optimizer)
     run.scaler.update()
     run.optimizer.clear_grad()
-    run.schedule.step()
+    run.step_schedule()
     if run.average:
         run.average.update()
     return value

@@ -84,7 +84,8 @@ def remove_abandoned(directory: Path, names: Iterable[str]) -> None:
     """Removes what ``atomic_write`` had begun to write under these names in a process that was killed."""
     for name in names:
         for path in directory.glob(f"{PREFIX}????????{glob.escape(name)}"):
-            path.unlink()
+            if not path.is_dir():
+                path.unlink()
 
 
 def sha256(path: Path) -> str:
@@ -108,7 +109,7 @@ def move_aside(directory: Path, names: Iterable[str]) -> Path:
         number += 1
     aside.mkdir()
     for name in names:
-        if (directory / name).exists():
+        if os.path.lexists(directory / name):  # a link to nowhere too
             (directory / name).rename(aside / name)
     return aside
 

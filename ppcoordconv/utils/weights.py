@@ -122,6 +122,7 @@ def _metadata(text: Union[str, bytes]) -> Dict[str, Any]:
     labels = metadata.get("labels") if isinstance(metadata, dict) else None
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise ValueError("its metadata has no list of labels")
+    "".join(labels).encode()  # raises where one is not text
     return metadata
 
 

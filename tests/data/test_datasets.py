@@ -1,6 +1,7 @@
 """The datasets: sizes, splits, and what is said of folders and archives that are wrong."""
 
 import io
+import os
 import pickle
 import tarfile
 
@@ -76,6 +77,12 @@ def test_wrong_image_folders(folder):
     assert "there is no picture in the folder" in message()
     Image.new("L", (3, 3)).save(folder / "empty" / "a.png")
     assert "holds one picture" in message()
+
+
+def test_a_class_whose_name_is_no_text(folder):
+    (folder / "cat").rename(folder / os.fsdecode(b"caf\xe9"))
+    with pytest.raises(UserError, match=r"the name of the class folder .*caf.* is not UTF-8; rename it"):
+        DATASETS.build("image_folder", path=str(folder))
 
 
 def test_pictures_that_cannot_be_read_are_left_out(folder, capsys):

@@ -115,7 +115,8 @@ def test_what_is_no_description(folder, text):
         ),
         ("served_form", "telepathy", "there is no served form 'telepathy'"),
         ("served_form", "classification", "the model gives 2 classes, and inference.yml has 0 labels"),
-        ("served_form", "detection", "the model gives 1 classes, and inference.yml has 0 labels"),
+        ("served_form", "detection", r"'detection' takes outputs of \['N', None, 6\], and the model gives \[1, 2\]"),
+        ("served_form", "coordinate_rendering", "takes outputs of .*4096.*, and the model gives"),
     ],
 )
 def test_what_infer_would_stumble_over_is_a_sentence(folder, key, value, words):

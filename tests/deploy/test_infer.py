@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -138,6 +139,43 @@ def test_results_that_can_not_be_gone_on_from(canvases, tmp_path, content, words
     with pytest.raises(UserError, match=words):
         list(infer(Predictor(str(MODEL)), [canvases], tmp_path, resume=True))
     assert (tmp_path / RESULTS).read_text() == content
+
+
+@pytest.mark.parametrize("kind", ["deep", "folder", "pipe"])
+def test_results_before_that_are_none(canvases, tmp_path, kind):
+    path = tmp_path / RESULTS
+    {"deep": lambda: path.write_text("[" * 100_000 + "\n"), "folder": path.mkdir, "pipe": lambda: os.mkfifo(path)}[
+        kind
+    ]()
+    with pytest.raises(UserError, match="does not hold results of infer|is a folder, not a file|is a pipe or a device"):
+        list(infer(Predictor(str(MODEL)), [canvases / "000.png"], tmp_path, resume=True))
+
+
+def write_much(folder):
+    """Without drawings, the files that grow are the results."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    infer_module._draw = lambda form, item, row, result, picture: result
+    try:
+        predictor = Predictor(str(ROOT / "docs" / "trained" / "classification"))
+        list(infer(predictor, [folder / "points.txt"], folder / "out"))
+    except UserError as error:
+        print(error)
+
+
+def test_a_disk_that_is_full_while_results_are_written(tmp_path):
+    (tmp_path / "points.txt").write_text("40,17\n" * 400)
+    done = Forked(write_much, tmp_path).finish()
+    assert "can't be written: File too large" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_results_that_cannot_be_printed_are_said(canvases, tmp_path):
+    command = [sys.executable, str(ROOT / "tools" / "infer.py"), "--model_dir", str(MODEL), "--input", str(canvases)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "infer.py: stdout can't be written: No space left on device"
+    assert "Traceback" not in done.stderr
 
 
 def test_resume_needs_the_folder(canvases, tmp_path):

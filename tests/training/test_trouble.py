@@ -1,8 +1,10 @@
 """A training that goes wrong, and one that is resumed with other settings or other data."""
 
 import json
+import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -233,3 +235,85 @@ def test_who_reads_the_messages_does_not_matter(tmp_path, stream):
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["epochs"] == 1
     assert load_state(tmp_path / "run" / "last.pdopt")["step"] == 2
+
+
+@pytest.mark.any_paddle
+def test_a_result_that_cannot_be_printed_is_said_and_the_run_is_whole(tmp_path):
+    config = ROOT / "configs" / "digits" / "conv.yml"
+    words = ["-c", config, "-o", "epochs=1", "max_steps=1", "output_dir=run"]
+    command = [sys.executable, str(ROOT / "tools" / "train.py"), *map(str, words)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "train.py: stdout can't be written: No space left on device"
+    assert "Traceback" not in done.stderr
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["epochs"] == 1
+
+
+FORGED = {
+    "config": ["x", None],
+    "network": [[1], None],
+    "optimizer": [None, [1], {"x": 1, "master_weights": [1]}, {"master_weights": {"x": 1}}],
+    "history": [None, [1], "abc", [{"epoch": 1}], [{"epoch": "1", "accuracy": 1.0}], [{"epoch": 1, "accuracy": "x"}]],
+    "partial": [{"x": 1}, [1], {"epoch": 1, "accuracy": np.zeros(2)}],
+    "epoch": ["x", None, 0, -5, 1.5, 2**200, True],
+    "position": [-3, 1.5, "9", 41, 10**9, np.zeros(1)],
+    "step": ["x", -(10**6)],
+    "size": ["x", -1, None],
+    "seconds": ["x"],
+    "loss_total": [float("nan"), "x"],
+    "first_loss": ["x", None],
+    "measured_step": [-1],
+}
+
+
+@pytest.fixture(scope="module")
+def last_state(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("before")
+    train(TinyTask(), config(folder, epochs=1))
+    return load_state(folder / "run" / "last.pdopt")
+
+
+@pytest.mark.any_paddle
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in FORGED.items() for value in values])
+def test_a_forged_state_is_a_sentence(tmp_path, last_state, key, value):
+    (tmp_path / "last.pdopt").write_bytes(pickle.dumps({**last_state, key: value}, 2))
+    with pytest.raises(UserError, match="last.pdopt (is not a state to resume from: |does not fit the network)"):
+        train(TinyTask(), config(tmp_path, epochs=2), tmp_path / "last.pdopt")
+
+
+@pytest.mark.any_paddle
+def test_a_good_state_written_like_the_forged_ones_is_resumed(tmp_path, last_state):
+    (tmp_path / "last.pdopt").write_bytes(pickle.dumps(last_state, 2))
+    assert train(TinyTask(), config(tmp_path, epochs=2), tmp_path / "last.pdopt")["epochs"] == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"batch_size": 7, "max_steps": 3}, {"batch_size": 19}),
+        ({"batch_size": 7, "max_steps": 5}, {"batch_size": 3}),
+        ({"batch_size": 20, "max_steps": 1}, {"batch_size": 5, "max_steps": 12}),
+    ],
+)
+def test_one_cycle_ends_with_the_run_whatever_the_batch_size(tmp_path, before, after):
+    """It counts steps, of which there may be one more than a run of the new size alone has."""
+    train(TinyTask(), config(tmp_path, epochs=2, **before))
+    other = config(tmp_path, epochs=2, **after)
+    train(TinyTask(), other, find_resume("auto", other))
+    state = load_state(tmp_path / "run" / "last.pdopt")
+    assert state["rate"] < 0.2 * 0.05
+    if "max_steps" in after:
+        assert state["step"] == after["max_steps"]
+    else:
+        assert state["epoch"] == 3
+
+
+@pytest.mark.any_paddle
+def test_what_is_in_the_way_of_a_run_is_moved_aside(tmp_path):
+    run = tmp_path / "run"
+    (run / ".writing-abcdefghlast.pdopt").mkdir(parents=True)
+    (run / "vdl").symlink_to("nowhere")
+    train(TinyTask(), config(tmp_path, epochs=1))
+    assert (run / "earlier.1" / "vdl").is_symlink()
+    assert (run / ".writing-abcdefghlast.pdopt").is_dir()
