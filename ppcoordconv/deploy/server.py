@@ -17,8 +17,10 @@ from ..utils.limits import Limits
 from .predictor import Predictor
 from .serve import create_app
 
-# Connections that are accepted before the first of them is looked at, and files that are not connections.
-BACKLOG, OTHER_FILES = 128, 64
+# asyncio accepts so many connections at a time, up to three times before the first is closed again.
+BACKLOG = 64
+# Files that are not connections.
+OTHER_FILES = 64
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -101,7 +103,7 @@ def serve(predictor: Predictor, limits: Limits, host: str, port: int, say: Calla
 
     class Limited(Connection):
         head_timeout = limits.timeout
-        max_connections = max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - BACKLOG - OTHER_FILES)
+        max_connections = max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 3 * BACKLOG - OTHER_FILES)
 
     config = uvicorn.Config(
         create_app(predictor, limits),

@@ -505,8 +505,9 @@ def test_every_convention_is_exported_for_any_size(tmp_path, form, deployed):
         network = deploy_form(network, form)
         assert all(type(layer) is DeployedCoordConv for layer in network.layers)
     model, *_ = FORMATS[form](network, InputSpec([None, 3, None, None], "float32", "x"), tmp_path)
-    description = {"model_file": model, "input_shape": [3, None, None]}
-    run = ENGINES[Path(model).suffix](tmp_path, description, Settings(cpu_threads=1), onednn=True).runner()
+    checked = {"paddle": paddle.__version__, "onednn": True, "bf16": False}
+    description = {"model_file": model, "input_shape": [3, None, None], "precision": "fp32", "checked": checked}
+    run = ENGINES[Path(model).suffix](tmp_path, description, Settings(cpu_threads=1, onednn=True)).runner()
     for shape in ([2, 3, 5, 7], [1, 3, 1, 4]):
         x = paddle.randn(shape)
         for got, expected in zip(
