@@ -178,7 +178,7 @@ CAUSES = {
     "trt_int8": lambda _: Predictor(TRAINED, device="gpu", trt="int8"),
     "the device 'gpu'": lambda _: on_no_gpu(lambda: select_device("gpu")),
     "… can't be written": written_below_a_file,
-    "output_dir … is": written_by_two,
+    "… is being written by another training": written_by_two,
     "…: there is no image of": lambda folder: coco(folder, image_id=7),
     "…: bbox takes": lambda folder: coco(folder, bbox=[0, 0, 2]),
     "the exported model is": differing_export,

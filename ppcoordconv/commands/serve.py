@@ -1,7 +1,6 @@
 """Serves an exported folder over HTTP: pictures, points or arrays in, results as JSON out."""
 
 import argparse
-import sys
 from dataclasses import fields
 
 from ..utils.limits import Limits
@@ -23,11 +22,10 @@ def add_arguments(parser: Parser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     from ..deploy.server import serve
     from ..utils.errors import argument_prefix
+    from ..utils.progress import log_info
 
     with argument_prefix("--"):
         limits = Limits(**{limit.name: getattr(arguments, limit.name) for limit in fields(Limits)})
         with make_predictor(arguments, max_concurrency=arguments.max_concurrency) as predictor:
-            serve(
-                predictor, limits, arguments.host, arguments.port, lambda line: print(line, file=sys.stderr, flush=True)
-            )
+            serve(predictor, limits, arguments.host, arguments.port, log_info)
     return 0

@@ -30,6 +30,10 @@ class ImageTooLargeError(UserError):
     """A picture has more pixels than may be decoded."""
 
 
+class UnreadableImageError(UserError):
+    """A file is not a picture, or damaged."""
+
+
 def read_image(path: Path, oriented: bool = True) -> np.ndarray:
     """The pixels of a picture file.
 
@@ -87,9 +91,9 @@ def decode_image(
     except Image.DecompressionBombError as error:
         raise ImageTooLargeError(f"{name} is too large: {error}") from error
     except UnidentifiedImageError:  # its message names the open file, not the path
-        raise UserError(f"{name} is not a readable picture: its format is not known") from None
+        raise UnreadableImageError(f"{name} is not a readable picture: its format is not known") from None
     except Exception as error:  # Pillow's decoders raise whatever a damaged file makes them stumble over
-        raise UserError(f"{name} is not a readable picture: {error}") from error
+        raise UnreadableImageError(f"{name} is not a readable picture: {error}") from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

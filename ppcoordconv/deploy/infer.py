@@ -168,9 +168,19 @@ def _is_in(path: Path, folder: Path) -> bool:
     return os.path.realpath(path).startswith(os.path.join(os.path.realpath(folder), ""))  # noqa: PTH118
 
 
+def _pictures_before(path: Path) -> List[str]:
+    """Those that the results of an earlier call name, as far as they can be read."""
+    try:
+        with open_regular(path) as file:
+            results = [json.loads(line) for line in file]
+        return [os.path.basename(result["picture"]) for result in results if "picture" in result]  # noqa: PTH119
+    except (UserError, ValueError, TypeError, RecursionError):
+        return []
+
+
 def _move_aside(output: Path, names: List[str]) -> None:
     try:
-        there = {entry.name for entry in os.scandir(output)} & set(names)
+        there = {entry.name for entry in os.scandir(output)} & {*names, *_pictures_before(output / RESULTS)}
     except (FileNotFoundError, NotADirectoryError):  # _results_file makes it, or says why not
         return
     if there:

@@ -102,7 +102,7 @@ def create_app(predictor: Predictor, limits: Limits = Limits()) -> FastAPI:  # n
                 sent = await _InMemory(request.headers, body(request), max_files=10_000, max_fields=0).parse()
             except (MultiPartException, ValueError, KeyError) as error:  # which of them depends on the version
                 reason = getattr(error, "message", error)
-                raise Refused(400, f"the multipart body can't be read: {reason}") from error
+                raise Refused(400, f"the multipart body can't be read as files: {reason}") from error
             files = [file for _, file in sent.multi_items() if isinstance(file, UploadFile)]
             check_count(len(files))
             named = [(file.filename or str(number), await file.read()) for number, file in enumerate(files)]
@@ -171,6 +171,7 @@ def create_app(predictor: Predictor, limits: Limits = Limits()) -> FastAPI:  # n
     async def not_there(request: Request, error: HTTPException) -> Response:
         asked = f"{request.method} {request.url.path}"
         message = f"{asked}: {error.detail}; there are POST /predict, GET /health and GET /metrics"
+        metrics.requests.labels(str(error.status_code)).inc()
         return JSONResponse({"error": message}, error.status_code, error.headers)
 
     @app.get("/health")

@@ -156,4 +156,6 @@ def check_labels(labels: List[str], metadata: Optional[Dict[str, Any]]) -> None:
     """
     if metadata and labels != metadata["labels"]:
         given, known = shortened_repr(labels), shortened_repr(metadata["labels"])
-        raise UserError(f"the data's labels are {given}, the weights were trained on {known}")
+        raise UserError(
+            f"the data's labels are {given}, the weights were trained on {known}; take the config.yml of their run"
+        )

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 # What a resume can't change, by the beginning of the key.
 FIXED = ("task.", "model.", "data.", "optimizer.name", "seed")
-# A run whose loss is so many times that of its first step, smoothed, has diverged.
-DIVERGED = 10
+# A run has diverged once the loss, as a moving average over some ten steps, is so many times that of its first step,
+# or the norm of its weights so many times what it was then.
+DIVERGED, DIVERGED_NORM = 10, 1000
 
 
 class Run:
@@ -43,6 +44,7 @@ class Run:
         "seconds": lambda value: _is_number(value),
         "rate": lambda value: _is_number(value),
         "first_loss": lambda value: _is_number(value),
+        "first_norm": lambda value: _is_number(value),
         "recent_loss": lambda value: _is_number(value),
         "measured_step": lambda value: _is_count(value),
         "partial": lambda value: isinstance(value, dict),
@@ -81,6 +83,7 @@ class Run:
         self.seconds = 0.0
         self.rate = 0.0  # of the last step
         self.first_loss = 0.0  # of the first step
+        self.first_norm = self.weights_norm()
         self.recent_loss = 0.0  # of the last ones, smoothed
         self.measured_step = 0  # after which the last evaluation was
         self.partial: Dict[str, Any] = {}  # what that found, if it was within an epoch
@@ -95,9 +98,22 @@ class Run:
             self.first_loss = self.recent_loss = loss
         self.recent_loss = 0.9 * self.recent_loss + 0.1 * loss
 
-    def has_diverged(self) -> bool:
-        """Whether its weights are of no use: not finite, or of a loss that has risen far above that of the start."""
-        return 0 < DIVERGED * self.first_loss < self.recent_loss or not self.has_finite_weights()
+    def why_diverged(self) -> str:
+        """Why its weights are of no use; "" as long as they are."""
+        norm = self.weights_norm()
+        if not math.isfinite(norm) or not self.has_finite_weights():
+            return "weights became infinite or nan"
+        if norm > DIVERGED_NORM * max(1, self.first_norm):
+            return f"the norm of the weights rose from {self.first_norm:.3g} to {norm:.3g}"
+        if 0 < DIVERGED * self.first_loss < self.recent_loss:
+            return f"the loss rose from {self.first_loss:.3g} to {self.recent_loss:.3g}"
+        return ""
+
+    def weights_norm(self) -> float:
+        squares = [
+            float((p.astype("float64") ** 2).sum()) for p in self.task.network.parameters() if not p.stop_gradient
+        ]
+        return math.sqrt(sum(squares))
 
     def has_finite_weights(self) -> bool:
         return all(bool(paddle.isfinite(p).all()) for p in self.task.network.parameters())
@@ -153,12 +169,18 @@ class Run:
                 f"{path} was written with other settings: {shortened(differences, 5, '; ')}; resume with those, or "
                 "with resume_anyway"
             )
+        others = [key for key in sorted({*before, *now}) if key not in changed and before.get(key) != now.get(key)]
+        if others:
+            log_info(f"with other settings than before: {shortened(others, 8)}")
         fit_weights(self.task.network, state["network"], str(path))
         for name in self._PLAIN:
             setattr(self, name, state[name])
         if state["fingerprint"] != self.fingerprint:
             words = f"{state['size']} samples then, {self.size} now" if state["size"] != self.size else "other content"
-            log_info(f"the training data are not those that {path} was written with: {words}")
+            log_info(
+                f"the training data are not those that {path} was written with: {words}; if they were split anew, some "
+                "that are held out now have been trained on"
+            )
             part = min(1.0, self.size / max(1, self.position))
             self.position, self.loss_total = int(self.position * part), self.loss_total * part
         # The schedule is the config's, at the place that the run has come to.

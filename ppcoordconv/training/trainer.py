@@ -16,7 +16,8 @@ import paddle
 from tqdm import tqdm
 
 from ..config import Config
-from ..utils.errors import UserError, shortened
+from ..data.images import UnreadableImageError
+from ..utils.errors import ArgumentError, UserError, shortened
 from ..utils.files import move_aside, remove_abandoned, write_text
 from ..utils.progress import bar
 from . import checkpoints, dist
@@ -57,7 +58,10 @@ def train(task: Task, config: Config, resume: Optional[Path] = None, resume_anyw
         Stopped: by SIGINT or SIGTERM, after the step was finished and the state saved.
     """
     with only_writer(config.output) if dist.is_main_process() else contextlib.nullcontext():
-        return _train(task, config, resume, resume_anyway)
+        try:
+            return _train(task, config, resume, resume_anyway)
+        except UnreadableImageError as error:
+            raise UserError(f"{error}; remove it, or leave out all such with data.on_error=skip") from error
 
 
 def _train(task: Task, config: Config, resume: Optional[Path], resume_anyway: bool) -> Dict[str, Any]:
@@ -78,6 +82,7 @@ def _train(task: Task, config: Config, resume: Optional[Path], resume_anyway: bo
         write_text(output / "config.yml", config.dump())
         write_text(output / "run.json", json.dumps(environment(), indent=2) + "\n")
 
+    log_info(f"{run.size} samples to train on, {len(test_samples)} held out; {int(run.total_steps)} steps")
     done = run.step
     with (
         RunLog(output / "vdl", config) as log,
@@ -96,10 +101,12 @@ def _train(task: Task, config: Config, resume: Optional[Path], resume_anyway: bo
             with run.averaged_weights():
                 with run.precision():
                     metrics, outputs = evaluate(task, test_samples, config.batch_size)
-                if not math.isfinite(metrics["loss"]) or not run.has_finite_weights():
+                is_finite = math.isfinite(metrics["loss"])
+                if not is_finite or not run.has_finite_weights():
+                    what = "weights" if is_finite else "the loss on the test set"
                     raise UserError(
-                        f"weights, or the loss on the test set, {metrics['loss']:.4g}, became infinite or nan in epoch "
-                        f"{run.epoch}; a lower optimizer.learning_rate may help. {_what_is_kept(output)}"
+                        f"{what} became infinite or nan in epoch {run.epoch}; a lower optimizer.learning_rate or a "
+                        f"gradient_clip may help. {_what_is_kept(output)}"
                     )
                 entry = {"epoch": run.epoch, "train_loss": loss, **metrics, "seconds": round(run.seconds, 3)}
                 summary = _summary([*run.history, entry], task.metric)
@@ -113,6 +120,13 @@ def _train(task: Task, config: Config, resume: Optional[Path], resume_anyway: bo
             _save_state(run, output, replace=True)
         if reason := stopping.reason(run):
             log_info(f"training ends: {reason}")
+        elif run.step == done:
+            log_info(f"nothing is left to do: all {config.epochs} epochs are done")
+        if 0 < run.first_loss < run.recent_loss:
+            log_info(
+                f"the loss has risen, from {run.first_loss:.3g} to {run.recent_loss:.3g}; a lower "
+                "optimizer.learning_rate may help"
+            )
         if summary:
             log.result(summary, task.metric)
     return summary
@@ -121,8 +135,13 @@ def _train(task: Task, config: Config, resume: Optional[Path], resume_anyway: bo
 def find_resume(resume: Optional[str], config: Config) -> Optional[Path]:
     """The state to resume from: the path given, or with "auto" the newest valid one in output_dir, None without any."""
     if resume != "auto":
+        if resume and Path(resume).is_dir():
+            raise ArgumentError("resume", f"takes a file, as {Path(resume) / 'last.pdopt'}, got the folder")
         return Path(resume) if resume else None
-    return checkpoints.latest_valid(config.output / "last.pdopt")
+    found = checkpoints.latest_valid(config.output / "last.pdopt")
+    if found is None:
+        log_info(f"there is no state in {config.output} to resume from; beginning")
+    return found
 
 
 def evaluate(
@@ -206,12 +225,10 @@ def _step(run: Run, samples: Samples, indices: np.ndarray, parts: List[Batch], s
     value, stop = dist.all_reduce_sum([value, float(stopping.received is not None)])
     stopping.agree(stop > 0)
     if not math.isfinite(value):
-        run.optimizer.clear_grad()
-        _save_state(run, run.config.output)
         raise UserError(
             f"the loss became {value} in step {run.step + 1}, epoch {run.epoch}, at learning rate "
-            f"{run.rate:.3g}, on the samples {shortened(indices.tolist(), 8)}; a lower optimizer.learning_rate may "
-            f"help. {_what_is_kept(run.config.output)}"
+            f"{run.rate:.3g}, on the samples {shortened(indices.tolist(), 8)}; a lower optimizer.learning_rate or "
+            f"a gradient_clip may help. {_what_is_kept(run.config.output)}"
         )
     run.scaler.step(run.optimizer)
     run.scaler.update()
@@ -250,10 +267,8 @@ def _save_state(run: Run, output: Path, replace: bool = False) -> None:
     """
     if not dist.is_main_process():
         return
-    if run.has_diverged():
-        log_info(
-            f"no state is saved: the loss rose from {run.first_loss:.3g} to {run.recent_loss:.3g}, or weights are nan"
-        )
+    if reason := run.why_diverged():
+        log_info(f"no state is saved: {reason}")
         return
     checkpoints.save_state(run.state(), output / "last.pdopt", 1 if replace else run.config.max_checkpoints)
 
@@ -261,7 +276,7 @@ def _save_state(run: Run, output: Path, replace: bool = False) -> None:
 def _what_is_kept(output: Path) -> str:
     if (output / "last.pdopt").exists():
         return f"The state from before that is in {output}: --resume auto goes on from it"
-    return "No state was saved before that"
+    return "No state was saved before that; begin anew"
 
 
 def _summary(history: List[Dict[str, Any]], metric: str) -> Dict[str, Any]:

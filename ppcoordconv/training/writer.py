@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Iterator
 
-from ..utils.errors import ArgumentError, UserError
+from ..utils.errors import UserError
 from ..utils.folders import try_lock
 
 
@@ -24,7 +24,7 @@ def only_writer(output: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"{output} can't be written: {error.strerror}") from error
     if lock is None:
-        raise ArgumentError("output_dir", f"{output} is being written by another training; choose another, or wait")
+        raise UserError(f"{output} is being written by another training; choose another output_dir, or wait")
     try:
         yield
     finally:

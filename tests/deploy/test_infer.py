@@ -303,7 +303,9 @@ def test_what_is_in_the_way_is_moved_aside(canvases, tmp_path):
     first = lines(tmp_path / RESULTS)
     list(infer(Predictor(str(MODEL)), [canvases / "002.png"], tmp_path))
     assert lines(tmp_path / "earlier.2" / RESULTS) == first != lines(tmp_path / RESULTS)
-    assert (tmp_path / "000.png").exists()
+    # With the pictures that its results name, and nothing else.
+    assert (tmp_path / "earlier.2" / "000.png").exists()
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["001.png", "002.png"]
 
 
 def test_the_results_of_one_call_are_no_inputs_of_the_next(canvases, tmp_path):
