@@ -96,16 +96,26 @@ def decode_image(
         raise UnreadableImageError(f"{name} is not a readable picture: {error}") from error
 
 
+# Of a picture with 16 bits a sample, so many rows are converted at a time: as float32 it takes twice its memory.
+_ROWS = 64
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
+    """With little memory beside the picture and the result."""
     if image.mode.startswith("I"):
         # 16-bit grey, for which Pillow's own conversion clips everything above 255.
-        samples = np.asarray(image).clip(0, 65535).astype(np.float32)
-        return Image.fromarray((samples / 257).round().astype(np.uint8)).convert("RGB")
+        grey = np.empty(image.size[::-1], np.uint8)
+        for top in range(0, image.height, _ROWS):
+            rows = image.crop((0, top, image.width, min(top + _ROWS, image.height)))
+            grey[top : top + _ROWS] = (np.asarray(rows).clip(0, 65535).astype(np.float32) / 257).round()
+        return Image.fromarray(grey).convert("RGB")
     if image.mode == "F":
         raise ValueError("its samples are floating-point numbers of no known range; save it with 8 or 16 bits")
     if "A" in image.getbands() or "transparency" in image.info:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+        image = image if image.mode in ("LA", "RGBA") else image.convert("RGBA")
+        on_white = Image.new("L" if image.mode == "LA" else "RGB", image.size, "white")
+        on_white.paste(image, mask=image.getchannel("A"))
+        return on_white.convert("RGB") if on_white.mode == "L" else on_white
     image.load()
     return image if image.mode == "RGB" else image.convert("RGB")
 
