@@ -17,7 +17,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ..utils.arguments import check_number, is_size
-from ..utils.errors import ArgumentError, UserError
+from ..utils.errors import ArgumentError, UnreadableImageError, UserError
 from ..utils.files import open_regular
 from .inputs import Input, Prepared, unreadable
 
@@ -28,10 +28,6 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 class ImageTooLargeError(UserError):
     """A picture has more pixels than may be decoded."""
-
-
-class UnreadableImageError(UserError):
-    """A file is not a picture, or damaged."""
 
 
 def read_image(path: Path, oriented: bool = True) -> np.ndarray:

@@ -16,8 +16,7 @@ import paddle
 from tqdm import tqdm
 
 from ..config import Config
-from ..data.images import UnreadableImageError
-from ..utils.errors import ArgumentError, UserError, shortened
+from ..utils.errors import ArgumentError, UnreadableImageError, UserError, shortened
 from ..utils.files import move_aside, remove_abandoned, write_text
 from ..utils.progress import bar
 from . import checkpoints, dist

@@ -17,6 +17,10 @@ class MissingFileError(UserError):
     """There is no file of a name."""
 
 
+class UnreadableImageError(UserError):
+    """A file is not a picture, or damaged."""
+
+
 class ArgumentError(UserError):
     """An argument of a function has a wrong value; ``argument`` is its name there.
 

@@ -364,7 +364,7 @@ def peak_mib():
 
 
 @pytest.mark.any_paddle
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P", "I;16"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "I;16"])
 def test_no_more_than_three_pictures_a_reader_are_in_memory(canvases, tmp_path, mode):
     """Of black pictures, which are tiny as files."""
     Image.new(mode, (SIDE, SIDE)).save(tmp_path / "00.png")

@@ -16,7 +16,7 @@ from tiny import TinyTask, assert_same_weights, config, weights
 
 from ppcoordconv.training.seeds import train_seeds
 from ppcoordconv.training.trainer import find_resume, train
-from ppcoordconv.utils.errors import UserError
+from ppcoordconv.utils.errors import UnreadableImageError, UserError
 from ppcoordconv.utils.weights import load_state
 
 
@@ -66,6 +66,21 @@ def test_no_state_is_of_weights_that_no_rate_can_save(tmp_path, rate, save_steps
     cured = sgd(tmp_path, 0.05, epochs=30)
     result = train(RegressionTask(), cured, find_resume("auto", cured))
     assert result["last"]["train_loss"] < 1
+
+
+def test_a_picture_that_cannot_be_read_says_what_leaves_it_out(tmp_path):
+    task = TinyTask()
+
+    class Broken(list):
+        def __getitem__(self, index):
+            if index == 13:
+                raise UnreadableImageError("a.png is not a readable picture")
+            return super().__getitem__(index)
+
+    samples = Broken(task.train_samples(0))
+    task.train_samples = lambda seed: samples
+    with pytest.raises(UserError, match="^a.png is not .*; remove it, or leave out all such with data.on_error=skip$"):
+        train(task, config(tmp_path))
 
 
 def test_a_run_without_progress_is_said(tmp_path, capsys):
