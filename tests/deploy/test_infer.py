@@ -345,7 +345,7 @@ def test_only_what_infer_left_half_written_is_removed(canvases, tmp_path, stem):
     assert [path.read_bytes() for path in kept] == [b"mine"] * 4
 
 
-SIDE = 4000
+SIDE = 3000
 
 
 def memory_over(model_dir, folder):

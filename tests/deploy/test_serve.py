@@ -279,10 +279,10 @@ def test_half_a_head_is_cut_off_when_its_time_is_over(before):
 
 
 def test_more_connections_than_it_may_open_are_closed_and_the_others_served():
-    few = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512))}
-    server = Server(POINTS, "--timeout", 2, **few)
+    few = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (384, 384))}
+    server = Server(POINTS, "--timeout", 1, **few)
     with contextlib.ExitStack() as stack:
-        idle = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port))) for _ in range(480)]
+        idle = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port))) for _ in range(330)]
         for client in idle:
             client.settimeout(20)
             with contextlib.suppress(ConnectionResetError):
