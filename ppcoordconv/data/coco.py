@@ -175,9 +175,8 @@ def _box(where: str, box: Any, picture: Dict[str, Any]) -> np.ndarray:
     is_numbers = isinstance(box, list) and len(box) == 4 and all(type(n) in (int, float) for n in box)
     if not is_numbers:
         raise UserError(f"{where}: bbox takes left, top, width and height, got {shortened_repr(box)}")
-    if not all(
-        abs(n) <= MAX_PIXEL for n in box
-    ):  # a whole number may be too large for a float; nan is not below anything
+    # A whole number may be too large for a float; nan is not below anything.
+    if not all(abs(n) <= MAX_PIXEL for n in box):
         raise UserError(f"{where}: bbox takes numbers of at most {MAX_PIXEL:g}, got {shortened_repr(box)}")
     left, top, width, height = box
     if width < 0 or height < 0:
