@@ -123,8 +123,8 @@ class Config(_Section):
     - ``export``: options of the task that concern its exported form alone.
     - ``batch_size``: samples of one step, over all processes; ``accumulate_steps``: computed in so many parts.
     - ``seed``: one, or a list, for which training runs are made one after another.
-    - ``epochs``, ``max_steps``, ``max_minutes``: training ends at the first that is reached. ``patience``: or after so
-      many epochs in which the task's metric did not improve.
+    - ``epochs``, ``max_steps``, ``max_minutes``: training ends at the first that is reached; minutes are those of the
+      steps, without evaluation. ``patience``: or after so many epochs in which the task's metric did not improve.
     - ``gradient_clip``: the most that the norm of all gradients together may be.
     - ``ema``: the decay of a moving average of the weights, which is then what is evaluated and served.
     - ``amp``: mixed precision on GPUs, in float16: "O1" by operator, "O2" throughout.

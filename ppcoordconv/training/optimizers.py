@@ -19,11 +19,11 @@ def _one_cycle(rate: float, steps: int, pct_start: float) -> Any:
     return lr.OneCycleLR(rate, steps, end_learning_rate=0.0, phase_pct=pct_start)
 
 
-# By name: (config, rate, steps of an epoch, steps in all) -> schedule.
+# By name: (config, rate, steps of an epoch, steps in all, both after a warmup) -> schedule.
 SCHEDULES: Dict[str, Callable[[Any, float, int, int], Any]] = {
     "constant": lambda config, rate, epoch, total: lr.LambdaDecay(rate, lambda step: 1.0),
     "step": lambda config, rate, epoch, total: lr.MultiStepDecay(
-        rate, [milestone * epoch for milestone in config.milestones], config.factor
+        rate, [milestone * epoch - config.warmup_steps for milestone in config.milestones], config.factor
     ),
     "cosine": lambda config, rate, epoch, total: lr.CosineAnnealingDecay(rate, total),
     "one_cycle": lambda config, rate, epoch, total: _one_cycle(rate, max(4, total), config.pct_start),
@@ -65,13 +65,14 @@ class MovingAverage:
     def __init__(self, network: nn.Layer, decay: float) -> None:
         self._network = network
         self._decay = decay
-        self._average = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+        # Beside a weight in half precision, what one step adds would be less than its last bit.
+        self._average = {name: _at_least_float32(p).detach().clone() for name, p in network.named_parameters()}
 
     def update(self) -> None:
         with paddle.no_grad():
             for name, parameter in self._network.named_parameters():
                 average = self._average[name]
-                average.set_value(self._decay * average + (1 - self._decay) * parameter)
+                average.set_value(self._decay * average + (1 - self._decay) * _at_least_float32(parameter))
 
     @contextlib.contextmanager
     def average_parameters(self) -> Iterator[None]:
@@ -92,4 +93,8 @@ class MovingAverage:
     @staticmethod
     def _set(tensors: Dict[str, paddle.Tensor], values: Dict[str, np.ndarray]) -> None:
         for name, tensor in tensors.items():
-            tensor.set_value(values[name])
+            tensor.set_value(paddle.to_tensor(values[name]).astype(tensor.dtype))
+
+
+def _at_least_float32(parameter: paddle.Tensor) -> paddle.Tensor:
+    return parameter if parameter.dtype == paddle.float64 else parameter.astype("float32")

@@ -48,6 +48,7 @@ class Run:
         "recent_loss": lambda value: _is_number(value),
         "measured_step": lambda value: _is_count(value),
         "partial": lambda value: isinstance(value, dict),
+        "best": lambda value: isinstance(value, dict),
     }
 
     def __init__(self, task: Task, config: Config) -> None:
@@ -80,13 +81,15 @@ class Run:
         self.position = 0  # samples of the epoch that are done
         self.step = 0
         self.loss_total = 0.0  # of those samples
-        self.seconds = 0.0
+        self.seconds = 0.0  # of the steps; evaluation is not counted
+        self.started = 0.0  # where a clock of those seconds is at 0
         self.rate = 0.0  # of the last step
         self.first_loss = 0.0  # of the first step
         self.first_norm = self.weights_norm()
         self.recent_loss = 0.0  # of the last ones, smoothed
         self.measured_step = 0  # after which the last evaluation was
         self.partial: Dict[str, Any] = {}  # what that found, if it was within an epoch
+        self.best: Dict[str, Any] = {}  # of all evaluations, within epochs too
 
     def precision(self) -> ContextManager[Any]:
         """What the network is called in, in training and in evaluation."""
@@ -154,7 +157,7 @@ class Run:
                 raise ValueError(f"{name} is {shortened_repr(state[name])}")
         if not _is_count(state["size"]) or state["position"] > state["size"]:
             raise ValueError(f"position is {state['position']} of {shortened_repr(state['size'])} samples")
-        for entry in (*state["history"], *([state["partial"]] if state["partial"] else [])):
+        for entry in (*state["history"], *filter(None, [state["partial"], state["best"]])):
             if not _is_number(entry.get(self.task.metric)) or not _is_count(entry.get("epoch")):
                 raise ValueError(f"an epoch of its history is {shortened_repr(entry)}")
 

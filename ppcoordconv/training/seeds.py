@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import statistics
-from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
 
 import paddle
 
 from ..config import Config
 from ..utils.errors import ArgumentError
-from ..utils.files import write_text
+from ..utils.files import move_aside, write_text
 from . import dist
 from .log import log_info
-from .trainer import find_resume, train
+from .trainer import RUN_FILES, find_resume, train
+from .writer import only_writer
 
 if TYPE_CHECKING:
     from ..tasks import Task
@@ -36,8 +39,20 @@ def train_seeds(
         return _train_one(config, build_task, resume, resume_anyway)[0]
     if resume not in (None, "auto"):
         raise ArgumentError("resume", f"takes 'auto' with several seeds, got {resume!r}, which is the state of one run")
+    with only_writer(config.output) if dist.is_main_process() else contextlib.nullcontext():
+        return _train_each(config, config.seed, build_task, resume, resume_anyway)
+
+
+def _train_each(
+    config: Config, seeds: List[int], build_task: Callable[[Config], Task], resume: Optional[str], resume_anyway: bool
+) -> Dict[str, Any]:
+    if dist.is_main_process():
+        # Of a run with one seed, or, where this is no resume, of another with several.
+        files = {name for name in RUN_FILES if os.path.lexists(config.output / name)}
+        if files - {"metrics.json"} or (files and resume is None):
+            log_info(f"{config.output} holds an earlier run; it is now in {move_aside(config.output, files)}")
     results: Dict[str, Any] = {}
-    for seed in config.seed:
+    for seed in seeds:
         log_info(f"seed {seed}")
         one = config.model_copy(update={"seed": seed, "output_dir": str(config.output / f"seed_{seed}")})
         results[str(seed)], metric = _train_one(one, build_task, resume, resume_anyway)

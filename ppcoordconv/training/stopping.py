@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Dict, List, Optional, Type
 
@@ -46,10 +45,9 @@ class Stopping:
         # Who asks twice doesn't want to wait for the step.
         signal.signal(number, self._handlers[number])
 
-    def stopped(self, where: str, output: Path) -> Stopped:
+    def stopped(self, where: str) -> Stopped:
         assert self.signal is not None
-        name = signal.Signals(self.signal).name
-        return Stopped(f"stopped by {name} in {where}; the state is saved in {output}", 128 + self.signal)
+        return Stopped(f"stopped by {signal.Signals(self.signal).name} in {where}", 128 + self.signal)
 
     def agree(self, somebody_heard: bool) -> None:
         """After a step: all processes stop where one received a signal."""

@@ -88,14 +88,16 @@ def _train(task: Task, config: Config, resume: Optional[Path], resume_anyway: bo
         Stopping(config) as stopping,
         bar(int(run.total_steps), done) as progress,
     ):
-        known = [*run.history, *([run.partial] if run.partial else [])]
-        summary = _summary(known, task.metric) if known else {}
+        last = run.partial or (run.history[-1] if run.history else {})
+        summary = _summary(run.best, last) if last else {}
         while run.epoch <= config.epochs and (run.measured_step != run.step or not stopping.reason(run)):
             _train_epoch(run, stopping, log, progress)
             # Before anything that evaluation, or those who read its log, can do to the run.
             _save_state(run, output)
             if stopping.signal is not None:
-                raise stopping.stopped(f"epoch {run.epoch} after {run.position} samples", output)
+                where = f"epoch {run.epoch} after {run.position} samples"
+                kept = _what_is_kept(output) if run.why_diverged() else f"the state is saved in {output}"
+                raise stopping.stopped(f"{where}; {kept}")
             loss = run.loss_total / run.position
             with run.averaged_weights():
                 with run.precision():
@@ -108,7 +110,9 @@ def _train(task: Task, config: Config, resume: Optional[Path], resume_anyway: bo
                         f"gradient_clip may help. {_what_is_kept(output)}"
                     )
                 entry = {"epoch": run.epoch, "train_loss": loss, **metrics, "seconds": round(run.seconds, 3)}
-                summary = _summary([*run.history, entry], task.metric)
+                if not run.best or entry[task.metric] > run.best[task.metric]:
+                    run.best = entry
+                summary = _summary(run.best, entry)
                 log.epoch(entry, run, outputs)
                 if dist.is_main_process():
                     _save_weights(run, summary, output)
@@ -187,7 +191,7 @@ def _train_epoch(run: Run, stopping: Stopping, log: RunLog, progress: tqdm) -> N
     if stopping.reason(run):
         return
     run.task.network.train()
-    started = time.monotonic() - run.seconds
+    run.started = time.monotonic() - run.seconds
     for indices, parts in prefetch(samples, batches, config.accumulate_steps, config.workers):
         log.waited()
         _reseed(run.seed, run.epoch, run.position)
@@ -196,7 +200,6 @@ def _train_epoch(run: Run, stopping: Stopping, log: RunLog, progress: tqdm) -> N
         run.position += len(indices)
         run.step += 1
         run.loss_total += loss * len(indices)
-        run.seconds = time.monotonic() - started
         log.step(run, loss, len(indices), progress)
         if run.position < len(samples):
             if config.save_steps and run.step % config.save_steps == 0:
@@ -221,7 +224,10 @@ def _step(run: Run, samples: Samples, indices: np.ndarray, parts: List[Batch], s
             value += loss.item() * weight
             # DataParallel takes the mean over the processes.
             run.scaler.scale(loss * (weight * dist.count())).backward()
-    value, stop = dist.all_reduce_sum([value, float(stopping.received is not None)])
+    # One clock for all, so that max_minutes ends all at the same step.
+    seconds = time.monotonic() - run.started
+    value, stop, seconds = dist.all_reduce_sum([value, float(stopping.received is not None), seconds])
+    run.seconds = seconds / dist.count()
     stopping.agree(stop > 0)
     if not math.isfinite(value):
         raise UserError(
@@ -278,12 +284,10 @@ def _what_is_kept(output: Path) -> str:
     return "No state was saved before that; begin anew"
 
 
-def _summary(history: List[Dict[str, Any]], metric: str) -> Dict[str, Any]:
+def _summary(best: Dict[str, Any], last: Dict[str, Any]) -> Dict[str, Any]:
     def without_seconds(entry: Dict[str, Any]) -> Dict[str, Any]:
         return {key: value for key, value in entry.items() if key != "seconds"}
 
-    best = max(history, key=lambda entry: entry[metric])
-    last = history[-1]
     return {
         "best": without_seconds(best),
         "last": without_seconds(last),

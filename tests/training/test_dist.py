@@ -40,6 +40,8 @@ def main(arguments):
     task = TinyTask(dropout=0.0)
     loss = task.loss
     task.loss = lambda *a: (time.sleep(slow), loss(*a))[1]
+    drawing, visualize = float(changes.pop("drawing", 0)), task.visualize
+    task.visualize = lambda outputs: (time.sleep(drawing), visualize(outputs))[1]
     (folder / f"pid{{dist.rank()}}").write_text(str(os.getpid()))
     run = config(folder, output_dir=folder / "run", **changes)
     train(task, run, find_resume("auto", run))
@@ -131,6 +133,12 @@ def test_a_killed_process_ends_the_job_which_resumes_on_another_number(tmp_path)
     finish(start(tmp_path / "parts", 3, epochs=6))
     finish(start(tmp_path / "whole", 1, epochs=6))
     assert_close(weights(tmp_path / "parts" / "run"), weights(tmp_path / "whole" / "run"))
+
+
+def test_a_limit_of_minutes_stops_all_after_the_same_step(tmp_path):
+    """Also while one of them draws, which the other spends waiting in its next step."""
+    finish(start(tmp_path, 2, epochs=1000, max_minutes=0.02, drawing=0.1))
+    assert load_state(tmp_path / "run" / "last.pdopt")["seconds"] >= 1.2
 
 
 def test_a_signal_to_one_process_stops_all_after_the_same_step(tmp_path):

@@ -91,6 +91,16 @@ def test_warm_up(tmp_path):
     assert values[10:] == pytest.approx([(1 + np.cos(np.pi * i / 40)) / 2 for i in range(40)])
 
 
+@pytest.mark.parametrize(("warmup", "milestones"), [(4, [1, 3]), (15, [1, 3])])
+def test_milestones_are_epochs_with_a_warm_up_too(tmp_path, warmup, milestones):
+    """An epoch has ten steps; the second warm-up is longer than the first of the milestones."""
+    schedule = f"{{name: step, milestones: {milestones}, factor: 0.1, warmup_steps: {warmup}}}"
+    values = rates(tmp_path, schedule=schedule)
+    assert values[:warmup] == pytest.approx([i / warmup for i in range(warmup)])
+    rest = [1.0] * 10 + [0.1] * 20 + [0.01] * 20
+    assert values[warmup:] == pytest.approx(rest[warmup:])
+
+
 def test_every_name_of_the_config_is_there():
     from typing import get_args
 
@@ -116,3 +126,18 @@ def test_the_moving_average():
     other.set_state(average.state())
     with other.average_parameters():
         assert layer.weight.item() == pytest.approx(expected)
+
+
+def test_the_moving_average_of_half_precision_moves():
+    """A step adds less than the last bit of a weight."""
+    layer = nn.Linear(1, 1, bias_attr=False)
+    layer.to(dtype="float16")
+    layer.weight.set_value(paddle.full([1, 1], 1.0, "float16"))
+    average = MovingAverage(layer, 0.999)
+    layer.weight.set_value(paddle.full([1, 1], 1.25, "float16"))
+    for _ in range(1000):
+        average.update()
+    with average.average_parameters():
+        assert layer.weight.dtype == paddle.float16
+        assert layer.weight.astype("float32").item() == pytest.approx(1.25 - 0.25 * 0.999**1000, abs=1e-3)
+    assert layer.weight.astype("float32").item() == 1.25

@@ -8,6 +8,7 @@ from tiny import TinyTask, assert_same_weights, config, weights
 
 from ppcoordconv.training.seeds import train_seeds
 from ppcoordconv.training.trainer import train
+from ppcoordconv.training.writer import only_writer
 from ppcoordconv.utils.errors import UserError
 
 
@@ -28,6 +29,27 @@ def test_a_run_for_each_seed(tmp_path, capsys):
     assert_same_weights(weights(tmp_path / "run" / "seed_1"), weights(tmp_path / "alone"))
     assert train_seeds(several, build, "auto")["seeds"] == result["seeds"]
     assert not (tmp_path / "run" / "seed_1" / "earlier.1").exists()
+
+
+@pytest.mark.parametrize("resume", [None, "auto"])
+def test_a_run_with_one_seed_is_moved_aside(tmp_path, resume):
+    """As the metrics of several would stand beside its weights."""
+    one = train(TinyTask(), config(tmp_path, epochs=1))
+    several = config(tmp_path, seed=[0, 1], epochs=1)
+    result = train_seeds(several, build, resume)
+    aside = tmp_path / "run" / "earlier.1"
+    assert json.loads((aside / "metrics.json").read_text()) == one
+    assert (aside / "best.pdparams").exists() and not (tmp_path / "run" / "best.pdparams").exists()
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == result
+    train_seeds(several, build, "auto")
+    assert not (tmp_path / "run" / "earlier.2").exists()
+    train_seeds(several, build)
+    assert json.loads((tmp_path / "run" / "earlier.2" / "metrics.json").read_text()) == result
+
+
+def test_two_trainings_of_several_seeds_do_not_write_one_directory(tmp_path):
+    with only_writer(tmp_path / "run"), pytest.raises(UserError, match="is being written by another training"):
+        train_seeds(config(tmp_path, seed=[0, 1]), build)
 
 
 def test_one_seed_is_a_plain_run(tmp_path):

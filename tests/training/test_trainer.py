@@ -49,6 +49,32 @@ def test_the_best_weights_are_those_of_the_best_epoch(tmp_path):
     assert metrics["loss"] == pytest.approx(result["best"]["loss"], rel=1e-6)
 
 
+def test_the_best_weights_may_be_those_of_an_evaluation_within_an_epoch(tmp_path):
+    """As where max_steps ended a run, which was resumed then."""
+    task, shorter = TinyTask(), config(tmp_path, max_steps=3, epochs=9)
+    first = train(task, shorter)["best"]
+    longer, other = config(tmp_path, epochs=2), TinyTask()
+    other.poisoned = 1.0
+    metrics = other.metrics
+    other.metrics = lambda: worse(metrics())
+    result = train(other, longer, find_resume("auto", longer))
+    assert result["best"] == first
+    assert result["last"]["accuracy"] < first["accuracy"]
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == result
+    best, last = (load_state(tmp_path / "run" / f"{name}.pdparams") for name in ("best", "last"))
+    assert any((best[key] != last[key]).any() for key in best)
+    unfinished = config(tmp_path, max_steps=3, epochs=9, output_dir=tmp_path / "again")
+    train(TinyTask(), unfinished)
+    assert_same_weights(best, load_state(tmp_path / "again" / "best.pdparams"))
+
+
+def worse(metric):
+    """As a metric that falls from here on."""
+    compute = metric.compute
+    metric.compute = lambda: {key: value / 10 for key, value in compute().items()}
+    return metric
+
+
 def test_evaluation_does_not_depend_on_the_batch_size():
     task = TinyTask()
     whole, outputs = evaluate(task, task.test_samples(), 40)
@@ -143,7 +169,7 @@ def test_nothing_to_resume_from_is_a_fresh_start_for_auto_only(tmp_path):
 
 def test_a_state_that_is_none(tmp_path):
     train(TinyTask(), config(tmp_path, epochs=1))
-    with pytest.raises(UserError, match="lacks average, config, epoch, .*; take a last.pdopt"):
+    with pytest.raises(UserError, match="lacks average, best, config, epoch, .*; take a last.pdopt"):
         train(TinyTask(), config(tmp_path, epochs=2), tmp_path / "run" / "last.pdparams")
 
 

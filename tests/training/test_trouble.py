@@ -1,8 +1,10 @@
 """A training that goes wrong, and one that is resumed with other settings or other data."""
 
 import json
+import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +18,7 @@ from tiny import TinyTask, assert_same_weights, config, weights
 
 from ppcoordconv.training.seeds import train_seeds
 from ppcoordconv.training.trainer import find_resume, train
-from ppcoordconv.utils.errors import UnreadableImageError, UserError
+from ppcoordconv.utils.errors import Stopped, UnreadableImageError, UserError
 from ppcoordconv.utils.weights import load_state
 
 
@@ -96,6 +98,21 @@ def test_a_run_without_progress_is_said(tmp_path, capsys):
     other = config(tmp_path, epochs=1, output_dir=tmp_path / "other")
     assert find_resume("auto", other) is None
     assert "other to resume from; beginning" in capsys.readouterr().err
+
+
+def test_stopped_after_it_diverged_no_state_is_promised(tmp_path):
+    task = TinyTask()
+    loss = task.loss
+
+    def ask_to_stop(outputs, targets):
+        task.network[0].weight.set_value(1e9 * task.network[0].weight)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return loss(outputs, targets)
+
+    task.loss = ask_to_stop
+    with pytest.raises(Stopped, match="after 7 samples; No state was saved before that"):
+        train(task, config(tmp_path))
+    assert not (tmp_path / "run" / "last.pdopt").exists()
 
 
 def test_diverged_before_there_was_a_state(tmp_path):
