@@ -6,8 +6,8 @@ import contextlib
 import glob
 import hashlib
 import os
+import secrets
 import stat
-import tempfile
 from pathlib import Path
 from typing import BinaryIO, Iterable, Iterator
 
@@ -46,16 +46,14 @@ def atomic_write(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # The name keeps its ending, by which writers choose a format.
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=PREFIX, suffix=path.name)
-        os.close(handle)
+        temporary = path.with_name(f"{PREFIX}{secrets.token_hex(4)}{path.name}")
+        temporary.open("xb").close()
     except OSError as error:
         raise UserError(f"{path.parent} can't be written: {error.strerror}") from error
-    temporary = Path(name)
     try:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
         sync_directory(path.parent)
     except OSError as error:
@@ -103,14 +101,21 @@ def sha256_of(file: BinaryIO, size: int) -> str:
 
 
 def move_aside(directory: Path, names: Iterable[str]) -> Path:
-    """Moves the named files of a directory into its first free ``earlier.1``, ``earlier.2``, ... and returns that."""
+    """Moves the named files of a directory into its first free ``earlier.1``, ``earlier.2``, ... and returns that.
+
+    Raises:
+        UserError: the directory can't be written.
+    """
     number = 1
     while (aside := directory / f"earlier.{number}").exists():
         number += 1
-    aside.mkdir()
-    for name in names:
-        if os.path.lexists(directory / name):  # a link to nowhere too
-            (directory / name).rename(aside / name)
+    try:
+        aside.mkdir()
+        for name in names:
+            if os.path.lexists(directory / name):  # a link to nowhere too
+                (directory / name).rename(aside / name)
+    except OSError as error:
+        raise UserError(f"{aside} can't be written: {error.strerror}") from error
     return aside
 
 
@@ -121,9 +126,3 @@ def sync_directory(directory: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -45,6 +45,7 @@ def atomic_folder(path: Path, own: Sequence[str]) -> Iterator[Path]:
             for file in new.iterdir():
                 with file.open("rb") as written:
                     os.fsync(written.fileno())
+            sync_directory(new)
             if not path.exists():
                 new.rename(path)
             elif is_inside or not _exchange(new, path):
@@ -89,6 +90,7 @@ def _replace_files(path: Path, new: Path, own: Sequence[str]) -> None:
         (new / name).replace(path / name)
     for name in set(own) - set(written):
         (path / name).unlink(missing_ok=True)
+    sync_directory(path)
 
 
 def _bring_back(path: Path, old: Path, own: Sequence[str]) -> None:

@@ -29,6 +29,7 @@ PROTOCOLS = (2, 3, 4, 5)
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 EMPTY: Dict[str, Callable[[], Any]] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
 TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+PLAIN = (dict, list, tuple, str, bytes, bytearray, bool, int, float, type(None), np.ndarray, np.generic)
 DTYPE = re.compile("f[248]|[iu][1248]|b1|c8|c16")
 
 
@@ -58,7 +59,7 @@ def read_pickle(file: BinaryIO, size: int) -> Any:
     """Reads one pickle, of protocol 2 to 5, from an open file of that size, and leaves the file at its end.
 
     Returns:
-        Dicts, lists, tuples, text, numbers, None, and numpy arrays and scalars.
+        Dicts, lists, tuples, text, bytes, numbers, None, and numpy arrays and scalars.
 
     Raises:
         ValueError, or what else a damaged file makes Python raise: it is no pickle, or holds something else.
@@ -126,15 +127,16 @@ def read_pickle(file: BinaryIO, size: int) -> Any:
         if left < 0:
             raise ValueError(f"its {size:,} bytes are made into values of more than four times that")
     (value,) = stack
-    _check_size(value)
+    _check_values(value)
     return value
 
 
-def _check_size(value: Any) -> None:
-    """So that whoever walks through the value, as ``repr``, comes to an end.
+def _check_values(value: Any) -> None:
+    """That it holds what ``read_pickle`` returns, and whoever walks through it, as ``repr``, comes to an end.
 
     Raises:
-        ValueError: it is nested deeper than ``DEPTH``, or with its references written out it has more than ``VALUES``.
+        ValueError: it holds something else, is nested deeper than ``DEPTH``, or has more than ``VALUES`` values with
+            its references written out.
     """
     counts: Dict[int, float] = {}
     open_values: List[Tuple[Any, bool]] = [(value, False)]
@@ -154,6 +156,8 @@ def _check_size(value: Any) -> None:
                 raise ValueError(f"it is nested deeper than {DEPTH}")
             open_values.append((current, True))
             open_values.extend((item, False) for item in items)
+        elif not isinstance(current, PLAIN):
+            raise ValueError("it holds an array or a function that was begun and not finished")
 
 
 def _key(value: Any) -> str:

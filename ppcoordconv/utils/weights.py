@@ -39,20 +39,24 @@ def save_weights(network: nn.Layer, path: Path, metadata: Optional[Dict[str, Any
     """Writes a network's weights as ``.safetensors``, which other frameworks read, whole or not at all.
 
     Parameters:
-        metadata: what ``load_metadata`` gives, plain values.
+        metadata: what ``read_weights`` gives, plain values with a list of "labels".
 
     Raises:
         UserError: the path ends otherwise, or can't be written.
+        ValueError: the metadata has no list of "labels".
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     if path.suffix != SAFETENSORS:
         raise UserError(
             f"weights are written to a path that ends in {SAFETENSORS}, got {path}; for .pdparams use paddle.save"
         )
+    if metadata is not None:
+        _metadata(json.dumps(metadata))
     arrays = {key: np.ascontiguousarray(value.numpy()) for key, value in network.state_dict().items()}
     with atomic_write(path) as temporary:
-        save_file(arrays, str(temporary), None if metadata is None else {KEY: json.dumps(metadata)})
+        # Its own writer's errors are no OSError.
+        temporary.write_bytes(save(arrays, None if metadata is None else {KEY: json.dumps(metadata)}))
 
 
 def read_weights(path: Path) -> Tuple[Dict[str, Any], Optional[Dict[str, Any]]]:

@@ -1,5 +1,6 @@
 """Files are there whole or not at all."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -55,3 +56,15 @@ def test_move_aside(tmp_path):
         assert aside == tmp_path / f"earlier.{number}"
         assert [path.name for path in aside.iterdir()] == ["mine"]
     assert (tmp_path / "others").read_text() == "stays"
+
+
+def test_what_can_not_be_moved_aside_is_a_sentence(tmp_path, monkeypatch):
+    (tmp_path / "a").write_text("mine")
+
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(UserError, match="earlier.1 can't be written: Permission denied"):
+        move_aside(tmp_path, ["a"])
+    assert (tmp_path / "a").read_text() == "mine"

@@ -305,3 +305,17 @@ def test_what_could_not_be_walked_through_is_refused(levels, make):
     me.append(me)
     with pytest.raises(ValueError, match="more than 10,000,000 values"):
         read(pickle.dumps(me))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"ccollections\nOrderedDict\n",
+        b"cnumpy\ndtype\nX\x02\x00\x00\x00f4\x89\x88\x87R",
+        b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R",
+    ],
+    ids=["function", "dtype", "array"],
+)
+def test_what_was_begun_and_not_finished_is_refused(value):
+    with pytest.raises(ValueError, match="begun and not finished"):
+        read(b"\x80\x03}X\x01\x00\x00\x00a" + value + b"s.")

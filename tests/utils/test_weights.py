@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import paddle
 import pytest
+from conftest import mounted
 from paddle import nn
 
 from ppcoordconv.utils.errors import UserError
@@ -79,6 +80,15 @@ def test_safetensors(network, tmp_path):
     assert set(load_state(tmp_path / "b.safetensors")) == {"weight", "bias"}
     with pytest.raises(UserError, match=r"a path that ends in \.safetensors, got .*c\.pdparams"):
         save_weights(network, tmp_path / "c.pdparams")
+    with pytest.raises(ValueError, match="no list of labels"):
+        save_weights(network, tmp_path / "d.safetensors", {"note": 1})
+    assert not (tmp_path / "d.safetensors").exists()
+
+
+def test_safetensors_that_the_disk_has_no_room_for(network, tmp_path):
+    pytest.importorskip("safetensors")
+    with mounted(tmp_path / "disk", "size=4k") as disk, pytest.raises(UserError, match="can't be written: No space"):
+        save_weights(nn.Linear(100, 100), disk / "a.safetensors")
 
 
 @pytest.mark.parametrize(
