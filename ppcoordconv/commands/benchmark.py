@@ -6,7 +6,7 @@ from . import Parser
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_argument("words", nargs="*", help="what tools/benchmark.py takes")
+    parser.add_argument("words", nargs=argparse.REMAINDER, help="what tools/benchmark.py takes")
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -73,7 +73,7 @@ def infer(
         if resume:
             done = _results_before(output / RESULTS, [item.name for item in items])
             remove_abandoned(output, names[done : done + 1])
-        else:
+        if not done:
             _move_aside(output, [RESULTS, *names])
     with contextlib.ExitStack() as stack:
         prepared = stack.enter_context(contextlib.closing(_ahead(items[done:])))
@@ -160,7 +160,11 @@ def _results_before(path: Path, names: List[str]) -> int:
         raise UserError(f"{path} does not hold results of infer: {error}") from error
     if before != names[: len(before)]:
         raise UserError(f"{path} holds results of other inputs; choose another folder, or don't resume")
-    os.truncate(path, sum(map(len, whole)))
+    if len(whole) < len(lines):
+        try:
+            os.truncate(path, sum(map(len, whole)))
+        except OSError as error:
+            raise UserError(f"{path} can't be written: {error.strerror}") from error
     return len(before)
 
 

@@ -81,8 +81,15 @@ def serve(predictor: Predictor, limits: Limits, host: str, port: int, say: Calla
     """Serves until SIGINT or SIGTERM, after which the requests that run are finished.
 
     Raises:
-        UserError: nothing can listen there.
+        UserError: nothing can listen there, or the process may open too few files.
     """
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    others = 3 * BACKLOG + OTHER_FILES
+    if allowed <= others:
+        raise UserError(
+            f"this process may open {allowed} files, and needs {others} and one for each connection; "
+            f"allow more by ulimit -n 1024"
+        )
     listening = listen(host, port)
 
     class Server(uvicorn.Server):
@@ -103,7 +110,7 @@ def serve(predictor: Predictor, limits: Limits, host: str, port: int, say: Calla
 
     class Limited(Connection):
         head_timeout = limits.timeout
-        max_connections = max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 3 * BACKLOG - OTHER_FILES)
+        max_connections = allowed - others
 
     config = uvicorn.Config(
         create_app(predictor, limits),

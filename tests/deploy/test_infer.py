@@ -121,8 +121,11 @@ def test_killed_and_resumed(canvases, tmp_path):
 
 
 def test_resumed_with_nothing_before_it_begins(canvases, tmp_path):
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "000.png").write_bytes(b"somebody's")
     results = list(infer(Predictor(str(MODEL)), [canvases / "000.png"], tmp_path / "new", resume=True))
     assert len(results) == 1
+    assert (tmp_path / "new" / "earlier.1" / "000.png").read_bytes() == b"somebody's"
 
 
 @pytest.mark.parametrize(

@@ -414,6 +414,13 @@ def test_wrong_options(options, words):
     assert words in server.said[-1]
 
 
+def test_a_process_that_may_open_too_few_files():
+    server = Server(POINTS, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256)))
+    assert server.process.wait(30) == 2
+    words = "may open 256 files, and needs 256 and one for each connection; allow more by ulimit -n 1024"
+    assert words in server.said[-1]
+
+
 def test_wrong_limits():
     for wrong in (-1, 0.5, "8", True):
         with pytest.raises(UserError, match=f"max_batch takes a whole number from 1 to 10000, got {wrong!r}"):
