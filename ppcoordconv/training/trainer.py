@@ -96,8 +96,8 @@ def _train(task: Task, config: Config, resume: Optional[Path], resume_anyway: bo
             _save_state(run, output)
             if stopping.signal is not None:
                 where = f"epoch {run.epoch} after {run.position} samples"
-                kept = _what_is_kept(output) if run.why_diverged() else f"the state is saved in {output}"
-                raise stopping.stopped(f"{where}; {kept}")
+                left = _what_is_kept(output) if run.why_diverged() else f"the state is saved in {output}"
+                raise stopping.stopped(f"{where}; {left}")
             loss = run.loss_total / run.position
             with run.averaged_weights():
                 with run.precision():
