@@ -211,9 +211,9 @@ def _read_with_bases(path: Path, below: Tuple[Path, ...]) -> Dict[str, Any]:
         if not below and own != path and own.is_relative_to(CONFIGS) and own.exists():
             return _read_with_bases(own, ())
         names = sorted(str(file.relative_to(CONFIGS.parent)) for file in CONFIGS.glob("*/[!_]*.yml"))
-        raise UserError(
-            f"there is no config file {path}{did_you_mean(str(path), names)} With the package come {', '.join(names)}"
-        ) from None
+        near = did_you_mean(str(path), names)
+        all_names = f" With the package come {', '.join(names)}" if near == "." else ""
+        raise UserError(f"there is no config file {path}{near}{all_names}") from None
     except UserError:
         raise
     except ValueError as error:

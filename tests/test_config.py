@@ -292,10 +292,11 @@ def test_configs_of_the_package_are_found_from_anywhere(tmp_path, monkeypatch):
 
 def test_a_config_that_is_nowhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    words = "did you mean 'configs/digits/conv.yml'. With the package come configs/.*, configs/digits/conv.yml"
-    with pytest.raises(UserError, match=f"there is no config file configs/digits/cov.yml: {words}"):
+    words = "there is no config file configs/digits/cov.yml: did you mean 'configs/digits/conv.yml'[?]$"
+    with pytest.raises(UserError, match=words):
         load_config(Path("configs/digits/cov.yml"), [])
-    with pytest.raises(UserError, match="there is no config file pyproject.toml"):
+    words = "there is no config file pyproject.toml. With the package come configs/.*, configs/digits/conv.yml"
+    with pytest.raises(UserError, match=words):
         load_config(Path("pyproject.toml"), [])  # beside configs/, and no config
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ def main(arguments: argparse.Namespace) -> int:
     from ..tasks import build_task, trained_task
     from ..training.trainer import evaluate
     from ..utils.device import select_device
-    from ..utils.errors import argument_prefix
+    from ..utils.errors import UserError, argument_prefix
     from ..utils.progress import log_info
 
     config = load_config(arguments.config, arguments.override)
@@ -40,6 +41,8 @@ def main(arguments: argparse.Namespace) -> int:
     else:
         task = trained_task(config, arguments.weights)
         metrics, _ = evaluate(task, _samples(task, arguments.split), config.batch_size)
+    if not all(map(math.isfinite, metrics.values())):
+        raise UserError(f"the outputs of {arguments.weights or arguments.model_dir} are infinite or nan: {metrics}")
     if table := task.metrics().table(metrics):
         log_info(table)
     print(json.dumps(metrics))

@@ -14,6 +14,7 @@ from ..ops.boxes import areas, clipped
 from ..utils.arguments import MAX_PIXEL
 from ..utils.errors import ArgumentError, MissingFileError, UserError, shortened_repr
 from ..utils.files import open_regular
+from ..utils.labels import MAX_LETTERS, is_label
 from ..utils.progress import log_info
 from . import DATASETS
 from .boxes import BoxedImage, DetectionData
@@ -57,7 +58,7 @@ def read_coco(annotations: Path, images: Path, on_error: str = "stop") -> Tuple[
     """The pictures of a COCO file, by ascending id, and the names of its categories, by ascending id."""
     tree = _read_json(annotations)
     records = {key: _records(annotations, tree, key) for key in ("images", "annotations", "categories")}
-    categories = _by_id(annotations, "category", records["categories"], {"name": _text})
+    categories = _by_id(annotations, "category", records["categories"], {"name": _label})
     names = [categories[key]["name"] for key in sorted(categories)]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -164,6 +165,10 @@ def _is_id(value: Any) -> bool:
 
 def _text(value: Any) -> str:
     return "" if isinstance(value, str) and value else "a text"
+
+
+def _label(value: Any) -> str:
+    return "" if value and is_label(value) else f"a text of 1 to {MAX_LETTERS} letters"
 
 
 def _side(value: Any) -> str:

@@ -21,8 +21,10 @@ from ..utils.errors import ArgumentError, UnreadableImageError, UserError
 from ..utils.files import open_regular
 from .inputs import Input, Prepared, unreadable
 
-# In pixels, of a network's input.
-MAX_SIDE = 2**16
+# In pixels, of a network's input; larger pictures go in tiles.
+MAX_PIXELS = 2**24
+# Pillow's names. In others, as .ico, the size that is read first is not that of the picture in it.
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM")
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 
@@ -70,7 +72,7 @@ def decode_image(
         UserError: as ``read_image``.
     """
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=FORMATS) as image:
             width, height = image.size
             if width * height > 1e6 * max_megapixels:
                 size = f"{width}x{height}"
@@ -150,8 +152,9 @@ class Preprocess:
     std: Tuple[float, ...] = (0.5, 0.5, 0.5)
 
     def __post_init__(self) -> None:
-        if not is_size(self.image_size) or max(self.image_size) > MAX_SIDE:
-            raise ArgumentError("image_size", f"takes a height and a width of 1 to {MAX_SIDE}, got {self.image_size!r}")
+        if not is_size(self.image_size) or math.prod(self.image_size) > MAX_PIXELS:
+            takes = f"takes a height and a width, of at most {MAX_PIXELS} pixels"
+            raise ArgumentError("image_size", f"{takes}, got {self.image_size!r}")
         for name, lowest in (("mean", 0.0), ("std", 1e-6)):
             value = getattr(self, name)
             if not isinstance(value, tuple) or len(value) not in (1, 3) or len(value) != len(self.mean):

@@ -13,6 +13,19 @@ from .points import PointPreprocess
 KINDS = {"image": Preprocess, "letterbox": Letterbox, "points": PointPreprocess}
 
 
+def served_preprocess(description: Dict[str, Any]) -> Union[Preprocess, PointPreprocess]:
+    """What prepares the inputs of an exported model.
+
+    Raises:
+        UserError: its settings are wrong, or what it prepares is not what the model takes.
+    """
+    preprocess = preprocess_of(description["preprocess"])
+    made, taken = preprocess.input_shape, description["input_shape"]
+    if len(made) != len(taken) or any(t not in (None, m) for m, t in zip(made, taken)):
+        raise UserError(f"preprocess makes inputs of shape {made}, and input_shape is {taken}; export the model again")
+    return preprocess
+
+
 def preprocess_of(settings: Dict[str, Any]) -> Union[Preprocess, PointPreprocess]:
     """Raises a UserError where the settings are not those of a kind, or out of range."""
     with argument_prefix("preprocess."):

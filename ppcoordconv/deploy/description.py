@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict
 
 from ..utils.errors import ArgumentError, MissingFileError, UserError, shortened_repr
 from ..utils.files import open_regular, sha256
+from ..utils.labels import are_labels
 
 DESCRIPTION = "inference.yml"
 
@@ -34,7 +35,7 @@ _KEYS: Dict[str, Callable[[Any], bool]] = {
     "precision": _is_one_of("fp32", "fp16", "bf16"),
     "served_form": lambda value: isinstance(value, str),
     "preprocess": lambda value: isinstance(value, dict),
-    "labels": _is_list_of_texts,
+    "labels": are_labels,
     "checked": lambda value: isinstance(value, dict),
 }
 _CHECKED: Dict[str, type] = {"paddle": str, "onednn": bool, "bf16": bool}

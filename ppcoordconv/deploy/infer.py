@@ -9,13 +9,13 @@ import os
 from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any, ContextManager, Deque, Dict, Generator, Iterator, List, Optional, Union
+from typing import IO, Any, ContextManager, Deque, Dict, Generator, Iterator, List, Optional, Tuple, Union
 
 import numpy as np
 from PIL import Image
 
 from ..data.inputs import Input, Prepared, value_or_error
-from ..data.preprocessing import preprocess_of
+from ..data.preprocessing import served_preprocess
 from ..postprocess import SERVED, ServedForm, decoded
 from ..utils.errors import ArgumentError, MissingFileError, UserError
 from ..utils.files import atomic_write, move_aside, open_regular, remove_abandoned
@@ -57,7 +57,7 @@ def infer(
     if resume and output is None:
         raise ArgumentError("resume", "needs the output folder that the earlier call had")
     description = predictor.description
-    preprocess = preprocess_of(description["preprocess"])
+    preprocess = served_preprocess(description)
     form = SERVED.build(description["served_form"])
     if threshold is not None:
         _set_threshold(form, threshold)
@@ -69,12 +69,13 @@ def infer(
     if output is not None:
         names = _distinct_names([item.stem for item in items])
         pictures = [output / name for name in names]
-        _refuse_to_replace([item.path for item in items], [output / name for name in (*names, RESULTS)])
+        before = _pictures_before(output / RESULTS)
+        _refuse_to_replace([item.path for item in items], [output / name for name in (*names, *before, RESULTS)])
         if resume:
             done = _results_before(output / RESULTS, [item.name for item in items])
             remove_abandoned(output, names[done : done + 1])
         if not done:
-            _move_aside(output, [RESULTS, *names])
+            _move_aside(output, [RESULTS, *names, *before])
     with contextlib.ExitStack() as stack:
         prepared = stack.enter_context(contextlib.closing(_ahead(items[done:])))
         progress = stack.enter_context(bar(len(items), done, unit="input"))
@@ -83,8 +84,10 @@ def infer(
             chunk = slice(start, start + BATCH_SIZE)
             ready = list(itertools.islice(prepared, BATCH_SIZE))
             xs = [one[0] for one in ready if not isinstance(one, UserError)]
-            rows = predictor(np.stack(xs) if xs else np.zeros([0, *preprocess.input_shape], np.float32))
-            results = zip(rows, decoded(form, rows, description["labels"]))
+            results: Iterator[Tuple[np.ndarray, Dict[str, Any]]] = iter(())
+            if xs:
+                rows = predictor(np.stack(xs))
+                results = zip(rows, decoded(form, rows, description["labels"]))
             for item, picture, one in zip(items[chunk], pictures[chunk], ready):
                 if isinstance(one, UserError):
                     result: Dict[str, Any] = {"error": str(one)}
@@ -184,7 +187,7 @@ def _pictures_before(path: Path) -> List[str]:
 
 def _move_aside(output: Path, names: List[str]) -> None:
     try:
-        there = {entry.name for entry in os.scandir(output)} & {*names, *_pictures_before(output / RESULTS)}
+        there = {entry.name for entry in os.scandir(output)} & {*names}
     except (FileNotFoundError, NotADirectoryError):  # _results_file makes it, or says why not
         return
     if there:

@@ -77,19 +77,20 @@ class Predictor:
         """The network's outputs for a batch of inputs.
 
         Parameters:
-            batch: float32 ``[N, *input_shape]``; N may be 0.
+            batch: ``[N, *input_shape]``, made float32; N may be 0.
 
         Returns:
             ``[N, ...]``.
 
         Raises:
-            UserError: the batch has another shape.
+            UserError: the batch has another shape, or the engine can't compute it.
         """
         wanted = self.description["input_shape"]
         batch = np.ascontiguousarray(batch, np.float32)
         shape = batch.shape[1:]
         if len(shape) != len(wanted) or any(w not in (None, n) for n, w in zip(shape, wanted)):
-            raise UserError(f"the model takes a batch of shape {['N', *wanted]}, got {list(batch.shape)}")
+            hint = "; for one sample, x[None]" if len(batch.shape) == len(wanted) else ""
+            raise UserError(f"the model takes a batch of shape {['N', *wanted]}, got {list(batch.shape)}{hint}")
         if os.getpid() != self._process:
             raise RuntimeError(
                 "this Predictor was made by the process that this one was forked from; make another here"
@@ -115,4 +116,9 @@ class Predictor:
         if not hasattr(self._runners, "run"):
             assert self._engine is not None
             self._runners.run = self._engine.runner()
-        return self._runners.run(batch)
+        try:
+            return self._runners.run(batch)
+        except Exception as error:  # whatever the engine stumbles over; it writes pages
+            lines = [line for line in str(error).splitlines() if "Error: " in line] or [str(error)]
+            reason = " ".join(lines[-1].split())[:200]
+            raise UserError(f"the model can't compute a batch of shape {list(batch.shape)}: {reason}") from error

@@ -23,7 +23,7 @@ from starlette.requests import ClientDisconnect
 
 from ..data.images import ImageTooLargeError, Preprocess
 from ..data.inputs import Prepared, value_or_error
-from ..data.preprocessing import preprocess_of
+from ..data.preprocessing import served_preprocess
 from ..postprocess import SERVED, decoded
 from ..utils.errors import UserError
 from ..utils.limits import Limits
@@ -68,7 +68,7 @@ def create_app(predictor: Predictor, limits: Limits = Limits()) -> FastAPI:  # n
     ``GET /health`` answers once the model can run, ``GET /metrics`` for Prometheus.
     """
     description = predictor.description
-    preprocess = preprocess_of(description["preprocess"])
+    preprocess = served_preprocess(description)
     form = SERVED.build(description["served_form"])
 
     def run(batch: np.ndarray) -> List[Dict[str, Any]]:
@@ -82,7 +82,8 @@ def create_app(predictor: Predictor, limits: Limits = Limits()) -> FastAPI:  # n
         async with batcher.started():
             yield
 
-    app = FastAPI(title="ppcoordconv", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    no_pages: Dict[str, Any] = dict.fromkeys(("docs_url", "redoc_url", "openapi_url"))
+    app = FastAPI(title="ppcoordconv", redirect_slashes=False, lifespan=lifespan, **no_pages)
 
     async def body(request: Request) -> AsyncGenerator[bytes, None]:
         size, limit = 0, int(limits.max_body_mb * 2**20)
@@ -201,7 +202,7 @@ def inputs_in(text: bytes) -> List[Any]:
     """Those of a body ``{"inputs": [...]}``."""
     try:
         # A pixel, "[0,0,0],", and a point, "[1,2],", take so many bytes, and a list of nothing as much memory as they.
-        if text.count(b"[") > 16 + len(text) / 5:
+        if text.count(b"[") > 16 + len(text) / 5 or text.count(b"{") > 16:
             raise ValueError
         inputs = json.loads(text)["inputs"]
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import resource
 import signal
 import socket
 from typing import Any, Callable, Iterator, Optional
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -31,25 +33,27 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listening = socket.create_server((host, port))
     except (OSError, OverflowError) as error:
-        raise UserError(f"can't listen on {host}, port {port}: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"can't listen on {host}, port {port}: {reason}; take another address or port") from error
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
 
 
 class Connection(H11Protocol):
-    """uvicorn's, closed where a request's head does not arrive in time, or there are more than the process may open.
+    """uvicorn's, closed where a head does not arrive or an answer is not read in time, or there are too many of them.
 
     Attributes:
-        head_timeout: in seconds.
+        timeout: in seconds.
         max_connections: those that come beyond are closed at once.
     """
 
-    head_timeout: float
+    timeout: float
     max_connections: int
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._timer: Optional[asyncio.TimerHandle] = None
+        self._unread: Optional[asyncio.TimerHandle] = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -64,12 +68,30 @@ class Connection(H11Protocol):
     def connection_lost(self, error: Optional[Exception]) -> None:
         super().connection_lost(error)
         self._forget()
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread = self.loop.call_later(self.timeout, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()
+
+    def send_400_response(self, msg: str) -> None:
+        """As JSON, like every other answer."""
+        body = json.dumps({"error": msg}).encode()
+        headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
+        for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def _watch(self) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
             self._forget()
         elif self._timer is None:
-            self._timer = self.loop.call_later(self.head_timeout, self.transport.close)
+            self._timer = self.loop.call_later(self.timeout, self.transport.close)
 
     def _forget(self) -> None:
         if self._timer is not None:
@@ -109,7 +131,7 @@ def serve(predictor: Predictor, limits: Limits, host: str, port: int, say: Calla
                     signal.signal(number, handler)
 
     class Limited(Connection):
-        head_timeout = limits.timeout
+        timeout = limits.timeout
         max_connections = allowed - others
 
     config = uvicorn.Config(

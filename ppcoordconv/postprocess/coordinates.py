@@ -42,7 +42,8 @@ class CoordinateRegression(_Place):
     output_shape = (2,)
 
     def decode(self, outputs: np.ndarray, labels: List[str]) -> List[Dict[str, Any]]:
-        return [{"x": round(float(SIZE * x), 4), "y": round(float(SIZE * y), 4)} for x, y in outputs]
+        # As Python's numbers: the largest of float32 times the size is none of it.
+        return [{"x": round(SIZE * x, 4), "y": round(SIZE * y, 4)} for x, y in outputs.tolist()]
 
 
 @SERVED.register

@@ -20,6 +20,8 @@ from ..utils.registry import Registry
 from ..utils.weights import fit_weights, read_weights
 
 TASKS = Registry("task", __name__)
+# The fewest of weights for each class that a network tells apart.
+BYTES_A_LABEL = 128
 
 
 class Samples(Protocol):
@@ -101,9 +103,18 @@ def trained_task(config: Config, weights: Path) -> Task:
         UserError: as for ``build_task``; or the weights can't be read or don't fit.
     """
     state, metadata = read_weights(weights)
+    if metadata:
+        _check_plausible(metadata["labels"], state, weights)
     task = build_task(config, metadata)
     fit_weights(task.network, state, str(weights))
     return task
+
+
+def _check_plausible(labels: List[str], state: Dict[str, Any], weights: Path) -> None:
+    """Before a network is built for so many classes: the file may be a stranger's."""
+    size = sum(value.nbytes for value in state.values() if isinstance(value, np.ndarray))
+    if size < BYTES_A_LABEL * len(labels):
+        raise UserError(f"{weights} names {len(labels)} labels, and has {size:,} bytes of weights, too few for so many")
 
 
 def build_network(model: NamedConfig, for_task: Optional[str] = None, **derived: Any) -> nn.Layer:

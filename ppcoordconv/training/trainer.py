@@ -40,7 +40,7 @@ def train(task: Task, config: Config, resume: Optional[Path] = None, resume_anyw
 
     Below it: ``config.yml``, ``run.json`` (versions, device, commit, command), ``best.pdparams``, ``last.pdparams``,
     ``last.pdopt`` (all that a resume needs; ``last.1.pdopt``, ... are the ones before), ``metrics.json``, and
-    VisualDL's log in ``vdl/``. Those of an earlier run are moved into ``earlier.1/`` first.
+    VisualDL's log in ``vdl/``. Those of an earlier run, if this does not go on from it, are moved into ``earlier.1/``.
 
     Parameters:
         resume: a ``last.pdopt``; training goes on where it was written, bit for bit as if it had not been interrupted.
@@ -73,7 +73,8 @@ def _train(task: Task, config: Config, resume: Optional[Path], resume_anyway: bo
     if resume is not None:
         run.restore(resume, resume_anyway)
         log_info(f"going on after epoch {len(run.history)} and {run.position} samples of {resume}")
-    elif dist.is_main_process() and any(os.path.lexists(output / name) for name in RUN_FILES):
+    is_anew = resume is None or not resume.resolve().is_relative_to(output.resolve())
+    if is_anew and dist.is_main_process() and any(os.path.lexists(output / name) for name in RUN_FILES):
         log_info(f"{output} holds an earlier run; it is now in {move_aside(output, [*RUN_FILES, *kept])}")
     if run.amp != config.amp:
         log_info(f"amp {config.amp} is for GPUs; training in float32")

@@ -60,12 +60,16 @@ def atomic_folder(path: Path, own: Sequence[str]) -> Iterator[Path]:
 def _can_be_exchanged(path: Path, own: Sequence[str]) -> bool:
     cwd = Path.cwd()
     return (
-        all(entry.name in own or entry.name.startswith(PREFIX) for entry in path.iterdir())
+        all((entry.name in own and not _is_folder(entry)) or entry.name.startswith(PREFIX) for entry in path.iterdir())
         and os.access(path.parent, os.W_OK)
         and not path.is_mount()
         # Whoever works in a folder would stay in the one that goes.
         and path not in (cwd, *cwd.parents)
     )
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def _exchange(new: Path, path: Path) -> bool:
@@ -87,9 +91,13 @@ def _exchange(new: Path, path: Path) -> bool:
 def _replace_files(path: Path, new: Path, own: Sequence[str]) -> None:
     written = [name for name in own if (new / name).exists()]
     for name in written:
+        if _is_folder(path / name):
+            raise UserError(f"{path / name} is a folder, where a file is to be written; move it away")
+    for name in written:
         (new / name).replace(path / name)
     for name in set(own) - set(written):
-        (path / name).unlink(missing_ok=True)
+        if not _is_folder(path / name):
+            (path / name).unlink(missing_ok=True)
     sync_directory(path)
 
 

@@ -13,6 +13,7 @@ from paddle import nn
 
 from .errors import UserError, shortened
 from .files import atomic_write, open_regular, sha256, sha256_of
+from .labels import are_labels
 from .pickles import read_pickle
 from .progress import log_info
 
@@ -123,10 +124,8 @@ def _read_safetensors(path: Path) -> Tuple[Dict[str, Any], Optional[Dict[str, An
 
 def _metadata(text: Union[str, bytes]) -> Dict[str, Any]:
     metadata = json.loads(text)
-    labels = metadata.get("labels") if isinstance(metadata, dict) else None
-    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+    if not isinstance(metadata, dict) or not are_labels(metadata.get("labels")):
         raise ValueError("its metadata has no list of labels")
-    "".join(labels).encode()  # raises where one is not text
     return metadata
 
 

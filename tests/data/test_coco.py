@@ -112,7 +112,18 @@ WRONG = {
     "no such picture": (changed("images", 0, "file_name", "c.png"), "image 7: there is no file"),
     "two categories of one id": (changed("categories", 0, "id", 20), "two entries have the category id 20"),
     "two of one name": (changed("categories", 0, "name", "dog"), "two categories have the name 'dog'"),
-    "a category without name": (changed("categories", 0, "name", None), "category 90: name takes a text, got None"),
+    "a category without name": (
+        changed("categories", 0, "name", None),
+        "category 90: name takes a text of 1",
+    ),
+    "half a letter": (
+        changed("categories", 0, "name", "a\ud800"),
+        "category 90: name takes a text of 1",
+    ),
+    "a long name": (
+        changed("categories", 0, "name", "a" * 1001),
+        "category 90: name takes a text of 1",
+    ),
     "an unknown image": (changed("annotations", 0, "image_id", 8), "annotation 1: there is no image of image_id 8"),
     "an unknown category": (
         changed("annotations", 0, "category_id", 1),

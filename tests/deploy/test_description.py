@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -66,6 +67,8 @@ def test_the_yaml_of_earlier_versions_is_read_where_pyyaml_is(folder, monkeypatc
         ("served_form", 5, "served_form is 5"),
         ("preprocess", [], "preprocess is"),
         ("labels", [0, 1], "labels is"),
+        ("labels", ["a" * 1001], "labels is"),
+        ("labels", ["a"] * 100_001, "labels is"),
         ("checked", {"paddle": "3.2.2", "onednn": True}, "checked.bf16 is None"),
         ("checked", {"paddle": 3, "onednn": True, "bf16": True}, "checked.paddle is 3"),
     ],
@@ -113,6 +116,12 @@ def test_what_is_no_description(folder, text):
             {"kind": "points", "size": 64, "normalised": "yes"},
             "preprocess.normalised takes true",
         ),
+        ("preprocess", {"kind": "image", "image_size": [2**13, 2**13]}, "of at most 16777216 pixels, got"),
+        (
+            "preprocess",
+            {"kind": "image", "image_size": [64, 65]},
+            "inputs of shape .*64, 65], and input_shape is",
+        ),
         ("served_form", "telepathy", "there is no served form 'telepathy'"),
         ("served_form", "classification", "the model gives 2 classes, and inference.yml has 0 labels"),
         ("served_form", "detection", r"'detection' takes outputs of \['N', None, 6\], and the model gives \[1, 2\]"),
@@ -136,3 +145,20 @@ def test_a_description_that_is_none(folder, kind):
         path.write_text("[" * 100_000 if kind == "deep" else "a: &a [*a]")
     with pytest.raises(UserError, match="not a file|is damaged"):
         read_description(folder)
+
+
+def test_labels_that_no_file_can_hold(folder):
+    text = (folder / "inference.yml").read_text(encoding="utf-8")
+    (folder / "inference.yml").write_text(text.replace('"labels": []', '"labels": ["\\ud800"]'))
+    with pytest.raises(UserError, match="inference.yml is damaged, export again: labels is"):
+        read_description(folder)
+
+
+def test_another_input_shape_than_the_models_is_a_sentence(tmp_path):
+    folder = Path(shutil.copytree(TRAINED.parents[2] / "demo" / "models" / "detector", tmp_path / "model"))
+    description = json.loads((folder / "inference.yml").read_text(encoding="utf-8"))
+    description["input_shape"] = [5, *description["input_shape"][1:]]
+    write_description(folder, description)
+    with pytest.raises(UserError, match=r"the model can't compute a batch of shape \[2, 5, .*channels") as caught:
+        Predictor(str(folder))(np.zeros([2, 5, 64, 64], np.float32))
+    assert len(str(caught.value).splitlines()) == 1

@@ -234,6 +234,25 @@ def test_a_bad_input_is_a_line_and_the_rest_goes_on(canvases, tmp_path, kind, ou
     assert "error" not in {**good, **last}
 
 
+@pytest.mark.parametrize(("bad", "good"), [(1, 0), (32, 1), (1, 32), (33, 0)])
+def test_nothing_but_bad_inputs_in_a_batch(canvases, tmp_path, bad, good):
+    """The good ones before or after it, where they fill a batch of 32."""
+    missing, there = [tmp_path / f"{number}.png" for number in range(bad)], [canvases / "000.png"] * good
+    inputs = [*there, *missing] if good == 32 else [*missing, *there]
+    results = list(infer(Predictor(str(MODEL)), inputs))
+    assert [result["input"] for result in results] == list(map(str, inputs))
+    assert sum("error" in result for result in results) == bad
+
+
+def test_a_picture_that_an_earlier_call_drew_is_no_longer_moved_if_it_is_an_input(canvases, tmp_path):
+    list(infer(Predictor(str(MODEL)), [canvases / "000.png"], tmp_path / "out"))
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "link.png").symlink_to(tmp_path / "out" / "000.png")
+    with pytest.raises(UserError, match="output would replace the input .*000.png"):
+        list(infer(Predictor(str(MODEL)), [tmp_path / "in"], tmp_path / "out"))
+    assert (tmp_path / "in" / "link.png").exists()
+
+
 def test_bad_inputs_in_a_folder(canvases, tmp_path):
     for make in (a_link_to_itself, a_link_to_nothing, a_pipe):
         make(tmp_path)

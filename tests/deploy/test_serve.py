@@ -200,6 +200,58 @@ def test_what_is_not_there_is_said(points, path, status):
     assert json.loads(text)["error"].endswith("; there are POST /predict, GET /health and GET /metrics")
 
 
+@pytest.mark.parametrize("ending", ["ico", "icns"])
+def test_a_picture_in_a_picture_is_not_decoded(pictures, ending):
+    """The size that such a file names first is that of a smaller one."""
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(file, format=ending)
+    status, answer = pictures.post_files({f"a.{ending}": file.getvalue()})
+    assert status == 200
+    assert "its format is not known" in answer["results"][0]["error"]
+
+
+def test_a_body_of_objects_is_not_parsed(points):
+    status, answer = points.post('{"inputs": [' + '{"": 1},' * 100 + "1]}")
+    assert (status, answer) == (400, {"error": 'the body takes JSON of the form {"inputs": [...]}'})
+
+
+@pytest.mark.parametrize("path", ["/predict/", "/health/"])
+def test_no_answer_sends_a_client_elsewhere(points, path):
+    assert points.get(path)[0] == 404
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        b"GET /health HTTP/1.1\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"GET /h\xe9 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+    ],
+    ids=["no host", "a negative length", "no ASCII", "TLS"],
+)
+def test_what_is_no_http_is_answered_as_json(points, request_text):
+    with socket.create_connection(("127.0.0.1", points.port)) as client:
+        client.settimeout(20)
+        client.sendall(request_text)
+        answer = b"".join(iter(partial(client.recv, 4096), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b" 400 " in head.splitlines()[0]
+    assert json.loads(body) == {"error": "Invalid HTTP request received."}
+
+
+def test_a_client_that_does_not_read_is_cut_off():
+    server = Server(POINTS, "--timeout", 1)
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(20)
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            while True:
+                client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+    assert server.get("/health")[0] == 200
+    assert server.stop() == 0
+
+
 def test_a_model_of_points_takes_no_pictures(points):
     status, answer = points.post_files({"a.png": png(np.zeros([2, 2, 3], np.uint8))})
     assert (status, answer) == (415, {"error": 'this model takes JSON, as application/json: {"inputs": [...]}'})

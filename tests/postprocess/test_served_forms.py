@@ -8,7 +8,7 @@ from ppcoordconv.data.boxes import Letterbox
 from ppcoordconv.data.images import Preprocess
 from ppcoordconv.data.not_so_clevr import square
 from ppcoordconv.ops.nms import MatrixNMS, matrix_nms_numpy
-from ppcoordconv.postprocess import SERVED
+from ppcoordconv.postprocess import SERVED, decoded
 from ppcoordconv.postprocess.classification import Classification
 
 CENTRES = np.array([[40, 17], [4, 59]])
@@ -144,3 +144,8 @@ def test_boxes_and_scores_are_rounded_and_low_scores_left_out():
 def test_small_pictures_are_enlarged_to_show_boxes():
     form = SERVED.build("detection")
     assert form.draw(np.zeros([64, 64, 3], np.uint8), BOXES[0], {"objects": []}).shape == (256, 256, 3)
+
+
+def test_the_largest_numbers_are_finite_in_pixels_too():
+    (result,) = decoded(SERVED.build("coordinate_regression"), np.full([1, 2], 3e38, np.float32), [])
+    assert result == {"x": pytest.approx(64 * 3e38), "y": pytest.approx(64 * 3e38)}

@@ -16,7 +16,7 @@ from ppcoordconv.deploy.infer import infer
 from ppcoordconv.tasks import build_task, trained_task
 from ppcoordconv.training.trainer import evaluate, train
 from ppcoordconv.utils.errors import UserError
-from ppcoordconv.utils.weights import load_metadata, load_state
+from ppcoordconv.utils.weights import load_metadata, load_state, write_pdparams
 
 CONFIG = """
 task: {{name: spot}}
@@ -95,6 +95,14 @@ def test_the_file_of_weights_alone_has_the_metadata(folder, tmp_path):
     assert metadata["preprocess"]["image_size"] == [8, 8]
     loaded = paddle.load(str(copied))
     assert set(loaded) == set(load_state(copied)) == {"1.weight", "1.bias", "2.weight", "2.bias"}
+
+
+def test_more_labels_than_the_weights_are_for(folder, tmp_path):
+    """A stranger's file would have a network built that takes all memory."""
+    state = load_state(weights_of(folder))
+    write_pdparams(state, tmp_path / "w.pdparams", {**load_metadata(weights_of(folder)), "labels": [""] * 10_000})
+    with pytest.raises(UserError, match="names 10000 labels, and has .* bytes of weights, too few for so many"):
+        trained_task(config_of(folder), tmp_path / "w.pdparams")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ import pytest
 from conftest import ROOT, run_tool, start_tool
 from PIL import Image
 
+from ppcoordconv.utils.weights import load_state, write_pdparams
+
 CONFIG = ROOT / "configs" / "digits" / "coordconv.yml"
 
 
@@ -215,3 +217,13 @@ def test_tools_work_from_any_directory_and_through_links(tmp_path):
     link.symlink_to(ROOT / "tools" / "infer.py")
     run = subprocess.run([sys.executable, str(link), "--help"], cwd="/", capture_output=True, text=True)
     assert run.returncode == 0
+
+
+def test_weights_whose_outputs_are_not_finite_are_a_sentence(trained, tmp_path):
+    """NaN is no JSON."""
+    run = trained["coordconv"]
+    state = {key: np.full_like(value, np.nan) for key, value in load_state(run.weights).items()}
+    write_pdparams(state, tmp_path / "nan.pdparams")
+    result = run_tool("eval", "-c", run.config, "-w", tmp_path / "nan.pdparams", cwd=tmp_path)
+    assert (result.status, result.stdout) == (2, "")
+    assert "nan.pdparams are infinite or nan: {'loss': nan" in result.stderr.splitlines()[-1]

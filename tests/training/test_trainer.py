@@ -152,6 +152,16 @@ def test_an_earlier_run_is_moved_aside(tmp_path, capsys):
     assert {path.name for path in (tmp_path / "run").iterdir()} == {*RUN_FILES, "notes.txt", "earlier.1", "earlier.2"}
 
 
+def test_a_run_is_moved_aside_where_another_is_resumed_into_its_place(tmp_path):
+    train(TinyTask(), config(tmp_path, epochs=1, output_dir=tmp_path / "other"))
+    result = train(TinyTask(seed=1), config(tmp_path, epochs=3))
+    run = config(tmp_path, epochs=2)
+    train(TinyTask(), run, tmp_path / "other" / "last.pdopt")
+    assert json.loads((tmp_path / "run" / "earlier.1" / "metrics.json").read_text()) == result
+    train(TinyTask(), config(tmp_path, epochs=3), find_resume("auto", run))
+    assert not (tmp_path / "run" / "earlier.2").exists()
+
+
 def test_the_current_directory_as_output(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for _ in range(2):

@@ -55,6 +55,26 @@ def test_what_else_is_in_it_stays(tmp_path):
         assert folder.stat().st_mode & 0o777 == 0o750
 
 
+@pytest.mark.parametrize("others", [(), ("README",)], ids=["nothing else", "other files"])
+@pytest.mark.parametrize("name", OWN)
+def test_a_folder_is_in_a_files_way(tmp_path, name, others):
+    """It is somebody's, whatever its name; where a file of that name is to be written, nothing is."""
+    folder = tmp_path / "a"
+    write(folder, 0)
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).mkdir()
+    for path in (folder / name / "mine", *map(folder.joinpath, others)):
+        path.write_text("mine")
+    before = {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
+    if name in VERSIONS[1]:
+        with pytest.raises(UserError, match=f"{name} is a folder, where a file is to be written"):
+            write(folder, 1)
+        assert {path.name: path.read_text() for path in folder.iterdir() if path.is_file()} == before
+    else:
+        write(folder, 1)
+    assert (folder / name / "mine").read_text() == "mine"
+
+
 def test_an_error_leaves_it_as_it_was(tmp_path):
     write(tmp_path / "a", 0)
     with pytest.raises(ZeroDivisionError), atomic_folder(tmp_path / "a", OWN) as new:
