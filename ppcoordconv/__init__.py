@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         CoordConvNormActivation,
     )
     from .utils.cpu import tune_cpu
+    from .windows import window
 
 __version__ = "0.1.0"
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "models",
     "paddledet_legacy_to_paddle",
     "tune_cpu",
+    "window",
 ]
 
 if "paddle" not in sys.modules and importlib.util.find_spec("paddle") is None:
@@ -67,6 +69,7 @@ _MODULES = {
     "coords": ["Coords", "coord_grid", "list_coords"],
     "layers": [name for name in __all__ if name.startswith(("AddCoords", "CoordConv"))],
     "utils.cpu": ["tune_cpu"],
+    "windows": ["window"],
     "analysis": ["CoordUsage", "coord_usage"],
     "deploy": [],
     "functional": ["explain"],

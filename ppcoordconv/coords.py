@@ -9,20 +9,22 @@ import difflib
 import warnings
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, Callable, Dict, List, Sequence, Union
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple, Union
 
 import paddle
 from paddle import Tensor
 
-from .compat import dtype_name, is_eager, shape_of
+from .compat import dtype_name, is_eager
 
 # Paddle 3.2 warns at the first max and the first split that torch's have other arguments.
 warnings.filterwarnings("ignore", message=r"\nNon compatible API.*torch\.(max|split)")
 
 
-def _at_least_one(length: Tensor) -> Tensor:
-    """The denominator for an axis that may have one sample."""
-    return length.clip(min=1)
+def _span(length: Tensor) -> Tensor:
+    """``n - 1`` as a denominator: 1 for an axis of one sample. In a window, a length need not be whole."""
+    span = length - 1
+    # A length that was computed may miss 1 by its rounding. Not where, which Paddle 3.2's engine gets wrong here.
+    return span + (span < 1e-5).astype(span.dtype)
 
 
 # How an index 0 .. n-1 becomes a coordinate. Numerators are exact integers, or halves of them, so that a coordinate is
@@ -32,12 +34,12 @@ def _at_least_one(length: Tensor) -> Tensor:
 
 def symmetric(index: Tensor, length: Tensor) -> Tensor:
     """``2i/(n-1) - 1``: the first sample at -1, the last at 1, a sample that is alone at 0."""
-    return (2 * index - (length - 1)) / _at_least_one(length - 1)
+    return (2 * index - (length - 1)) / _span(length)
 
 
 def quarter(index: Tensor, length: Tensor) -> Tensor:
     """``i/(2(n-1)) - 1``: from -1 to -0.5; what a lost pair of parentheses makes of ``symmetric``."""
-    return (index - 2 * (length - 1)) / (2 * _at_least_one(length - 1))
+    return (index - 2 * (length - 1)) / (2 * _span(length))
 
 
 def half_open(index: Tensor, length: Tensor) -> Tensor:
@@ -47,7 +49,7 @@ def half_open(index: Tensor, length: Tensor) -> Tensor:
 
 def linspace_from_minus_one(index: Tensor, length: Tensor) -> Tensor:
     """``linspace(-1, 1, n)``: as ``symmetric``, with a sample that is alone at -1."""
-    span = _at_least_one(length - 1)
+    span = _span(length)
     return (2 * index - span) / span
 
 
@@ -60,7 +62,7 @@ def centred_on_a_sample(index: Tensor, length: Tensor) -> Tensor:
     """``(i - (n-1)//2) / (n-1)``: the sample in the middle, or before it, is at 0."""
     # Rounded down by a cast, because floor has no form in the graphs that Paddle 3 writes for Paddle 2.
     middle = ((length - 1) / 2).astype("int64").astype(length.dtype)
-    return (index - middle) / _at_least_one(length - 1)
+    return (index - middle) / _span(length)
 
 
 def from_zero(index: Tensor, length: Tensor) -> Tensor:
@@ -71,6 +73,27 @@ def from_zero(index: Tensor, length: Tensor) -> Tensor:
 def pixels(index: Tensor, length: Tensor) -> Tensor:
     """``i``."""
     return index
+
+
+def ramp(index: Tensor, length: Tensor) -> Tensor:
+    """``i/(n-1)``: from 0 to 1; a sample that is alone is at 0."""
+    return index / _span(length)
+
+
+# Those that rise by the same from index to index.
+AFFINE = frozenset(
+    [
+        symmetric,
+        quarter,
+        half_open,
+        linspace_from_minus_one,
+        linspace_from_minus_half,
+        centred_on_a_sample,
+        from_zero,
+        pixels,
+        ramp,
+    ]
+)
 
 
 def distance_from_origin(coordinates: Sequence[Tensor]) -> Tensor:
@@ -84,23 +107,22 @@ def distance_from_half(coordinates: Sequence[Tensor]) -> Tensor:
     return distance_from_origin([c - 0.5 for c in coordinates])
 
 
-def distance_over_its_maximum(coordinates: Sequence[Tensor]) -> Tensor:
-    """``sqrt(x^2 + y^2 + ...)``, divided by its maximum over the map; 0 on a map of one sample."""
-    distance = distance_from_origin(coordinates)
-    return distance / distance.max().clip(min=1e-12)
-
-
 @dataclass(frozen=True)
 class Coords:
     """A convention: what the coordinate channels of a feature map are.
 
+    Its functions must be pure: what they return is kept, and given again for the same sizes.
+
     Parameters:
         coordinate: from the indices ``0 .. n-1`` along an axis (Tensor ``[n]``) and its length ``n`` (Tensor ``[1]``),
-            both floating, to the coordinates, Tensor ``[n]``. To be picklable it must be a function of a module.
+            both floating, to the coordinates, Tensor ``[n]``. In a ``pcc.window`` the indices begin anywhere and
+            neither they nor the length need be whole; where each sample has its own, they are ``[N, n]`` and
+            ``[N, 1]``. To be picklable it must be a function of a module.
         x_first: the channels are x (along the width), y (height), z (depth); otherwise they are in the order of the
             tensor's axes.
         radius: from the list of the coordinate channels to the radius channel, each ``[1, 1, *spatial_shape]``; it is
             the last channel.
+        radius_over_maximum: the radius is divided by the largest of the whole map's corners; 0 where that is 0.
         coords_first: the coordinate channels go before the features instead of after them.
 
     Examples:
@@ -114,6 +136,7 @@ class Coords:
     coordinate: Callable[[Tensor, Tensor], Tensor] = symmetric
     x_first: bool = True
     radius: Callable[[Sequence[Tensor]], Tensor] = distance_from_origin
+    radius_over_maximum: bool = False
     coords_first: bool = False
 
 
@@ -133,7 +156,7 @@ CONVENTIONS: Dict[str, Coords] = {
     # walsvid/CoordConv, 1-D and 2-D.
     "walsvid": Coords(x_first=False, radius=distance_from_half),
     # Wizaron/coord-conv-pytorch.
-    "wizaron": Coords(x_first=False, radius=distance_over_its_maximum, coords_first=True),
+    "wizaron": Coords(x_first=False, radius_over_maximum=True, coords_first=True),
     # titu1994/keras-coordconv.
     "keras": Coords(x_first=False, radius=distance_from_half),
     # SOLO, SOLOv2, mmdetection.
@@ -215,27 +238,73 @@ def coord_grid(
     convention = find_coords(coords)
     dtype = dtype_name(dtype)
     _check_grid_arguments(spatial_shape, with_r, dtype)
+    axes = [axis_of_map(length, "float64" if dtype == "float64" else "float32") for length in spatial_shape]
+    return grid_along(axes, spatial_shape, convention, with_r, dtype)
+
+
+class Axis(NamedTuple):
+    """An axis of a map: the indices of its samples, and the length that they are counted in.
+
+    Tensors ``[n]`` and ``[1]``, or ``[N, n]`` and ``[N, 1]`` where each sample of a batch has its own.
+    """
+
+    index: Tensor
+    length: Tensor
+
+    def ends(self) -> Axis:
+        """The first and the last sample of the length."""
+        return Axis(paddle.concat([paddle.zeros_like(self.length), self.length - 1], axis=-1), self.length)
+
+
+def axis_of_map(length: Any, dtype: str) -> Axis:
+    """``0 .. n-1``. In eager mode, in float64, because float32 counts to 2**24."""
+    if is_eager():
+        dtype = "float64"
+    n = paddle.full([1], length, dtype) if isinstance(length, Integral) else length.reshape([1]).astype(dtype)
+    return Axis(paddle.arange(length, dtype=dtype), n)
+
+
+def grid_along(axes: List[Axis], spatial_shape: Sequence[Any], convention: Coords, with_r: bool, dtype: str) -> Tensor:
+    """The grid ``[1 or N, d, *spatial_shape]`` of a map with these axes."""
     compute = "float64" if dtype == "float64" else "float32"
-    axes = range(len(spatial_shape))
-    channels = []
-    for axis in reversed(axes) if convention.x_first else axes:
-        length = spatial_shape[axis]
-        fixed = isinstance(length, Integral)
-        n = paddle.full([1], length, compute) if fixed else length.reshape([1]).astype(compute)
-        line = convention.coordinate(paddle.arange(length, dtype=compute), n)
-        if is_eager() and fixed:
-            _check_function("coordinate", line, [length])
-        line = line.reshape([1, 1] + [-1 if a == axis else 1 for a in axes])
-        # Not expand, which Paddle2ONNX loses where a length is not known yet.
-        channels.append(paddle.tile(line, [1, 1] + [1 if a == axis else spatial_shape[a] for a in axes]))
+    channels = _coordinates(axes, spatial_shape, convention, compute)
     if with_r:
         radius = convention.radius(channels)
         if is_eager():
             _check_function("radius", radius, list(channels[0].shape))
+        if convention.radius_over_maximum:
+            corners = _coordinates([axis.ends() for axis in axes], [2] * len(axes), convention, compute)
+            largest = convention.radius(corners).max(axis=list(range(1, 2 + len(axes))), keepdim=True)
+            radius = radius / largest.clip(min=1e-12)
         channels.append(radius)
     grid = paddle.concat(channels, axis=1).astype(dtype)
     # Functions of a user's own may compute with what has a gradient.
     return grid if grid.stop_gradient else grid.detach()
+
+
+def lines_along(axes: List[Axis], convention: Coords) -> List[Tuple[int, Tensor]]:
+    """Of each coordinate channel, the number of its axis, and the coordinates along that: ``[n]`` or ``[N, n]``."""
+    numbers = range(len(axes))
+    lines = []
+    for number in reversed(numbers) if convention.x_first else numbers:
+        axis = axes[number]
+        line = convention.coordinate(axis.index, axis.length)
+        if is_eager():
+            _check_function("coordinate", line, list(axis.index.shape))
+        lines.append((number, line))
+    return lines
+
+
+def _coordinates(axes: List[Axis], spatial_shape: Sequence[Any], convention: Coords, dtype: str) -> List[Tensor]:
+    """The coordinate channels, each ``[1 or N, 1, *spatial_shape]``."""
+    channels = []
+    for number, line in lines_along(axes, convention):
+        line = line.astype(dtype)
+        line = line.unsqueeze([place for place in range(line.ndim - 1, 2 + len(axes)) if place != 2 + number])
+        # Not expand, which Paddle2ONNX loses where a length is not known yet.
+        times = [1 if n == number else length for n, length in enumerate(spatial_shape)]
+        channels.append(paddle.tile(line, [1, 1, *times]))
+    return channels
 
 
 def _check_function(name: str, value: Any, shape: List[int]) -> None:
@@ -244,41 +313,6 @@ def _check_function(name: str, value: Any, shape: List[int]) -> None:
         raise TypeError(f"Coords: {name} must return a Tensor, got {type(value).__name__}")
     if list(value.shape) != shape:
         raise ValueError(f"Coords: {name} must return a Tensor of shape {shape}, got {list(value.shape)}")
-
-
-# A grid is a constant, and layers share it. In detection, sizes vary from batch to batch.
-_GRIDS: Dict[Any, Tensor] = {}
-# At the next grid beyond either, all are forgotten.
-_MAX_GRIDS, _MAX_ELEMENTS = 16, 2**24
-
-
-def grid_dtype(dtype: Any) -> str:
-    """Of the grid for features of a dtype: float64 for float64, else float32, half precision included."""
-    return "float64" if dtype_name(dtype) == "float64" else "float32"
-
-
-@paddle.jit.not_to_static
-def grid_of(x: Tensor, coords: Coords, with_r: bool) -> Tensor:
-    """``coord_grid`` of a feature map ``[N, C, *spatial]``, in its place and ``grid_dtype``.
-
-    In eager mode, maps of the same size get the same tensor; grids of 16 sizes, and of 64 MB, are kept.
-    """
-    dtype = grid_dtype(x.dtype)
-    if not is_eager():
-        return coord_grid(shape_of(x)[2:], coords, with_r, dtype)
-    key = (tuple(x.shape[2:]), coords, with_r, dtype, str(x.place))
-    grid = _GRIDS.get(key)
-    if grid is None:
-        grid = coord_grid(key[0], coords, with_r, dtype)
-        if not grid.place._equals(x.place):
-            grid = paddle.to_tensor(grid, place=x.place)
-        if grid.size > _MAX_ELEMENTS:
-            return grid
-        elements = sum(other.size for other in list(_GRIDS.values())) + grid.size
-        if len(_GRIDS) >= _MAX_GRIDS or elements > _MAX_ELEMENTS:
-            _GRIDS.clear()
-        _GRIDS[key] = grid
-    return grid
 
 
 def _check_grid_arguments(spatial_shape: Any, with_r: Any, dtype: str) -> None:

@@ -13,6 +13,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor
 
+from .affine import AffineGrid
 from .compat import autocast_disabled, autocast_is_on, expand_to_batch, is_eager, is_eager_on_cpu
 from .offset import add_offset, add_offset_in_place, repeat_offset
 
@@ -54,10 +55,13 @@ def no_cache(key: Tuple[Any, ...], values: List[Any], compute: Callable[[], Tens
 
 
 class Call(NamedTuple):
-    """One convolution over a grid: features ``[N, C, *spatial]``, grid ``[1 or N, d, *spatial]``, parameters."""
+    """One convolution over a grid: features ``[N, C, *spatial]``, grid ``[1 or N, d, *spatial]``, parameters.
+
+    The grid is a Tensor or, for the form ``affine`` alone, an ``AffineGrid``; ``run`` expands it for the others.
+    """
 
     x: Tensor
-    grid: Tensor
+    grid: Any
     weight: Tensor
     bias: Optional[Tensor]
     spec: ConvSpec
@@ -107,6 +111,14 @@ def unfold_grid(grid: Tensor, kernel: List[int], spec: ConvSpec, has_bias: bool)
         each = each.transpose([1, 0, *range(2, each.ndim)])
     columns = conv_nd(grid, each, None, spec._replace(groups=1)).reshape([count, -1])
     return paddle.concat([columns, paddle.ones_like(columns[:1])]) if has_bias else columns
+
+
+def unfold_ramps(ramps: Tensor, kernel: List[int], spec: ConvSpec) -> Tensor:
+    """im2col of a map of ones and of each ramp: ``[d, 2, prod(kernel), places]``."""
+    d = ramps.shape[1]
+    maps = paddle.concat([paddle.ones_like(ramps[:, :1]), ramps], axis=1)
+    columns = unfold_grid(maps, kernel, spec, False).reshape([1 + d, math.prod(kernel), -1])
+    return paddle.stack([columns[:1].expand_as(columns[1:]), columns[1:]], axis=1)
 
 
 def _out_channels(call: Call) -> int:
@@ -177,6 +189,35 @@ def matmul(call: Call) -> Tensor:
         return add_offset(y, offset.astype(y.dtype))
 
 
+def affine(call: Call) -> Tensor:
+    """A map for each sample, mixed of two maps a channel by one matrix product that adds to the features'."""
+    x, grid, weight, bias, spec, cache = call
+    w_x, w_grid = split_weight(weight, grid.shape[1], spec)
+    y = conv_nd(x, w_x, None, spec)
+
+    def maps() -> Tensor:
+        """What the ones and the ramp of each channel are convolved to, and the bias: ``[2d + 1, out * places]``."""
+        kernel = w_grid.shape[2:]
+        d, out = grid.shape[1], _out_channels(call)
+        key = ("affine", grid.ramps, spec, tuple(kernel), tuple(y.shape[2:]))
+        columns = cache(key, [], lambda: unfold_ramps(grid.ramps, kernel, spec), y.size)
+        rows = w_grid if spec.transposed else w_grid.transpose([1, 0, *range(2, w_grid.ndim)])
+        mixed = paddle.matmul(rows.reshape([d, 1, out, -1]).astype(grid.dtype), columns).reshape([2 * d, -1])
+        if bias is None:
+            return mixed
+        ones = paddle.ones([1, columns.shape[-1]], grid.dtype)
+        return paddle.concat([mixed, paddle.matmul(bias.astype(grid.dtype).reshape([-1, 1]), ones).reshape([1, -1])])
+
+    with autocast_disabled():
+        ends = grid.ends.flatten(1)
+        if bias is not None:
+            ends = paddle.concat([ends, paddle.ones_like(ends[:, :1])], axis=1)
+        flat = y.flatten(1)
+        if y.dtype == ends.dtype:
+            return paddle.addmm(flat, ends, maps()).reshape(y.shape)
+        return (flat + paddle.matmul(ends, maps()).astype(y.dtype)).reshape(y.shape)
+
+
 def broadcast(call: Call) -> Tensor:
     """The sum of both convolutions, the offset broadcast over the batch."""
     y, offset = _features_and_offset(call)
@@ -189,6 +230,10 @@ def split(call: Call) -> Tensor:
 
 
 # ---- Why a form is not chosen; "": nothing speaks against it
+
+
+def _affine_impossible(call: Call) -> str:
+    return "" if isinstance(call.grid, AffineGrid) else "it is for a window for each sample"
 
 
 def _concat_refused(call: Call) -> str:
@@ -250,6 +295,7 @@ class Form(NamedTuple):
 
 # The first that is not refused is chosen.
 FORMS: Dict[str, Form] = {
+    "affine": Form(affine, _affine_impossible, _affine_impossible),
     "concat": Form(concat, _concat_refused),
     "cached": Form(cached, _cached_impossible, _cached_impossible),
     "matmul": Form(matmul, _matmul_refused, _matmul_impossible),
@@ -261,7 +307,10 @@ FORMS: Dict[str, Form] = {
 @paddle.jit.not_to_static
 def run(call: Call, form: Optional[str] = None) -> Tensor:
     """Computes a call in the given form, or in the first that is not refused."""
-    return FORMS[form or chosen_form(call)].compute(call)
+    name = form or chosen_form(call)
+    if isinstance(call.grid, AffineGrid) and name != "affine":
+        call = call._replace(grid=call.grid.expand())
+    return FORMS[name].compute(call)
 
 
 @paddle.jit.not_to_static

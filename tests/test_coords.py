@@ -153,67 +153,9 @@ def test_a_grid_of_float64_is_computed_in_it():
     np.testing.assert_allclose(line, np.linspace(-1, 1, 1001), rtol=0, atol=1e-15)
 
 
-def test_the_radius_over_its_maximum_is_one_at_the_largest():
-    from ppcoordconv.coords import distance_over_its_maximum
-
-    x, y = paddle.to_tensor([0.0, 0.03]), paddle.to_tensor([0.0, 0.04])
-    np.testing.assert_allclose(distance_over_its_maximum([x, y]).numpy(), [0, 1], rtol=1e-6)
-
-
 @pytest.mark.parametrize(("axes", "with_r", "channels"), [(1, False, 1), (2, True, 3), (3, True, 4)])
 def test_count_channels(axes, with_r, channels):
     assert pcc.coords.count_channels(axes, with_r) == channels == pcc.coord_grid([2] * axes, with_r=with_r).shape[1]
-
-
-@pytest.fixture
-def kept(monkeypatch):
-    """What is kept of grids, empty at first."""
-    grids = {}
-    monkeypatch.setattr(pcc.coords, "_GRIDS", grids)
-    return grids
-
-
-def grid_of_map(*size, dtype="float32", with_r=False):
-    return pcc.coords.grid_of(paddle.zeros([2, 3, *size], dtype), pcc.Coords(), with_r)
-
-
-def test_maps_of_one_size_share_their_grid(kept):
-    grid = grid_of_map(4, 5)
-    assert grid_of_map(4, 5) is grid
-    np.testing.assert_array_equal(grid.numpy(), pcc.coord_grid([4, 5]).numpy())
-    assert grid_of_map(5, 4) is not grid
-    assert grid_of_map(4, 5, with_r=True).shape == [1, 3, 4, 5]
-    assert len(kept) == 3
-
-
-@pytest.mark.parametrize(
-    ("dtype", "wanted"),
-    [("float64", "float64"), ("float32", "float32"), ("float16", "float32"), ("bfloat16", "float32")],
-)
-def test_the_grid_of_a_map_is_in_float32_or_float64(kept, dtype, wanted):
-    assert grid_of_map(3, 3, dtype=dtype).dtype == getattr(paddle, wanted)
-
-
-def test_sixteen_sizes_are_kept_and_then_begun_anew(kept):
-    for width in range(1, 17):
-        grid_of_map(1, width)
-        assert len(kept) == width
-    grid_of_map(1, 17)
-    assert len(kept) == 1
-
-
-def test_so_many_numbers_are_kept(kept, monkeypatch):
-    """A grid of two channels and 10 places has 20 numbers."""
-    monkeypatch.setattr(pcc.coords, "_MAX_ELEMENTS", 40)
-    grid_of_map(2, 5)
-    grid_of_map(5, 2)
-    assert len(kept) == 2
-    last = grid_of_map(1, 1)
-    assert [id(grid) for grid in kept.values()] == [id(last)]
-    assert grid_of_map(3, 7).shape == [1, 2, 3, 7]
-    assert [id(grid) for grid in kept.values()] == [id(last)]
-    grid_of_map(4, 5)
-    assert len(kept) == 1
 
 
 @pytest.mark.parametrize(

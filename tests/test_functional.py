@@ -27,6 +27,8 @@ from ppcoordconv import compat, forms
 
 # Forms that need no constant grid, no eager mode and no CPU: any graph may hold them.
 IN_GRAPHS = ("concat", "broadcast", "split")
+# The other is for a window for each sample.
+FORMS_OF_A_MAP = [name for name in forms.FORMS if name != "affine"]
 
 
 def in_form(layer, name):
@@ -35,7 +37,7 @@ def in_form(layer, name):
     def compute(x):
         last = layer.data_format.endswith("C")
         x = to_channels_first(x) if last else x
-        y = forms.FORMS[name].compute(layer.conv.call_for(x, pcc.coords.grid_of(x, layer.convention, layer.with_r)))
+        y = forms.FORMS[name].compute(layer.conv.call_for(x, pcc.grids.grid_of(x, layer.convention, layer.with_r)))
         return to_channels_last(y) if last else y
 
     return compute
@@ -47,7 +49,7 @@ def in_form(layer, name):
 def test_every_form_is_the_concatenation(name, data):
     """Outputs and all gradients in float32, against float64; what computes without gradients, by its outputs."""
     layer, x, expected = drawn_layer(data, name)
-    for form in forms.FORMS:
+    for form in FORMS_OF_A_MAP:
         if form == "cached":
             with paddle.no_grad():
                 for _ in range(2):
@@ -87,7 +89,7 @@ def test_every_form_of_graphs_in_a_graph(form, name, data):
     assert_same(forward_and_gradients(static, x, layer.parameters()), expected, 1e-5)
 
 
-@pytest.mark.parametrize("form", [name for name in forms.FORMS if name != "cached"])
+@pytest.mark.parametrize("form", [name for name in FORMS_OF_A_MAP if name != "cached"])
 def test_every_form_under_amp(form):
     layer = pcc.CoordConv(3, 4, 3, padding=1)
     x = paddle.randn([8, 3, 5, 7])
@@ -110,7 +112,7 @@ def test_the_function_is_the_layer(data):
     options = {name: configuration[name] for name in names}
     options["coords_first"] = layer.convention.coords_first
     grid = pcc.coord_grid([6, 7], configuration["coords"], configuration["with_r"])
-    for form in (None, *forms.FORMS):
+    for form in (None, *FORMS_OF_A_MAP):
         with paddle.set_grad_enabled(form != "cached"):
             y = pcc.functional.coord_conv(x, grid, layer.conv.weight, layer.conv.bias, **options, form=form)
         assert_same([y.numpy()], [layer(x).numpy()], 1e-5)
@@ -178,7 +180,11 @@ def test_the_function_leaves_the_given_grid_alone():
         (([4, 3, 5, 5], [2, 2, 5, 5], [4, 5, 1, 1]), {}, r"grid: expected \[1 or N"),
         (([2, 3, 5, 5], [1, 2, 5, 5], [4, 3, 1, 1]), {}, r"weight: expected 3 / groups \+ 2 input channels"),
         (([2, 4, 5, 5], [1, 2, 5, 5], [4, 6, 1, 1]), {"groups": 2}, "weight: expected 4 / groups"),
-        (([2, 3, 5, 5], [1, 2, 5, 5], [4, 5, 1, 1]), {"form": "cat"}, "form: expected one of concat, cached, matmul"),
+        (
+            ([2, 3, 5, 5], [1, 2, 5, 5], [4, 5, 1, 1]),
+            {"form": "cat"},
+            "form: expected one of affine, concat, cached",
+        ),
     ],
 )
 def test_wrong_arguments(shapes, options, words):
@@ -370,7 +376,7 @@ def test_an_empty_batch_has_gradients(name):
         ((None, None, None, 3), {}, "bias: expected a Tensor, got int"),
         ((None, None, None, paddle.zeros([1])), {}, r"bias: expected \[4\], got \[1\]"),
         ((None, None, None, paddle.zeros([4, 1])), {}, r"bias: expected \[4\], got \[4, 1\]"),
-        ((None, None, None, None), {"form": []}, r"form: expected one of concat, .*, got \[\]"),
+        ((None, None, None, None), {"form": []}, r"form: expected one of affine, concat, .*, got \[\]"),
     ],
 )
 def test_what_is_no_tensor_is_said(arguments, options, words):

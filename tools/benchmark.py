@@ -12,6 +12,7 @@ from _tool import Parser, add_device_option, leave, positive, run
 
 HELP = {
     "layer": "ratios of forward, training step and peak memory",
+    "windows": "CoordConv in a window, one for the batch or one for each sample, beside the same call without",
     "tuning": "a training step with the CPU tuning and without",
     "inference": "exported networks beside those with plain convolutions and with concatenation, in every engine",
     "necks": "PP-YOLO's neck beside PaddleDetection's, which must be installed: in training, and exported",
@@ -37,6 +38,7 @@ def _device(name: str) -> str:
 # What each benchmark's measure takes.
 PARAMETERS = {
     "layer": lambda arguments: (_device(arguments.device), arguments.amp, arguments.repeats),
+    "windows": lambda arguments: (arguments.repeats,),
     "tuning": lambda arguments: (arguments.repeats,),
     "train": lambda arguments: (arguments.repeats, Path("output") / "torch"),
     "inference": lambda arguments: (arguments.repeats,),

@@ -10,10 +10,12 @@ import paddle
 from paddle import Tensor, nn
 
 from ..compat import dtype_name, is_eager, to_channels_first, to_channels_last
-from ..coords import coord_grid, grid_dtype, grid_of
+from ..coords import coord_grid
 from ..forms import Call, run
+from ..grids import grid_dtype, grid_of
 from ..layers import CoordConvNd
 from ..layers.checks import padding_sides
+from ..windows import current_window
 from .batch_norm import fold_batch_norms
 from .to_coordconv import REPLACEMENTS, is_hooked, replace_layers
 
@@ -68,7 +70,7 @@ class DeployedCoordConv(nn.Layer):
     def _forward(self, x: Tensor, output_size: Any) -> Tensor:
         grid = self.grid
         is_half = x.dtype not in (paddle.float32, paddle.float64)
-        is_for_x = grid is not None and list(grid.shape[2:]) == list(x.shape[2:])
+        is_for_x = grid is not None and list(grid.shape[2:]) == list(x.shape[2:]) and current_window() is None
         if not is_for_x or dtype_name(grid.dtype) != grid_dtype(x.dtype):
             grid = self._append_ones(grid_of(x, self.convention, self.with_r))
         spec = self.spec.with_output_size(output_size)

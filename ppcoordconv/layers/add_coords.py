@@ -8,7 +8,8 @@ import paddle
 from paddle import Tensor, nn
 
 from ..compat import expand_to_batch, to_channels_first, to_channels_last
-from ..coords import Coords, find_coords, grid_of
+from ..coords import Coords, find_coords
+from ..grids import grid_of
 from .checks import DATA_FORMATS, check_choice, check_flag, check_input
 
 

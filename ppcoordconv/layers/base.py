@@ -7,8 +7,9 @@ from typing import Any, Union
 from paddle import Tensor, nn
 
 from ..compat import to_channels_first, to_channels_last
-from ..coords import Coords, count_channels, find_coords, grid_of
+from ..coords import Coords, count_channels, find_coords
 from ..forms import Call
+from ..grids import affine_or_grid_of
 from . import checks
 from .grid_conv import GRID_CONVS, GridConv
 
@@ -69,7 +70,7 @@ class CoordConvNd(nn.Layer):
         is_last = self.data_format.endswith("C")
         # Convolved channels first: under oneDNN, Paddle mixes up the axes of NHWC maps that are not features.
         x = to_channels_first(x) if is_last else x
-        grid = grid_of(x, self.convention, self.with_r)
+        grid = affine_or_grid_of(x, self.convention, self.with_r)
         y = self.conv(x, grid) if output_size is None else self.conv(x, grid, output_size)
         return to_channels_last(y) if is_last else y
 
@@ -77,7 +78,7 @@ class CoordConvNd(nn.Layer):
         """The operation that the layer does with x, as ``forms.FORMS`` compute it."""
         self._check_input(x)
         x = to_channels_first(x) if self.data_format.endswith("C") else x
-        return self.conv.call_for(x, grid_of(x, self.convention, self.with_r))
+        return self.conv.call_for(x, affine_or_grid_of(x, self.convention, self.with_r))
 
     def convert_to_deploy(self) -> None:
         """What Paddle's exporters call: graphs that are traced from now on concatenate the grid.

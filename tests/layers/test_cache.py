@@ -124,7 +124,7 @@ def test_a_large_map_holds_little_memory(batch):
     x = paddle.ones([batch, 3, size, size])
     x.stop_gradient = False
     plain, layer = paddle.nn.Conv2D(3, channels, 7, padding=3), pcc.CoordConv(3, channels, 7, padding=3)
-    pcc.coords.grid_of(x, layer.convention, False)  # all layers share it
+    pcc.grids.grid_of(x, layer.convention, False)  # all layers share it
     of_plain = peak_of(step_of(plain, x))
     before = allocated()
     of_layer = peak_of(step_of(layer, x))

@@ -41,11 +41,12 @@ def to_channels_last(x):
     return x.transpose([0, *range(2, x.ndim), 1])
 
 
-def concatenated(layer, x, function, configuration, output_size=None):
-    """The same convolution written out: every group's features followed (or led) by the grid."""
+def concatenated(layer, x, function, configuration, output_size=None, grid=None):
+    """The same convolution written out: every group's features followed (or led) by the grid, the map's or another."""
     data_format, groups, coords = (configuration[key] for key in ("data_format", "groups", "coords"))
     x = to_channels_first(x) if data_format.endswith("C") else x
-    grid = pcc.coord_grid(list(x.shape[2:]), coords, configuration["with_r"], x.dtype)
+    if grid is None:
+        grid = pcc.coord_grid(list(x.shape[2:]), coords, configuration["with_r"], x.dtype)
     grid = grid.expand([x.shape[0]] + [-1] * (x.ndim - 1))
     parts = []
     for features in x.split(groups, axis=1):

@@ -1,0 +1,84 @@
+"""Which grid a feature map gets: that of its size or, in a window, that of its place in the whole."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Union
+
+import paddle
+from paddle import Tensor
+
+from .affine import AffineGrid
+from .compat import dtype_name, is_eager, shape_of
+from .coords import AFFINE, Axis, Coords, coord_grid, grid_along, lines_along, ramp
+from .windows import Window, current_window
+
+# A grid is a constant, and layers share it. In detection, sizes vary from batch to batch.
+_GRIDS: Dict[Any, Tensor] = {}
+# At the next grid beyond either, all are forgotten.
+_MAX_GRIDS, _MAX_ELEMENTS = 16, 2**24
+
+
+def grid_dtype(dtype: Any) -> str:
+    """Of the grid for features of a dtype: float64 for float64, else float32, half precision included."""
+    return "float64" if dtype_name(dtype) == "float64" else "float32"
+
+
+@paddle.jit.not_to_static
+def grid_of(x: Tensor, coords: Coords, with_r: bool) -> Tensor:
+    """The grid ``[1 or N, d, *spatial]`` of a feature map ``[N, C, *spatial]``, in its place and ``grid_dtype``.
+
+    In eager mode, maps of the same size get the same tensor; grids of 16 sizes, and of 64 MB, are kept.
+    """
+    grid = affine_or_grid_of(x, coords, with_r)
+    return grid.expand() if isinstance(grid, AffineGrid) else grid
+
+
+@paddle.jit.not_to_static
+def affine_or_grid_of(x: Tensor, coords: Coords, with_r: bool) -> Union[Tensor, AffineGrid]:
+    """The same, or an ``AffineGrid`` where each sample has a grid of its own that can be one."""
+    window = current_window()
+    if window is None:
+        return _grid_of_size(x, coords, with_r)
+    window.check_map(x.shape)
+    if not is_eager():
+        size = shape_of(x)[2:]
+        return grid_along(window.axes_of_map(size), size, coords, with_r, grid_dtype(x.dtype))
+    key = (tuple(x.shape[2:]), coords, with_r, grid_dtype(x.dtype), str(x.place))
+    if key not in window.grids:
+        window.grids[key] = _grid_in_window(x, coords, with_r, window)
+    return window.grids[key]
+
+
+def _grid_of_size(x: Tensor, coords: Coords, with_r: bool) -> Tensor:
+    dtype = grid_dtype(x.dtype)
+    if not is_eager():
+        return coord_grid(shape_of(x)[2:], coords, with_r, dtype)
+    key = (tuple(x.shape[2:]), coords, with_r, dtype, str(x.place))
+    grid = _GRIDS.get(key)
+    if grid is None:
+        grid = _beside(x, coord_grid(key[0], coords, with_r, dtype))
+        if grid.size > _MAX_ELEMENTS:
+            return grid
+        elements = sum(other.size for other in list(_GRIDS.values())) + grid.size
+        if len(_GRIDS) >= _MAX_GRIDS or elements > _MAX_ELEMENTS:
+            _GRIDS.clear()
+        _GRIDS[key] = grid
+    return grid
+
+
+def _grid_in_window(x: Tensor, coords: Coords, with_r: bool, window: Window) -> Union[Tensor, AffineGrid]:
+    size, dtype = x.shape[2:], grid_dtype(x.dtype)
+    axes = window.axes_of_map(size)
+    if window.is_shared or with_r or coords.coordinate not in AFFINE:
+        return _beside(x, grid_along(axes, size, coords, with_r, dtype))
+    ends = [Axis(paddle.stack([axis.index[:, 0], axis.index[:, -1]], axis=1), axis.length) for axis in axes]
+    # [N, d, 2]: of each sample and channel, the first coordinate and the last
+    lines = paddle.stack([line for _, line in lines_along(ends, coords)], axis=1)
+    first, last = lines.unbind(2)
+    rising = paddle.stack([first, last - first], axis=2).astype(dtype)
+    return AffineGrid(_grid_of_size(x, Coords(ramp, x_first=coords.x_first), False), _beside(x, rising))
+
+
+def _beside(x: Tensor, grid: Tensor) -> Tensor:
+    """In the same place."""
+    return grid if grid.place._equals(x.place) else paddle.to_tensor(grid, place=x.place)

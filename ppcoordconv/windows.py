@@ -1,0 +1,174 @@
+"""Windows: where a model is given crops, its layers take the coordinates that these have in the whole image."""
+
+from __future__ import annotations
+
+import contextlib
+from contextvars import ContextVar
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+
+import numpy as np
+import paddle
+from paddle import Tensor
+
+from .compat import dtype_name, is_eager
+from .coords import Axis
+
+_CURRENT: ContextVar[Optional[Window]] = ContextVar("window", default=None)
+# The order of a box's numbers, by the number of axes; the ends along x, y, z, which are the tensor's axes backwards.
+BOX = {
+    1: "left, right",
+    2: "left, top, right, bottom",
+    3: "left, top, front, right, bottom, back",
+}
+SIZE = {1: "length", 2: "height, width", 3: "depth, height, width"}
+
+
+class Window:
+    """What ``window`` was given, checked.
+
+    Attributes:
+        low, high: the ends of the boxes along the tensor's axes, ``[1 or N, axes]``.
+        size: of the whole, ``[1 or N, axes]``.
+        grids: what the layers have computed in it, by the map's size and the convention.
+        is_used: a layer has asked for its coordinates.
+    """
+
+    def __init__(self, boxes: Any, image_size: Any) -> None:
+        boxes = _rows("boxes", boxes, {2 * axes: names for axes, names in BOX.items()})
+        axes = boxes.shape[1] // 2
+        sizes = _rows("image_size", image_size, {axes: SIZE[axes]})
+        if is_eager():
+            _check_values(boxes.numpy(), sizes.numpy())
+            count = max(boxes.shape[0], sizes.shape[0])
+            boxes, sizes = boxes.expand([count, -1]), sizes.expand([count, -1])
+        self.low, self.high, self.size = boxes[:, :axes].flip(1), boxes[:, axes:].flip(1), sizes
+        self.grids: Dict[Tuple[Any, ...], Any] = {}
+        self.is_used = False
+        self.is_of_eager_mode = is_eager()
+
+    @property
+    def is_shared(self) -> bool:
+        """All samples of a batch lie at the same place."""
+        return self.low.shape[0] == 1 and self.size.shape[0] == 1
+
+    def check_map(self, shape: Sequence[int]) -> None:
+        """Whether the boxes fit a feature map ``[N, C, *spatial]``; a length that is not known yet is negative."""
+        count, axes = max(self.low.shape[0], self.size.shape[0]), self.low.shape[1]
+        if len(shape) - 2 != axes:
+            raise ValueError(
+                f"boxes: {BOX[axes]} are for maps with {axes} spatial axes, but a layer has a map with "
+                f"{len(shape) - 2}: {list(shape)}"
+            )
+        if count > 1 and shape[0] >= 0 and count != shape[0]:
+            raise ValueError(f"boxes: expected one for each of the {shape[0]} samples, or one for all, got {count}")
+
+    def axes_of_map(self, spatial_shape: Sequence[Any]) -> List[Axis]:
+        """Where the samples of a map lie in the map that the whole would have."""
+        return [self._axis(axis, length) for axis, length in enumerate(spatial_shape)]
+
+    def _axis(self, axis: int, length: Any) -> Axis:
+        low, high, size = (ends[:, axis : axis + 1] for ends in (self.low, self.high, self.size))
+        n = length if isinstance(length, int) else length.astype(low.dtype)
+        # Products first: where the window is the whole, the quotients are exact.
+        first, whole = low * n / (high - low), size * n / (high - low)
+        index = first + paddle.arange(length, dtype=dtype_name(low.dtype))
+        return Axis(index[0], whole[0]) if self.is_shared else Axis(index, whole)
+
+
+@paddle.jit.not_to_static
+@contextlib.contextmanager
+def window(boxes: Any, image_size: Any) -> Iterator[None]:
+    """In here, a model that is given crops of an image takes the coordinates that the crops have in the whole.
+
+    This holds for every ``CoordConv`` and ``AddCoords`` at whatever stride: column j of a map of w columns, made of a
+    crop of ``right - left`` pixels, has the coordinate of index ``left / s + j`` on an axis of length ``W / s``, with
+    ``s = (right - left) / w`` and W the width of the whole; so do rows and planes. The crop may have been resized, and
+    may reach beyond the image. Windows can be nested: the innermost holds. Each thread, and each asyncio task, has its
+    own.
+
+    Parameters:
+        boxes: the place of the crop in the whole, in its pixels: ``[4]``, or ``[N, 4]`` with one for each sample:
+            left, top, right, bottom; floats. With one spatial axis ``[2]`` or ``[N, 2]``: left, right; with three
+            ``[6]`` or ``[N, 6]``: left, top, front, right, bottom, back. Lists, arrays or Tensors; no gradient flows
+            into them.
+        image_size: of the whole, in the order of the tensor's axes: ``(height, width)``, or ``[N, 2]``; ``(length,)``;
+            ``(depth, height, width)``.
+
+    Raises:
+        TypeError: these are not numbers.
+        ValueError: they do not fit each other or the model's maps; a box does not end beyond where it begins; no layer
+            asked for its coordinates; or the model is traced by ``to_static`` in a window that was opened outside of
+            what is traced, which the graph would keep for ever.
+
+    Where activations are recomputed in the backward pass, that has to be inside too.
+
+    Examples:
+        >>> import paddle, ppcoordconv as pcc
+        >>> layer, image = pcc.CoordConv(3, 8, 1), paddle.rand([1, 3, 40, 60])
+        >>> with pcc.window([20, 10, 50, 30], (40, 60)):
+        ...     y = layer(image[:, :, 10:30, 20:50])
+        >>> paddle.allclose(y, layer(image)[:, :, 10:30, 20:50], atol=1e-5).item()
+        True
+    """
+    outer, current = _CURRENT.get(), Window(boxes, image_size)
+    if outer is not None:
+        outer.is_used = True
+    token = _CURRENT.set(current)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+    if not current.is_used:
+        raise ValueError(
+            "window: no CoordConv or AddCoords asked for its coordinates in it, so that it changed nothing; "
+            "a model that was traced before, by to_static, asks no more: open the window inside of what is traced"
+        )
+
+
+def current_window() -> Optional[Window]:
+    """The innermost that is open in this thread; it counts as used."""
+    current = _CURRENT.get()
+    if current is None:
+        return None
+    if current.is_of_eager_mode and not is_eager():
+        raise ValueError(
+            "window: it was opened outside of what is being traced, and the graph would keep it for ever; open it "
+            "inside, with boxes that are an input"
+        )
+    current.is_used = True
+    return current
+
+
+def _rows(name: str, value: Any, names: Dict[int, str]) -> Tensor:
+    """``[k]`` or ``[M, k]`` numbers as a Tensor ``[M, k]``: float64, in graphs float32."""
+    widths = " or ".join(f"[{k}] or [N, {k}] ({names[k]})" for k in names)
+    in_graph = not is_eager()
+    if not (in_graph and hasattr(value, "stop_gradient")):
+        try:
+            value = np.asarray(value)
+        except ValueError:  # lists of different lengths
+            value = np.asarray(None)
+        if value.dtype.kind not in "iuf":
+            raise TypeError(f"{name}: expected numbers, {widths}, got {value!r}")
+    shape = list(value.shape)
+    if len(shape) not in (1, 2) or shape[-1] not in names or shape[0] == 0:
+        raise ValueError(f"{name}: expected {widths}, got {shape}")
+    dtype = "float32" if in_graph else "float64"
+    rows = paddle.to_tensor(value.astype(dtype)) if isinstance(value, np.ndarray) else value.astype(dtype)
+    return rows.reshape([1, shape[0]]) if len(shape) == 1 else rows
+
+
+def _check_values(boxes: np.ndarray, sizes: np.ndarray) -> None:
+    axes = sizes.shape[1]
+    for number, box in enumerate(boxes):
+        if not np.isfinite(box).all():
+            raise ValueError(f"boxes: expected finite numbers, got {box.tolist()} in row {number}")
+        if not (box[axes:] > box[:axes]).all():
+            raise ValueError(
+                f"boxes: expected {BOX[axes]} with every end beyond its beginning, got {box.tolist()} in row {number}"
+            )
+    for number, size in enumerate(sizes):
+        if not ((size > 0) & np.isfinite(size)).all():
+            raise ValueError(f"image_size: expected lengths above 0, got {size.tolist()} in row {number}")
+    if len(boxes) != len(sizes) and 1 not in (len(boxes), len(sizes)):
+        raise ValueError(f"image_size: expected one, or one for each of the {len(boxes)} boxes, got {len(sizes)}")
