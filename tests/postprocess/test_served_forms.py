@@ -10,6 +10,7 @@ from ppcoordconv.data.not_so_clevr import square
 from ppcoordconv.ops.nms import MatrixNMS, matrix_nms_numpy
 from ppcoordconv.postprocess import SERVED, decoded
 from ppcoordconv.postprocess.classification import Classification
+from ppcoordconv.utils.errors import UserError
 
 CENTRES = np.array([[40, 17], [4, 59]])
 LABELS = [str(n) for n in range(10)]
@@ -50,6 +51,26 @@ def test_every_form_decodes_plain_values_and_draws_them(name):
         assert (picture != 90).any()
         if name.startswith("coordinate"):
             assert (result["x"], result["y"]) in [(40, 17), (4, 59)]
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_outputs_of_another_shape_are_a_sentence(name):
+    """The last axis is the form's, or as long as there are labels; one that is not checked is any length."""
+    form, outputs = SERVED.build(name), OUTPUTS[name]
+    assert decoded(form, outputs, LABELS) == form.decode(outputs, LABELS)
+    last = form.output_shape[-1]
+    lengths = [outputs.shape[-1] + change for change in (-1, 1)] if last else []
+    wrong = [np.zeros([*outputs.shape[:-1], length], np.float32) for length in lengths]
+    for other in (*wrong, outputs[:, None], outputs[..., 0]):
+        with pytest.raises(UserError, match=f"the served form {name!r} takes outputs of .*, and the model gives"):
+            decoded(form, other, LABELS)
+
+
+def test_a_result_is_of_its_own_row():
+    outputs = np.float32([[0.5, 0.25], [np.nan, 0.5], [0.25, np.inf], [0.125, 0.5]])
+    error = {"error": "the model's output is not finite"}
+    expected = [{"x": 32.0, "y": 16.0}, error, error, {"x": 8.0, "y": 32.0}]
+    assert decoded(SERVED.build("coordinate_regression"), outputs, []) == expected
 
 
 @pytest.mark.parametrize("name", [name for name in OUTPUTS if not name.startswith("detection")])
