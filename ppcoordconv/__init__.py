@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         CoordConv3DTranspose,
         CoordConvNormActivation,
     )
+    from .tiling import predict_tiled
     from .utils.cpu import tune_cpu
     from .windows import window
 
@@ -51,6 +52,7 @@ __all__ = [
     "list_coords",
     "models",
     "paddledet_legacy_to_paddle",
+    "predict_tiled",
     "tune_cpu",
     "window",
 ]
@@ -68,6 +70,7 @@ _MODULES = {
     "convert": ["convert_to_coordconv", "convert_to_deploy", "paddledet_legacy_to_paddle"],
     "coords": ["Coords", "coord_grid", "list_coords"],
     "layers": [name for name in __all__ if name.startswith(("AddCoords", "CoordConv"))],
+    "tiling": ["predict_tiled"],
     "utils.cpu": ["tune_cpu"],
     "windows": ["window"],
     "analysis": ["CoordUsage", "coord_usage"],

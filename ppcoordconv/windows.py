@@ -110,19 +110,27 @@ def window(boxes: Any, image_size: Any) -> Iterator[None]:
         >>> paddle.allclose(y, layer(image)[:, :, 10:30, 20:50], atol=1e-5).item()
         True
     """
-    outer, current = _CURRENT.get(), Window(boxes, image_size)
-    if outer is not None:
-        outer.is_used = True
-    token = _CURRENT.set(current)
-    try:
+    with opened(Window(boxes, image_size)) as current:
         yield
-    finally:
-        _CURRENT.reset(token)
     if not current.is_used:
         raise ValueError(
             "window: no CoordConv or AddCoords asked for its coordinates in it, so that it changed nothing; "
             "a model that was traced before, by to_static, asks no more: open the window inside of what is traced"
         )
+
+
+@paddle.jit.not_to_static
+@contextlib.contextmanager
+def opened(current: Window) -> Iterator[Window]:
+    """The same, and nobody needs to ask for its coordinates."""
+    outer = _CURRENT.get()
+    if outer is not None:
+        outer.is_used = True
+    token = _CURRENT.set(current)
+    try:
+        yield current
+    finally:
+        _CURRENT.reset(token)
 
 
 def current_window() -> Optional[Window]:

@@ -15,6 +15,7 @@ BELOW = {
     "compat": set(),
     "coords": {"compat"},
     "windows": {"compat", "coords"},
+    "tiling": {"utils", "windows"},
     "affine": set(),
     "grids": {"affine", "compat", "coords", "windows"},
     "offset": {"compat"},

@@ -214,15 +214,20 @@ class Detector(nn.Layer):
 NETWORKS = {"unet": (UNet, 1, 8), "resnet": (ResNet, 8, 56), "yolo": (Detector, 4, 56)}
 
 
+def changed_everywhere(net):
+    """With weights on all coordinates, which some begin without."""
+    paddle.seed(0)
+    for layer in net.sublayers():
+        if isinstance(layer, GridConv):
+            layer.weight.set_value(layer.weight + 0.05 * paddle.randn(layer.weight.shape))
+    return net
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("each", [True, False], ids=["a window each", "one window"])
 def test_tiles_of_an_image_give_what_the_whole_gives(name, each):
     build, stride, reach = NETWORKS[name]
-    paddle.seed(0)
-    net = build()
-    for layer in net.sublayers():
-        if isinstance(layer, GridConv):
-            layer.weight.set_value(layer.weight + 0.05 * paddle.randn(layer.weight.shape))
+    net = changed_everywhere(build())
     net.eval()
     height, width, tile = 192, 256, 160
     image = paddle.rand([1, 3, height, width])
