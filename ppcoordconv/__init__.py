@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, List
 if TYPE_CHECKING:
     from . import deploy, functional, models
     from .analysis import CoordUsage, coord_usage
-    from .convert import convert_to_coordconv, convert_to_deploy, paddledet_legacy_to_paddle
-    from .coords import Coords, coord_grid, list_coords
+    from .convert import convert_to_coordconv, convert_to_deploy, load_plain_weights, paddledet_legacy_to_paddle
+    from .coords import Coords, Given, coord_grid, list_coords
     from .functional import explain
+    from .given_coords import given
     from .layers import (
         AddCoords,
         CoordConv,
@@ -42,6 +43,7 @@ __all__ = [
     "CoordConvNormActivation",
     "CoordUsage",
     "Coords",
+    "Given",
     "convert_to_coordconv",
     "convert_to_deploy",
     "coord_grid",
@@ -49,7 +51,9 @@ __all__ = [
     "deploy",
     "explain",
     "functional",
+    "given",
     "list_coords",
+    "load_plain_weights",
     "models",
     "paddledet_legacy_to_paddle",
     "predict_tiled",
@@ -67,8 +71,8 @@ if "paddle" not in sys.modules and importlib.util.find_spec("paddle") is None:
 # On first use, so that pcc.tune_cpu() can be called before Paddle is imported, and that who serves an exported model
 # loads no networks.
 _MODULES = {
-    "convert": ["convert_to_coordconv", "convert_to_deploy", "paddledet_legacy_to_paddle"],
-    "coords": ["Coords", "coord_grid", "list_coords"],
+    "convert": ["convert_to_coordconv", "convert_to_deploy", "load_plain_weights", "paddledet_legacy_to_paddle"],
+    "coords": ["Coords", "Given", "coord_grid", "list_coords"],
     "layers": [name for name in __all__ if name.startswith(("AddCoords", "CoordConv"))],
     "tiling": ["predict_tiled"],
     "utils.cpu": ["tune_cpu"],
@@ -76,6 +80,7 @@ _MODULES = {
     "analysis": ["CoordUsage", "coord_usage"],
     "deploy": [],
     "functional": ["explain"],
+    "given_coords": ["given"],
     "models": [],
 }
 

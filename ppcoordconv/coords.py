@@ -1,20 +1,23 @@
 """Coordinate grids: a convention as data, the table of the named ones, and the one function that makes a grid.
 
-With ``compat`` it can be taken along without the rest of the package.
+With ``compat`` and ``encodings`` it can be taken along without the rest of the package.
 """
 
 from __future__ import annotations
 
+import ast
 import difflib
+import re
 import warnings
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import paddle
 from paddle import Tensor
 
 from .compat import dtype_name, is_eager
+from .encodings import ENCODINGS
 
 # Paddle 3.2 warns at the first max and the first split that torch's have other arguments.
 warnings.filterwarnings("ignore", message=r"\nNon compatible API.*torch\.(max|split)")
@@ -124,6 +127,8 @@ class Coords:
             the last channel.
         radius_over_maximum: the radius is divided by the largest of the whole map's corners; 0 where that is 0.
         coords_first: the coordinate channels go before the features instead of after them.
+        encoding: from the list of the coordinate channels to the channels that take their place, as many as its method
+            ``count_channels(axes)`` says; None: the coordinates themselves. One of ``encodings``, or another.
 
     Examples:
         >>> import paddle, ppcoordconv as pcc
@@ -138,6 +143,49 @@ class Coords:
     radius: Callable[[Sequence[Tensor]], Tensor] = distance_from_origin
     radius_over_maximum: bool = False
     coords_first: bool = False
+    encoding: Optional[Callable[[Sequence[Tensor]], List[Tensor]]] = None
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Several conventions, whose channels follow each other; the radius is the first one's, and the last channel."""
+
+    parts: Tuple[Coords, ...]
+
+    @property
+    def coords_first(self) -> bool:
+        return self.parts[0].coords_first
+
+
+@dataclass(frozen=True)
+class Given:
+    """Coordinates that no formula of the index gives, as those of a radar or a map, or distances to an object.
+
+    A layer with ``coords=Given(channels)`` takes its grid in the call, ``layer(x, grid)``, or from ``pcc.given``.
+
+    Parameters:
+        channels: of the grid.
+        coords_first: they go before the features instead of after them.
+
+    Examples:
+        >>> import paddle, ppcoordconv as pcc
+        >>> layer = pcc.CoordConv(16, 32, 3, padding=1, coords=pcc.Given(1))
+        >>> distance = paddle.rand([1, 1, 24, 40])  # [1 or N, channels, H, W]
+        >>> tuple(layer(paddle.zeros([8, 16, 24, 40]), distance).shape)
+        (8, 32, 24, 40)
+    """
+
+    channels: int
+    coords_first: bool = False
+
+    def __post_init__(self) -> None:
+        if type(self.channels) is not int or self.channels < 1:
+            raise ValueError(f"Given: channels takes a whole number of at least 1, got {self.channels!r}")
+
+
+Formula = Union[Coords, Joined]
+Convention = Union[Formula, Given]
+CoordsLike = Union[str, Convention, Sequence[Union[str, Coords]]]
 
 
 CONVENTIONS: Dict[str, Coords] = {
@@ -183,32 +231,76 @@ def list_coords() -> List[str]:
     return list(CONVENTIONS)
 
 
-def find_coords(coords: Union[str, Coords]) -> Coords:
-    """The convention of that name, or the given one as it is.
+def find_coords(coords: CoordsLike) -> Convention:
+    """What is meant by ``coords=``.
+
+    Parameters:
+        coords: the name of a convention; an encoding of the coordinates from -1 to 1, as "fourier(4)" or
+            "gaussian_fourier(64, scale=2.0)"; a list of such, whose channels are joined; or what that gives already.
 
     Raises:
-        TypeError: ``coords`` is neither a string nor a ``Coords``.
-        ValueError: no convention has that name.
+        TypeError: ``coords`` is something else.
+        ValueError: there is no convention and no encoding of that name, or it takes other numbers.
     """
-    if isinstance(coords, Coords):
+    if isinstance(coords, (Coords, Joined, Given)):
         return coords
+    if isinstance(coords, (list, tuple)) and coords:
+        return _joined([find_coords(part) for part in coords])
     if not isinstance(coords, str):
-        raise TypeError(f"coords takes the name of a convention or a Coords, got {coords!r}")
-    if coords not in CONVENTIONS:
-        near = difflib.get_close_matches(coords, CONVENTIONS, n=1)
-        hint = f": did you mean {near[0]!r}?" if near else "."
-        raise ValueError(f"coords={coords!r} names no convention{hint} The conventions are {', '.join(CONVENTIONS)}")
-    return CONVENTIONS[coords]
+        raise TypeError(f"coords takes the name of a convention, a Coords, a list of them, or a Given, got {coords!r}")
+    if coords in CONVENTIONS:
+        return CONVENTIONS[coords]
+    if found := re.fullmatch(r"(\w+)\((.*)\)", coords):
+        return Coords(encoding=_encoding(*found.groups()))
+    near = difflib.get_close_matches(coords, CONVENTIONS, n=1)
+    hint = f": did you mean {near[0]!r}?" if near else "."
+    encodings = ", ".join(f"{name}(...)" for name in ENCODINGS)
+    raise ValueError(
+        f"coords={coords!r} names no convention{hint} The conventions are {', '.join(CONVENTIONS)}; the encodings "
+        f"{encodings}"
+    )
 
 
-def count_channels(spatial_axes: int, with_r: bool) -> int:
+def _joined(parts: List[Convention]) -> Convention:
+    flat = [one for part in parts for one in (part.parts if isinstance(part, Joined) else [part])]
+    if any(isinstance(part, Given) for part in flat):
+        raise ValueError("coords takes a Given alone, not in a list; join the given grid with other channels yourself")
+    if len({part.coords_first for part in flat}) > 1:
+        raise ValueError(f"coords takes a list of which all go before the features, or all after them, got {flat}")
+    return flat[0] if len(flat) == 1 else Joined(tuple(flat))  # type: ignore[arg-type]
+
+
+def _encoding(name: str, arguments: str) -> Any:
+    """From "fourier" and "4": numbers alone, by position or by name."""
+    if name not in ENCODINGS:
+        raise ValueError(f"coords: there is no encoding {name!r}; the encodings are {', '.join(ENCODINGS)}")
+    try:
+        call: Any = ast.parse(f"{name}({arguments})", mode="eval").body
+        if not isinstance(call.func, ast.Name):
+            raise ValueError("a call of a call")
+        values = [ast.literal_eval(value) for value in call.args]
+        named = {pair.arg: ast.literal_eval(pair.value) for pair in call.keywords}
+    except (SyntaxError, ValueError, AttributeError):
+        raise ValueError(f"coords: {name}(...) takes numbers, as {name}(4), got {name}({arguments})") from None
+    try:
+        return ENCODINGS[name](*values, **named)
+    except TypeError as error:  # of the signature
+        raise ValueError(f"coords: {name}({arguments}) has other numbers than the encoding takes: {error}") from error
+
+
+def count_channels(convention: Convention, axes: int, with_r: bool) -> int:
     """How many channels the grid of a map with that many spatial axes has."""
-    return spatial_axes + with_r
+    if isinstance(convention, Given):
+        return convention.channels
+    if isinstance(convention, Joined):
+        return sum(count_channels(part, axes, False) for part in convention.parts) + with_r
+    encoding: Any = convention.encoding
+    return (axes if encoding is None else encoding.count_channels(axes)) + with_r
 
 
 def coord_grid(
     spatial_shape: Sequence[Any],
-    coords: Union[str, Coords] = "paddle",
+    coords: CoordsLike = "paddle",
     with_r: bool = False,
     dtype: Any = "float32",
 ) -> Tensor:
@@ -217,7 +309,7 @@ def coord_grid(
     Parameters:
         spatial_shape: the lengths of the map's one to three spatial axes: ``[L]``, ``[H, W]`` or ``[D, H, W]``; in a
             static graph a length may be an integer Tensor.
-        coords: the name of a convention (``list_coords()``) or a ``Coords``.
+        coords: as a layer takes it: the name of a convention (``list_coords()``), a ``Coords``, or a list of such.
         with_r: adds the radius channel.
         dtype: "float16", "bfloat16", "float32" or "float64". The grid is computed in float32 (float64 for "float64")
             and rounded once.
@@ -236,6 +328,8 @@ def coord_grid(
         ([[-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0]], [[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
     """
     convention = find_coords(coords)
+    if isinstance(convention, Given):
+        raise TypeError("coord_grid: the grid of a Given is not computed but given")
     dtype = dtype_name(dtype)
     _check_grid_arguments(spatial_shape, with_r, dtype)
     axes = [axis_of_map(length, "float64" if dtype == "float64" else "float32") for length in spatial_shape]
@@ -264,22 +358,42 @@ def axis_of_map(length: Any, dtype: str) -> Axis:
     return Axis(paddle.arange(length, dtype=dtype), n)
 
 
-def grid_along(axes: List[Axis], spatial_shape: Sequence[Any], convention: Coords, with_r: bool, dtype: str) -> Tensor:
+def grid_along(axes: List[Axis], spatial_shape: Sequence[Any], convention: Formula, with_r: bool, dtype: str) -> Tensor:
     """The grid ``[1 or N, d, *spatial_shape]`` of a map with these axes."""
+    parts = convention.parts if isinstance(convention, Joined) else (convention,)
     compute = "float64" if dtype == "float64" else "float32"
-    channels = _coordinates(axes, spatial_shape, convention, compute)
+    channels: List[Tensor] = []
+    for part in parts:
+        coordinates = _coordinates(axes, spatial_shape, part, compute)
+        channels += coordinates if part.encoding is None else _encoded(coordinates, part.encoding)
     if with_r:
-        radius = convention.radius(channels)
-        if is_eager():
-            _check_function("radius", radius, list(channels[0].shape))
-        if convention.radius_over_maximum:
-            corners = _coordinates([axis.ends() for axis in axes], [2] * len(axes), convention, compute)
-            largest = convention.radius(corners).max(axis=list(range(1, 2 + len(axes))), keepdim=True)
-            radius = radius / largest.clip(min=1e-12)
-        channels.append(radius)
+        channels.append(_radius(axes, spatial_shape, parts[0], compute))
     grid = paddle.concat(channels, axis=1).astype(dtype)
     # Functions of a user's own may compute with what has a gradient.
     return grid if grid.stop_gradient else grid.detach()
+
+
+def _encoded(coordinates: List[Tensor], encoding: Any) -> List[Tensor]:
+    channels = encoding(coordinates)
+    if is_eager():
+        if len(channels) != encoding.count_channels(len(coordinates)):
+            wanted = encoding.count_channels(len(coordinates))
+            raise ValueError(f"Coords: encoding must return {wanted} channels, as it says, got {len(channels)}")
+        for channel in channels:
+            _check_function("encoding", channel, list(coordinates[0].shape))
+    return channels
+
+
+def _radius(axes: List[Axis], spatial_shape: Sequence[Any], convention: Coords, dtype: str) -> Tensor:
+    coordinates = _coordinates(axes, spatial_shape, convention, dtype)
+    radius = convention.radius(coordinates)
+    if is_eager():
+        _check_function("radius", radius, list(coordinates[0].shape))
+    if not convention.radius_over_maximum:
+        return radius
+    corners = _coordinates([axis.ends() for axis in axes], [2] * len(axes), convention, dtype)
+    largest = convention.radius(corners).max(axis=list(range(1, 2 + len(axes))), keepdim=True)
+    return radius / largest.clip(min=1e-12)
 
 
 def lines_along(axes: List[Axis], convention: Coords) -> List[Tuple[int, Tensor]]:

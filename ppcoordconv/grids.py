@@ -9,7 +9,7 @@ from paddle import Tensor
 
 from .affine import AffineGrid
 from .compat import dtype_name, is_eager, shape_of
-from .coords import AFFINE, Axis, Coords, coord_grid, grid_along, lines_along, ramp
+from .coords import AFFINE, Axis, Coords, Formula, Joined, coord_grid, grid_along, lines_along, ramp
 from .windows import Window, current_window
 
 # A grid is a constant, and layers share it. In detection, sizes vary from batch to batch.
@@ -24,7 +24,7 @@ def grid_dtype(dtype: Any) -> str:
 
 
 @paddle.jit.not_to_static
-def grid_of(x: Tensor, coords: Coords, with_r: bool) -> Tensor:
+def grid_of(x: Tensor, coords: Formula, with_r: bool) -> Tensor:
     """The grid ``[1 or N, d, *spatial]`` of a feature map ``[N, C, *spatial]``, in its place and ``grid_dtype``.
 
     In eager mode, maps of the same size get the same tensor; grids of 16 sizes, and of 64 MB, are kept.
@@ -34,7 +34,7 @@ def grid_of(x: Tensor, coords: Coords, with_r: bool) -> Tensor:
 
 
 @paddle.jit.not_to_static
-def affine_or_grid_of(x: Tensor, coords: Coords, with_r: bool) -> Union[Tensor, AffineGrid]:
+def affine_or_grid_of(x: Tensor, coords: Formula, with_r: bool) -> Union[Tensor, AffineGrid]:
     """The same, or an ``AffineGrid`` where each sample has a grid of its own that can be one."""
     window = current_window()
     if window is None:
@@ -49,7 +49,7 @@ def affine_or_grid_of(x: Tensor, coords: Coords, with_r: bool) -> Union[Tensor, 
     return window.grids[key]
 
 
-def _grid_of_size(x: Tensor, coords: Coords, with_r: bool) -> Tensor:
+def _grid_of_size(x: Tensor, coords: Formula, with_r: bool) -> Tensor:
     dtype = grid_dtype(x.dtype)
     if not is_eager():
         return coord_grid(shape_of(x)[2:], coords, with_r, dtype)
@@ -66,10 +66,10 @@ def _grid_of_size(x: Tensor, coords: Coords, with_r: bool) -> Tensor:
     return grid
 
 
-def _grid_in_window(x: Tensor, coords: Coords, with_r: bool, window: Window) -> Union[Tensor, AffineGrid]:
+def _grid_in_window(x: Tensor, coords: Formula, with_r: bool, window: Window) -> Union[Tensor, AffineGrid]:
     size, dtype = x.shape[2:], grid_dtype(x.dtype)
     axes = window.axes_of_map(size)
-    if window.is_shared or with_r or coords.coordinate not in AFFINE:
+    if isinstance(coords, Joined) or coords.encoding or coords.coordinate not in AFFINE or with_r or window.is_shared:
         return _beside(x, grid_along(axes, size, coords, with_r, dtype))
     ends = [Axis(paddle.stack([axis.index[:, 0], axis.index[:, -1]], axis=1), axis.length) for axis in axes]
     # [N, d, 2]: of each sample and channel, the first coordinate and the last

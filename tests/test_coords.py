@@ -131,7 +131,7 @@ def test_conventions_can_not_be_changed_and_are_listed():
     [
         (([2, 3], "padle"), ValueError, "did you mean 'paddle'"),
         (([2, 3], "zzz"), ValueError, "The conventions are paddle"),
-        (([2, 3], 3), TypeError, "name of a convention or a Coords, got 3"),
+        (([2, 3], 3), TypeError, "a list of them, or a Given, got 3"),
         (([],), ValueError, "one to three lengths"),
         (([1, 2, 3, 4],), ValueError, "one to three lengths"),
         ((5,), TypeError, "list of lengths, got 5"),
@@ -155,7 +155,8 @@ def test_a_grid_of_float64_is_computed_in_it():
 
 @pytest.mark.parametrize(("axes", "with_r", "channels"), [(1, False, 1), (2, True, 3), (3, True, 4)])
 def test_count_channels(axes, with_r, channels):
-    assert pcc.coords.count_channels(axes, with_r) == channels == pcc.coord_grid([2] * axes, with_r=with_r).shape[1]
+    assert pcc.coords.count_channels(pcc.Coords(), axes, with_r) == channels
+    assert pcc.coord_grid([2] * axes, with_r=with_r).shape[1] == channels
 
 
 @pytest.mark.parametrize(

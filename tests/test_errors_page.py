@@ -134,11 +134,19 @@ def model_of_paddle_3(folder):
         PaddleEngine(folder, {"model_file": "inference.json"}, Settings())
 
 
+def in_window(model, count=1):
+    with pcc.window([[0, 0, 3, 3]] * count, (3, 3)):
+        model(paddle.zeros([2, 2, 3, 3]))
+
+
 # By the beginning of a message: what brings it about, given a folder.
 CAUSES = {
     "…: in_channels=…, but": lambda _: pcc.CoordConv(4, 4, 1)(paddle.zeros([1, 6, 3, 3])),
     "coords=… names": lambda _: pcc.coord_grid([3], "padle"),
     "coords takes": lambda _: pcc.coord_grid([3], 7),
+    "window: no": lambda _: in_window(lambda x: x),
+    "boxes: expected one": lambda _: in_window(pcc.CoordConv(2, 2, 1), count=3),
+    "…: coords=Given": lambda _: pcc.CoordConv(2, 2, 1, coords=pcc.Given(1))(paddle.zeros([1, 2, 3, 3])),
     "…: padding: expected an int of at least 0 or": lambda _: pcc.CoordConv(2, 2, 1, padding=[1, 2, 3]),
     "…: padding: expected an int of at least 0, got": lambda _: pcc.CoordConv(
         2, 2, 3, padding=[1, 1], padding_mode="reflect"

@@ -13,7 +13,9 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ppcoordconv"
 BELOW = {
     "utils": set(),
     "compat": set(),
-    "coords": {"compat"},
+    "encodings": set(),
+    "coords": {"compat", "encodings"},
+    "given_coords": {"compat"},
     "windows": {"compat", "coords"},
     "tiling": {"utils", "windows"},
     "affine": set(),
@@ -21,7 +23,7 @@ BELOW = {
     "offset": {"compat"},
     "forms": {"affine", "compat", "offset"},
     "functional": {"forms"},
-    "layers": {"compat", "coords", "forms", "grids", "offset"},
+    "layers": {"compat", "coords", "forms", "given_coords", "grids", "offset"},
     "convert": {"compat", "coords", "forms", "grids", "layers", "windows"},
     "analysis": {"forms", "layers"},
     "ops": set(),
@@ -33,7 +35,7 @@ BELOW = {
     "metrics": {"ops", "postprocess"},
     "tasks": {"config", "data", "metrics", "models", "ops", "postprocess", "utils", "viz"},
     "training": {"__version__", "analysis", "config", "utils"},
-    "deploy": {"compat", "convert", "data", "postprocess", "utils"},
+    "deploy": {"compat", "convert", "data", "layers", "postprocess", "utils", "windows"},
     "contrib": {"coords", "layers", "models"},
     "commands": {"__version__", "config", "deploy", "tasks", "training", "utils"},
     "__main__": {"commands"},
@@ -72,7 +74,20 @@ def test_imports_go_downward(part):
     assert set().union(*map(parts_imported, files)) - {part} == BELOW[part]
 
 
-LAYERS = ["compat", "coords", "windows", "affine", "grids", "offset", "forms", "functional", "layers", "convert"]
+LAYERS = [
+    "compat",
+    "encodings",
+    "coords",
+    "given_coords",
+    "windows",
+    "affine",
+    "grids",
+    "offset",
+    "forms",
+    "functional",
+    "layers",
+    "convert",
+]
 
 
 @pytest.mark.parametrize("name", [*LAYERS, "analysis"])
@@ -91,7 +106,7 @@ def assert_needs_paddle_alone(path):
         elif isinstance(node, ast.Import):
             imported |= {alias.name.split(".")[0] for alias in node.names}
     standard = {"__future__", "collections", "contextlib", "copy", "dataclasses", "difflib", "fnmatch", "hashlib"}
-    standard |= {"contextvars", "math", "numbers", "typing", "warnings"}
+    standard |= {"ast", "contextvars", "re", "math", "numbers", "typing", "warnings"}
     assert imported <= standard | {"paddle", "numpy"}  # Paddle itself needs numpy
 
 

@@ -10,7 +10,7 @@ import pytest
 from conftest import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from layers.test_layers import FAMILY, assert_same, concatenated, configurations, forward_and_gradients, positive
+from layers.test_layers import FAMILY, FIRST, assert_same, concatenated, configurations, forward_and_gradients, positive
 from paddle import nn
 from paddle.distributed.fleet.utils import recompute
 from paddle.static import InputSpec
@@ -90,7 +90,7 @@ def test_the_coordinates_are_those_of_the_whole(coords, window, with_r):
     shape, boxes, sizes = window
     x = paddle.rand(shape)
     with pcc.window(boxes, sizes):
-        y = pcc.AddCoords(coords=coords, with_r=with_r)(x).numpy()
+        y = pcc.AddCoords(coords, with_r, FIRST[x.ndim])(x).numpy()
     grids = y[:, :-2] if FORMULAS[coords][4] else y[:, 2:]
     rows = [np.broadcast_to(table, (shape[0], table.shape[1])) for table in (boxes, sizes)]
     for grid, box, size in zip(grids, *rows):
@@ -121,7 +121,7 @@ def test_an_axis_of_one_sample(coords):
 def test_more_than_the_whole_in_one_sample():
     """Its middle is the middle of the image."""
     with pcc.window([-8, 24], [16]):
-        assert pcc.AddCoords()(paddle.zeros([1, 1, 1]))[0, 1, 0].item() == 0
+        assert pcc.AddCoords(data_format="NCL")(paddle.zeros([1, 1, 1]))[0, 1, 0].item() == 0
 
 
 @pytest.mark.parametrize("name", FAMILY)
@@ -140,7 +140,8 @@ def test_a_layer_is_the_convolution_of_the_crops_coordinates(name, data):
     x = paddle.to_tensor(positive([samples, *spatial, channels] if last else [samples, channels, *spatial]))
     layer = build(**configuration)
     with pcc.window(*window):
-        alone = pcc.AddCoords(layer.coords, layer.with_r)(paddle.zeros([samples, 0, *spatial], "float64"))
+        features = paddle.zeros([samples, 0, *spatial], "float64")
+        alone = pcc.AddCoords(layer.coords, layer.with_r, FIRST[axes + 2])(features)
         got = forward_and_gradients(layer, x, layer.parameters())
     exact = build(**configuration)
     exact.to(dtype="float64")

@@ -1,10 +1,10 @@
-"""Draws conventions' grids, the coordinate tasks' data, what weights predict, how much of them is on coordinates."""
+"""Draws grids, windows and tiles, the coordinate tasks' data, what weights predict and have on the coordinates."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Sequence
+from typing import Any, Sequence
 
 from _tool import Parser, leave, run
 
@@ -25,6 +25,78 @@ def draw_conventions(arguments: argparse.Namespace) -> None:
         channels = ("x", "y", "radius") if CONVENTIONS[name].x_first else ("y", "x", "radius")
         grids[name] = dict(zip(channels, pcc.coord_grid([3, 5], name, with_r=True)[0].numpy()))
     convention_grids(grids, arguments.output)
+
+
+def draw_encodings(arguments: argparse.Namespace) -> None:
+    """The channels of each encoding along one axis."""
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    import ppcoordconv as pcc
+    from ppcoordconv.utils.files import atomic_write
+
+    names = ["paddle", "fourier(3)", "gaussian_fourier(6)"]
+    figure, rows = plt.subplots(len(names), 1, figsize=(7, 5), layout="constrained", sharex=True)
+    x = np.linspace(-1, 1, 201)
+    for axes, name in zip(rows, names):
+        axes.plot(x, pcc.coord_grid([201], name)[0].numpy().T)
+        axes.set_title(name, loc="left")
+        axes.set_ylim(-1.1, 1.1)
+    rows[-1].set_xlabel("the coordinate along the axis")
+    with atomic_write(arguments.output) as path:
+        figure.savefig(path, format="png", dpi=110)
+    plt.close(figure)
+
+
+def draw_windows(arguments: argparse.Namespace) -> None:
+    """Above, crops of a map with the coordinates that they have in it; below, a network in tiles."""
+    import matplotlib.pyplot as plt
+    import paddle
+    from matplotlib.patches import Rectangle
+
+    import ppcoordconv as pcc
+    from ppcoordconv.utils.files import atomic_write
+
+    height, width, side = 120, 180, 60
+    boxes = {"tab:green": (10, 10), "tab:orange": (90, 35), "tab:purple": (110, 55)}
+    radius = pcc.AddCoords("paddle", with_r=True)
+    crop = paddle.zeros([1, 0, side, side])
+    figure = plt.figure(figsize=(10, 6), layout="constrained")
+    halves: Any = figure.subfigures(2, 1)
+    above, below = halves
+    whole, *crops = above.subplots(1, 1 + len(boxes), width_ratios=[3, 2, 2, 2])
+    style = {"cmap": "viridis", "vmin": 0, "vmax": 1.45}
+    whole.imshow(radius(paddle.zeros([1, 0, height, width]))[0, 2], **style)
+    whole.set_title("the radius over the whole map")
+    for axes, (colour, (left, top)) in zip(crops, boxes.items()):
+        whole.add_patch(Rectangle((left, top), side, side, fill=False, edgecolor=colour, linewidth=3))
+        with pcc.window([left, top, left + side, top + side], (height, width)):
+            axes.imshow(radius(crop)[0, 2], **style)
+        for spine in axes.spines.values():
+            spine.set(edgecolor=colour, linewidth=3)
+        axes.set_title("through a window")
+    paddle.seed(1)
+    net = paddle.nn.Sequential(
+        pcc.CoordConv(1, 16, 5, padding=2, with_r=True), paddle.nn.Tanh(), pcc.CoordConv(16, 1, 5, padding=2)
+    )
+    image = paddle.zeros([1, height, width])
+    with paddle.no_grad():
+        expected = net(image[None])[0].numpy()
+        begun_anew = [paddle.concat([net(paddle.zeros([1, 1, 40, 60])) for _ in range(3)], axis=3) for _ in range(3)]
+    results = {
+        "a network on the whole": expected,
+        "in tiles, by predict_tiled": pcc.predict_tiled(net, image, [48, 68], 8),
+        "in tiles that begin their coordinates anew": paddle.concat(begun_anew, axis=2)[0].numpy(),
+    }
+    for axes, (title, result) in zip(below.subplots(1, 3), results.items()):
+        axes.imshow(result[0], cmap="RdBu", vmin=expected.min(), vmax=expected.max())
+        axes.set_title(title)
+    for axes in figure.axes:
+        axes.set_xticks([])
+        axes.set_yticks([])
+    with atomic_write(arguments.output) as path:
+        figure.savefig(path, format="png", dpi=110)
+    plt.close(figure)
 
 
 def draw_usage(arguments: argparse.Namespace) -> None:
@@ -75,6 +147,8 @@ def draw_splits(arguments: argparse.Namespace) -> None:
 
 DRAWERS = {
     "conventions": draw_conventions,
+    "encodings": draw_encodings,
+    "windows": draw_windows,
     "usage": draw_usage,
     "predictions": draw_predictions,
     "splits": draw_splits,

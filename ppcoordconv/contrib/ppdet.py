@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Sequence, Union
+from typing import Any, Dict, List, Sequence
 
 from paddle import Tensor, nn
 
@@ -21,7 +21,7 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
-from ..coords import Coords, find_coords
+from ..coords import CoordsLike, find_coords
 from ..layers import AddCoords
 from ..models.necks import FPN, PPYOLOFPN
 
@@ -82,7 +82,7 @@ class CoordConvPPYOLOFPN(_Neck, PPYOLOFPN):
         block_size: int = 3,
         keep_prob: float = 0.9,
         spp: bool = False,
-        coords: Union[str, Coords] = "paddle",
+        coords: CoordsLike = "paddle",
     ) -> None:
         super().__init__(
             in_channels,
@@ -129,7 +129,7 @@ class CoordConvFPN(_Neck, FPN):
         in_channels: Sequence[int] = (512, 1024, 2048),
         out_channels: int = 256,
         coord_conv: bool = True,
-        coords: Union[str, Coords] = "paddle",
+        coords: CoordsLike = "paddle",
     ) -> None:
         super().__init__(in_channels, out_channels, coord_conv=coord_conv, coords=coords)
 
@@ -146,7 +146,7 @@ class RepairedCoordConv(yolo_fpn.CoordConv):
         return self.conv(self.add_coords(x))
 
 
-def repair_coords(model: nn.Layer, coords: Union[str, Coords] = "paddle") -> List[str]:
+def repair_coords(model: nn.Layer, coords: CoordsLike = "paddle") -> List[str]:
     """Puts other coordinates into each of PaddleDetection's CoordConv layers in a model, in place.
 
     Nothing else changes: not the weights, nor their names, nor what an optimizer holds. What the model computes does.

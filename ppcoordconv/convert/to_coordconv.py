@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from fnmatch import fnmatchcase
 from typing import Any, Callable, Dict, List, Type, Union
 
 import paddle
-from paddle import nn
+from paddle import Tensor, nn
 
-from ..coords import Coords
+from ..coords import CoordsLike
 from ..layers import (
     Conv2D,
     CoordConv1D,
@@ -33,11 +32,14 @@ REPLACEMENTS: Dict[Type[nn.Layer], Type[CoordConvNd]] = {
     nn.Conv3DTranspose: CoordConv3DTranspose,
 }
 
+# Of a layer's attributes, those that Paddle looks after.
+LAYERS_OWN = set(vars(nn.Layer()))
+
 Match = Union[None, str, Callable[[str, nn.Layer], bool]]
 
 
 def convert_to_coordconv(
-    model: nn.Layer, match: Match = None, *, coords: Union[str, Coords] = "paddle", with_r: bool = False
+    model: nn.Layer, match: Match = None, *, coords: CoordsLike = "paddle", with_r: bool = False
 ) -> nn.Layer:
     """Replaces convolutions of a model by CoordConv, in place; the outputs do not change until it is trained.
 
@@ -56,8 +58,8 @@ def convert_to_coordconv(
 
     Raises:
         TypeError: ``model`` is not a layer, or ``match`` is of another type.
-        ValueError: no convolution matches (it lists their names), or one that does is reparameterised, has hooks, or
-            shares its weights.
+        ValueError: no convolution matches (it lists their names), the first is a CoordConv already, or one that matches
+            is reparameterised or shares its weights.
 
     Examples:
         >>> import paddle, ppcoordconv as pcc
@@ -68,14 +70,18 @@ def convert_to_coordconv(
     """
     if not isinstance(model, nn.Layer):
         raise TypeError(f"convert_to_coordconv takes a paddle.nn.Layer, got {type(model).__name__}")
-    named = model.named_sublayers(include_self=True)
-    candidates = {name: layer for name, layer in named if type(layer) in REPLACEMENTS}
+    named = dict(model.named_sublayers(include_self=True))
+    candidates = {name: layer for name, layer in named.items() if type(layer) in REPLACEMENTS}
+    convolutions = {**candidates, **{name: layer for name, layer in named.items() if isinstance(layer, CoordConvNd)}}
+    first = next((name for name in named if name in convolutions), "")
+    if match is None and first not in candidates and convolutions:
+        raise ValueError(f"match=None takes the first convolution, and {first!r} is a CoordConv already")
     matches = _matcher(match, candidates)
     chosen = [layer for name, layer in candidates.items() if matches(name, layer)]
     if not chosen:
         names = ", ".join(map(repr, candidates)) or "it has none"
         raise ValueError(f"match={match!r} fits none of the model's convolutions: {names}")
-    _refuse_shared_weights(model, chosen)
+    _refuse_shared_weights(named, chosen)
     new = {id(layer): _replacement(layer, coords, with_r) for layer in chosen}
     return replace_layers(model, new)
 
@@ -86,18 +92,32 @@ def replace_layers(model: nn.Layer, new: Dict[int, nn.Layer]) -> nn.Layer:
         for name, child in list(parent._sub_layers.items()):  # named_children tells of a shared layer only once
             if id(child) in new:
                 parent._sub_layers[name] = new[id(child)]
-        for value in vars(parent).values():  # as in self.convs.append(self.add_sublayer("conv1", conv))
-            if isinstance(value, list):
-                value[:] = [new.get(id(item), item) for item in value]
+        for name, value in vars(parent).items():  # as in self.convs.append(self.add_sublayer("conv1", conv))
+            if name not in LAYERS_OWN and type(value) in (list, tuple, dict):
+                vars(parent)[name] = _replaced(value, new)
     return new.get(id(model), model)
 
 
-def _refuse_shared_weights(model: nn.Layer, chosen: List[nn.Layer]) -> None:
-    layers = model.sublayers(include_self=True)
-    users = Counter(id(parameter) for layer in layers for parameter in layer._parameters.values())
+def _replaced(value: Any, new: Dict[int, nn.Layer]) -> Any:
+    """Lists and dicts stay the same objects: others may hold them, too."""
+    if type(value) is list:
+        value[:] = [_replaced(item, new) for item in value]
+    elif type(value) is dict:
+        value.update({key: _replaced(item, new) for key, item in value.items()})
+    elif type(value) is tuple:
+        return tuple(_replaced(item, new) for item in value)
+    return new.get(id(value), value)
+
+
+def _refuse_shared_weights(named: Dict[str, nn.Layer], chosen: List[nn.Layer]) -> None:
+    users: Dict[int, List[str]] = {}
+    for name, layer in named.items():
+        for parameter in filter(lambda one: one is not None, layer._parameters.values()):
+            users.setdefault(id(parameter), []).append(name)
     for layer in chosen:
-        if any(users[id(parameter)] > 1 for parameter in layer._parameters.values() if parameter is not None):
-            raise ValueError(f"{layer} shares its weights with another layer, which its replacement would not")
+        for parameter in layer._parameters.values():
+            if len(names := users.get(id(parameter), [])) > 1:
+                raise ValueError(f"{' and '.join(map(repr, names))} share weights, which their replacements would not")
 
 
 def is_hooked(*layers: nn.Layer) -> bool:
@@ -118,11 +138,9 @@ def _matcher(match: Match, candidates: Dict[str, nn.Layer]) -> Callable[[str, nn
     raise TypeError(f"match takes None, 'all', a name pattern or a function (name, layer) -> bool, got {match!r}")
 
 
-def _replacement(old: Any, coords: Union[str, Coords], with_r: bool) -> nn.Layer:
+def _replacement(old: Any, coords: CoordsLike, with_r: bool) -> nn.Layer:
     if "weight" not in old._parameters:
         raise ValueError(f"{old} is reparameterised, by weight_norm or the like; remove that before converting")
-    if is_hooked(old):
-        raise ValueError(f"{old} has hooks, which its replacement would lose; remove them before converting")
     build: Any = REPLACEMENTS[type(old)]
     options: Dict[str, Any] = {
         "stride": old._stride,
@@ -146,18 +164,23 @@ def _replacement(old: Any, coords: Union[str, Coords], with_r: bool) -> nn.Layer
             parameter.optimize_attr = source.optimize_attr
             parameter.need_clip = source.need_clip
     new.training = old.training
+    # The same objects, so that handles that remove hooks go on to do so.
+    new._forward_pre_hooks, new._forward_post_hooks = old._forward_pre_hooks, old._forward_post_hooks
     return new
 
 
 def _fill(conv: GridConv, old: Any) -> None:
-    """The old weight for the features, zero for the coordinates, group by group."""
-    weight, d = old.weight, conv.grid_channels
-    if conv.transposed:
-        # [in, out / groups, *kernel] -> [groups, in / groups, out / groups, *kernel]
-        weight = weight.reshape([old._groups, -1, *weight.shape[1:]])
-    zeros = paddle.zeros([weight.shape[0], d, *weight.shape[2:]], weight.dtype)
-    parts = [zeros, weight] if conv.coords_first else [weight, zeros]
     with paddle.no_grad():
-        conv.weight.set_value(paddle.concat(parts, axis=1).reshape(conv.weight.shape))
+        conv.weight.set_value(filled_weight(conv, old.weight))
         if conv.bias is not None:
             conv.bias.set_value(old.bias)
+
+
+def filled_weight(conv: GridConv, weight: Tensor) -> Tensor:
+    """A plain convolution's weight for the features, zero for the coordinates, group by group."""
+    if conv.transposed:
+        # [in, out / groups, *kernel] -> [groups, in / groups, out / groups, *kernel]
+        weight = weight.reshape([conv._groups, -1, *weight.shape[1:]])
+    zeros = paddle.zeros([weight.shape[0], conv.grid_channels, *weight.shape[2:]], weight.dtype)
+    parts = [zeros, weight] if conv.coords_first else [weight, zeros]
+    return paddle.concat(parts, axis=1).reshape(conv.weight.shape)

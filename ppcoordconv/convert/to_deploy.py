@@ -10,7 +10,7 @@ import paddle
 from paddle import Tensor, nn
 
 from ..compat import dtype_name, is_eager, to_channels_first, to_channels_last
-from ..coords import coord_grid
+from ..coords import Given, coord_grid
 from ..forms import Call, run
 from ..grids import grid_dtype, grid_of
 from ..layers import CoordConvNd
@@ -161,7 +161,8 @@ def restore_grids(model: nn.Layer) -> None:
 
 def _can_replace(layer: CoordConvNd) -> bool:
     is_known = type(layer) in REPLACEMENTS.values() or getattr(layer, "runs_in_order", False)
-    return is_known and not is_hooked(layer, layer.conv)
+    # A given grid is an input of what is exported.
+    return is_known and not isinstance(layer.convention, Given) and not is_hooked(layer, layer.conv)
 
 
 def _deployed(layer: CoordConvNd, form: str) -> nn.Layer:

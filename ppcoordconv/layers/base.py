@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Union
+from collections import OrderedDict
+from typing import Any, Optional
 
 from paddle import Tensor, nn
 
 from ..compat import to_channels_first, to_channels_last
-from ..coords import Coords, count_channels, find_coords
+from ..coords import CoordsLike, Given, count_channels, find_coords
 from ..forms import Call
+from ..given_coords import given_grid
 from ..grids import affine_or_grid_of
 from . import checks
 from .grid_conv import GRID_CONVS, GridConv
+
+
+class InnerParameters(OrderedDict):
+    """A CoordConv's own parameters, of which there are none; who looks for the weight here is told where it is."""
+
+    def __missing__(self, name: str) -> Any:
+        raise KeyError(f"{name}: the parameters of a CoordConv are those of its inner convolution, layer.conv")
 
 
 class CoordConvNd(nn.Layer):
@@ -19,7 +28,7 @@ class CoordConvNd(nn.Layer):
 
     Attributes:
         in_channels, data_format, with_r: as they were given.
-        coords: as it was given; ``convention`` is the ``Coords`` of that name.
+        coords: as it was given; ``convention`` is what ``find_coords`` makes of it.
         conv: the inner convolution, which holds ``weight`` and ``bias``.
     """
 
@@ -35,17 +44,19 @@ class CoordConvNd(nn.Layer):
         padding: Any,
         groups: int,
         data_format: str,
-        coords: Union[str, Coords],
+        coords: CoordsLike,
         with_r: bool,
         **options: Any,
     ) -> None:
         super().__init__()
+        self._parameters = InnerParameters()
         checks.check_convolution(
             self, self.rank, in_channels=in_channels, out_channels=out_channels, kernel_size=kernel_size,
             padding=padding, groups=groups, data_format=data_format, **options,
         )  # fmt: skip
         checks.check_flag(self, "with_r", with_r)
         self.convention = find_coords(coords)
+        checks.check_radius(self, self.convention, with_r)
         self.coords = coords
         self.with_r = with_r
         self.in_channels = in_channels
@@ -58,19 +69,22 @@ class CoordConvNd(nn.Layer):
             kernel_size,
             padding=padding,
             groups=groups,
-            grid_channels=count_channels(self.rank, with_r),
+            grid_channels=count_channels(self.convention, self.rank, with_r),
             coords_first=self.convention.coords_first,
             **options,
         )
 
-    def forward(self, x: Tensor, output_size: Any = None) -> Tensor:
-        self._check_input(x)
+    def forward(self, x: Tensor, grid: Optional[Tensor] = None, output_size: Any = None) -> Tensor:
         if output_size is not None and not self.transposed:
             raise ValueError(f"{type(self).__name__}: output_size: is for transposed convolutions, got {output_size!r}")
+        return self._forward(x, grid, output_size)
+
+    def _forward(self, x: Tensor, grid: Optional[Tensor], output_size: Any) -> Tensor:
+        self._check_input(x)
         is_last = self.data_format.endswith("C")
         # Convolved channels first: under oneDNN, Paddle mixes up the axes of NHWC maps that are not features.
         x = to_channels_first(x) if is_last else x
-        grid = affine_or_grid_of(x, self.convention, self.with_r)
+        grid = self._grid(x, grid)
         y = self.conv(x, grid) if output_size is None else self.conv(x, grid, output_size)
         return to_channels_last(y) if is_last else y
 
@@ -78,7 +92,15 @@ class CoordConvNd(nn.Layer):
         """The operation that the layer does with x, as ``forms.FORMS`` compute it."""
         self._check_input(x)
         x = to_channels_first(x) if self.data_format.endswith("C") else x
-        return self.conv.call_for(x, affine_or_grid_of(x, self.convention, self.with_r))
+        return self.conv.call_for(x, self._grid(x, None))
+
+    def _grid(self, x: Tensor, grid: Optional[Tensor]) -> Any:
+        """Of channels-first features; ``grid`` is what the call gave."""
+        if isinstance(self.convention, Given):
+            return given_grid(x, self.convention.channels, grid, checks.name_of(self))
+        if grid is not None:
+            raise ValueError(f"{checks.name_of(self)}: grid: is for layers with coords=Given(...), not {self.coords!r}")
+        return affine_or_grid_of(x, self.convention, self.with_r)
 
     def convert_to_deploy(self) -> None:
         """What Paddle's exporters call: graphs that are traced from now on concatenate the grid.
@@ -88,6 +110,11 @@ class CoordConvNd(nn.Layer):
         """
         if self.conv._groups == 1:
             self.conv.form_in_graphs = "concat"
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("weight", "bias"):
+            raise AttributeError(f"{checks.name_of(self)} has its {name} in its inner convolution: layer.conv.{name}")
+        return super().__getattr__(name)
 
     def extra_repr(self) -> str:
         return f"coords={self.coords!r}, with_r={self.with_r}, data_format={self.data_format!r}"

@@ -9,6 +9,7 @@ import paddle
 from paddle import Tensor, nn
 
 from ..compat import autocast_is_on, dtype_name
+from ..coords import Convention, Given
 
 # By the number of spatial axes: channels first, channels last.
 DATA_FORMATS = {1: ("NCL", "NLC"), 2: ("NCHW", "NHWC"), 3: ("NCDHW", "NDHWC")}
@@ -105,6 +106,13 @@ def check_choice(layer: nn.Layer, name: str, value: Any, choices: Sequence[Optio
 def check_flag(layer: nn.Layer, name: str, value: Any) -> None:
     if not isinstance(value, bool):
         raise TypeError(f"{name_of(layer)}: {name}: expected True or False, got {value!r}")
+
+
+def check_radius(layer: nn.Layer, convention: Convention, with_r: bool) -> None:
+    if with_r and isinstance(convention, Given):
+        raise ValueError(
+            f"{name_of(layer)}: with_r: expected False with coords=Given(...), whose grid has all channels"
+        )
 
 
 def check_input(layer: nn.Layer, x: Tensor, ranks: List[int]) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Union
+from typing import Any
 
-from ..coords import Coords
+from ..coords import CoordsLike
 from .base import CoordConvNd
 from .checks import IntOrInts, Padding
 
@@ -64,7 +64,7 @@ class CoordConv(CoordConvNd):
         bias_attr: Any = None,
         data_format: str = "NCHW",
         *,
-        coords: Union[str, Coords] = "paddle",
+        coords: CoordsLike = "paddle",
         with_r: bool = False,
     ) -> None:
         super().__init__(
@@ -121,7 +121,7 @@ class CoordConv1D(CoordConvNd):
         bias_attr: Any = None,
         data_format: str = "NCL",
         *,
-        coords: Union[str, Coords] = "paddle",
+        coords: CoordsLike = "paddle",
         with_r: bool = False,
     ) -> None:
         super().__init__(
@@ -175,7 +175,7 @@ class CoordConv3D(CoordConvNd):
         bias_attr: Any = None,
         data_format: str = "NCDHW",
         *,
-        coords: Union[str, Coords] = "paddle",
+        coords: CoordsLike = "paddle",
         with_r: bool = False,
     ) -> None:
         super().__init__(

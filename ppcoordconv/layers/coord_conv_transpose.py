@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, Union
+from typing import Any, Optional
 
-from ..coords import Coords
+from paddle import Tensor
+
+from ..coords import CoordsLike
 from .base import CoordConvNd
 from .checks import IntOrInts, Padding
 
 
-class CoordConv1DTranspose(CoordConvNd):
+class CoordConvTransposeNd(CoordConvNd):
+    """What the three share: they are called as Paddle's are, ``layer(x, output_size)``."""
+
+    transposed = True
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, output_size: Any = None, grid: Optional[Tensor] = None
+    ) -> Tensor:
+        return self._forward(x, grid, output_size)
+
+
+class CoordConv1DTranspose(CoordConvTransposeNd):
     """A transposed 1-D convolution that also sees where it is; the arguments are ``nn.Conv1DTranspose``'s.
 
     Shape:
@@ -29,7 +42,6 @@ class CoordConv1DTranspose(CoordConvNd):
     """
 
     rank = 1
-    transposed = True
 
     def __init__(
         self,
@@ -45,7 +57,7 @@ class CoordConv1DTranspose(CoordConvNd):
         bias_attr: Any = None,
         data_format: str = "NCL",
         *,
-        coords: Union[str, Coords] = "paddle",
+        coords: CoordsLike = "paddle",
         with_r: bool = False,
     ) -> None:
         super().__init__(
@@ -65,7 +77,7 @@ class CoordConv1DTranspose(CoordConvNd):
         )
 
 
-class CoordConv2DTranspose(CoordConvNd):
+class CoordConv2DTranspose(CoordConvTransposeNd):
     """A transposed 2-D convolution that also sees where it is; the arguments are ``nn.Conv2DTranspose``'s.
 
     Equal to ``nn.Conv2DTranspose`` on the concatenation of the input and its coordinate channels.
@@ -88,7 +100,6 @@ class CoordConv2DTranspose(CoordConvNd):
     """
 
     rank = 2
-    transposed = True
 
     def __init__(
         self,
@@ -104,7 +115,7 @@ class CoordConv2DTranspose(CoordConvNd):
         bias_attr: Any = None,
         data_format: str = "NCHW",
         *,
-        coords: Union[str, Coords] = "paddle",
+        coords: CoordsLike = "paddle",
         with_r: bool = False,
     ) -> None:
         super().__init__(
@@ -124,7 +135,7 @@ class CoordConv2DTranspose(CoordConvNd):
         )
 
 
-class CoordConv3DTranspose(CoordConvNd):
+class CoordConv3DTranspose(CoordConvTransposeNd):
     """A transposed 3-D convolution that also sees where it is; the arguments are ``nn.Conv3DTranspose``'s.
 
     Shape:
@@ -145,7 +156,6 @@ class CoordConv3DTranspose(CoordConvNd):
     """
 
     rank = 3
-    transposed = True
 
     def __init__(
         self,
@@ -161,7 +171,7 @@ class CoordConv3DTranspose(CoordConvNd):
         bias_attr: Any = None,
         data_format: str = "NCDHW",
         *,
-        coords: Union[str, Coords] = "paddle",
+        coords: CoordsLike = "paddle",
         with_r: bool = False,
     ) -> None:
         super().__init__(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional, Union
+from typing import Callable, Optional
 
 from paddle import nn
 
-from ..coords import Coords
+from ..coords import CoordsLike
 from .checks import IntOrInts, Padding, check_ints
 from .coord_conv import CoordConv
 
@@ -48,7 +48,7 @@ class CoordConvNormActivation(nn.Sequential):
         dilation: IntOrInts = 1,
         bias: Optional[bool] = None,
         *,
-        coords: Union[str, Coords] = "paddle",
+        coords: CoordsLike = "paddle",
         with_r: bool = False,
     ) -> None:
         for name, value in (("kernel_size", kernel_size), ("dilation", dilation)):

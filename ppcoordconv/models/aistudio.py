@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Union
-
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-from ..coords import Coords
+from ..coords import CoordsLike
 from ..layers import Conv2D, CoordConv
 from ..utils.arguments import check_bool
 from . import MODELS
@@ -43,7 +41,7 @@ class AIStudioNet(nn.Layer):
 
 
 @MODELS.register
-def aistudio_coordconv(num_classes: int = 1, coords: Union[str, Coords] = "paddle", with_r: bool = False) -> nn.Layer:
+def aistudio_coordconv(num_classes: int = 1, coords: CoordsLike = "paddle", with_r: bool = False) -> nn.Layer:
     """The article's network with CoordConv: 160,065 parameters for one class."""
     check_bool("with_r", with_r)
     return AIStudioNet(CoordConv(64, 64, 3, stride=2, padding=1, coords=coords, with_r=with_r), num_classes)

@@ -6,7 +6,7 @@ many maps to a detector's heads.
 
 from __future__ import annotations
 
-from typing import Any, List, Sequence, Tuple, Union
+from typing import Any, List, Optional, Sequence, Tuple
 
 import paddle
 import paddle.nn.functional as F
@@ -14,7 +14,7 @@ from paddle import ParamAttr, Tensor, nn
 from paddle.regularizer import L2Decay
 
 from ..compat import to_channels_first, to_channels_last
-from ..coords import Coords, find_coords
+from ..coords import CoordsLike, find_coords
 from ..layers import Conv2D, CoordConv
 from ..layers.checks import check_choice, check_flag, check_ints, name_of
 
@@ -67,7 +67,7 @@ class PPYOLOFPN(nn.Layer):
         keep_prob: float = 0.9,
         spp: bool = False,
         *,
-        coords: Union[str, Coords] = "paddle",
+        coords: CoordsLike = "paddle",
     ) -> None:
         super().__init__()
         _check_channels(self, in_channels)
@@ -168,7 +168,7 @@ class FPN(nn.Layer):
         out_channels: int,
         *,
         coord_conv: bool = True,
-        coords: Union[str, Coords] = "paddle",
+        coords: CoordsLike = "paddle",
     ) -> None:
         super().__init__()
         _check_channels(self, in_channels)
@@ -265,12 +265,12 @@ class _CoordConvNorm(CoordConv):
 
     runs_in_order = True
 
-    def __init__(self, n_in: int, n_out: int, size: int, freeze_norm: bool, coords: Union[str, Coords]) -> None:
+    def __init__(self, n_in: int, n_out: int, size: int, freeze_norm: bool, coords: CoordsLike) -> None:
         super().__init__(n_in, n_out, size, padding=size // 2, bias_attr=False, coords=coords)
         self.batch_norm = _norm(n_out, freeze_norm)
 
-    def forward(self, x: Tensor, output_size: Any = None) -> Tensor:
-        return self.batch_norm(CoordConv.forward(self, x, output_size))  # Paddle 2.6 can't trace super()
+    def forward(self, x: Tensor, grid: Optional[Tensor] = None, output_size: Any = None) -> Tensor:
+        return self.batch_norm(CoordConv.forward(self, x, grid, output_size))  # Paddle 2.6 can't trace super()
 
 
 def upsample2x(x: Tensor) -> Tensor:
@@ -283,7 +283,7 @@ def upsample2x(x: Tensor) -> Tensor:
     return paddle.concat([x, x], axis=3).reshape([-1, channels, 2 * lengths[0], 2 * lengths[1]])
 
 
-def _coord_conv_bn_leaky(n_in: int, n_out: int, size: int, freeze_norm: bool, coords: Union[str, Coords]) -> nn.Layer:
+def _coord_conv_bn_leaky(n_in: int, n_out: int, size: int, freeze_norm: bool, coords: CoordsLike) -> nn.Layer:
     """PaddleDetection's CoordConv: with a batch norm and leaky ReLU."""
     conv = _CoordConvNorm(n_in, n_out, size, freeze_norm, coords)
     return nn.Sequential(("conv", conv), ("activation", nn.LeakyReLU(0.1)))

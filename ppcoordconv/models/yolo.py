@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Optional, Sequence, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import paddle
 from paddle import Tensor, nn
 from paddle.vision import models as vision
 from paddle.vision import ops
 
-from ..coords import Coords
+from ..coords import CoordsLike
 from ..layers import Conv2D
 from ..utils.arguments import check_bool, check_choice, is_size
 from ..utils.errors import ArgumentError
@@ -195,7 +195,7 @@ def yolo(
     neck: str = "fpn",
     anchors: Optional[Sequence[Sequence[int]]] = None,
     coord_conv: bool = True,
-    coords: Union[str, Coords] = "paddle",
+    coords: CoordsLike = "paddle",
     iou_aware: bool = False,
 ) -> nn.Layer:
     """A detector.

@@ -135,11 +135,28 @@ def test_wrong_matches(network, match, error, words):
     assert converted_names(network) == []
 
 
-def test_hooks_are_not_lost(network):
-    network.stem.conv.register_forward_post_hook(lambda layer, inputs, output: output * 2)
-    with pytest.raises(ValueError, match="has hooks, which its replacement would lose"):
-        pcc.convert_to_coordconv(network, "stem.*")
-    assert converted_names(network) == []
+def test_hooks_are_kept_and_can_be_removed(network):
+    """By the handle that they had before."""
+    calls = []
+    after = network.stem.conv.register_forward_post_hook(lambda layer, inputs, output: calls.append("after"))
+    network.stem.conv.register_forward_pre_hook(lambda layer, inputs: calls.append("before"))
+    pcc.convert_to_coordconv(network, "stem.*")
+    x = paddle.randn([1, 3, 8, 8])
+    network.stem.conv(x)
+    assert calls == ["before", "after"]
+    after.remove()
+    network.stem.conv(x)
+    assert calls == ["before", "after", "before"]
+
+
+def test_the_first_is_converted_once(network):
+    pcc.convert_to_coordconv(network)
+    before = converted_names(network)
+    words = "match=None takes the first convolution, and 'stem.conv' is a CoordConv already"
+    with pytest.raises(ValueError, match=words):
+        pcc.convert_to_coordconv(network)
+    assert converted_names(network) == before
+    pcc.convert_to_coordconv(network, "head")
 
 
 def test_wrong_models(network):
@@ -278,8 +295,33 @@ def test_layers_that_are_also_in_a_list_are_replaced_there():
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
+class InContainers(nn.Layer):
+    """As code outside of Paddle's containers may keep its layers."""
+
+    def __init__(self):
+        super().__init__()
+        for name in "abcd":
+            setattr(self, name, nn.Conv2D(3, 3, 1))
+        self.pair = (self.a, [self.b])
+        self.by_name = {"c": self.c, "deep": {"d": (self.d,)}}
+
+    def forward(self, x):
+        return self.by_name["deep"]["d"][0](self.by_name["c"](self.pair[1][0](self.pair[0](x))))
+
+
+def test_layers_are_replaced_wherever_they_are_held():
+    model, x = InContainers(), paddle.randn([2, 3, 4, 4])
+    expected, pairs = model(x).numpy(), model.pair[1]
+    pcc.convert_to_coordconv(model, "all")
+    held = [model.pair[0], model.pair[1][0], model.by_name["c"], model.by_name["deep"]["d"][0]]
+    assert all(layer is own for layer, own in zip(held, (model.a, model.b, model.c, model.d)))
+    assert all(type(layer) is pcc.CoordConv for layer in held)
+    assert model.pair[1] is pairs
+    np.testing.assert_allclose(model(x).numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_shared_weights_are_refused():
     model = nn.Sequential(nn.Conv2D(3, 3, 3), nn.Conv2D(3, 3, 3))
     model[1].weight = model[0].weight
-    with pytest.raises(ValueError, match="shares its weights with another layer, which its replacement would not"):
+    with pytest.raises(ValueError, match="'0' and '1' share weights, which their replacements would not"):
         pcc.convert_to_coordconv(model)

@@ -505,7 +505,7 @@ def test_every_convention_is_exported_for_any_size(tmp_path, form, deployed):
     if deployed:
         network = deploy_form(network, form)
         assert all(type(layer) is DeployedCoordConv for layer in network.layers)
-    model, *_ = FORMATS[form](network, InputSpec([None, 3, None, None], "float32", "x"), tmp_path)
+    model, *_ = FORMATS[form](network, [InputSpec([None, 3, None, None], "float32", "x")], tmp_path)
     checked = {"paddle": paddle.__version__, "onednn": True, "bf16": False}
     description = {"model_file": model, "input_shape": [3, None, None], "precision": "fp32", "checked": checked}
     run = ENGINES[Path(model).suffix](tmp_path, description, Settings(cpu_threads=1, onednn=True)).runner()
@@ -532,6 +532,20 @@ def test_behaves_as_a_layer():
     nn.utils.weight_norm(layer.conv)
     assert_same([layer(x).numpy()], [y.numpy()], 1e-5)
     assert set(dict(layer.named_parameters())) == {"conv.weight_g", "conv.weight_v", "conv.bias"}
+
+
+@pytest.mark.parametrize("norm", [nn.utils.weight_norm, nn.utils.spectral_norm])
+def test_what_looks_for_the_weight_is_told_where_it_is(norm):
+    layer = pcc.CoordConv(3, 4, 3)
+    for one in (layer, copy.deepcopy(layer)):
+        with pytest.raises(KeyError, match="weight: the parameters of a CoordConv are those of .*, layer.conv"):
+            norm(one)
+        with pytest.raises(AttributeError, match="CoordConv has its bias in its inner convolution: layer.conv.bias"):
+            _ = one.bias
+    assert not hasattr(layer, "weight")
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = layer.nothing
+    norm(layer.conv)
 
 
 def test_spectral_norm_and_cast():
@@ -599,7 +613,7 @@ def test_the_convention_can_be_pickled():
 @pytest.mark.parametrize("coords", ["paddle", COORDS_FIRST], ids=["after", "before"])
 def test_add_coords(shape, coords):
     x = paddle.randn(shape)
-    y = pcc.AddCoords(coords, with_r=True)(x)
+    y = pcc.AddCoords(coords, with_r=True, data_format=FIRST[x.ndim])(x)
     assert repr(pcc.AddCoords("uber", with_r=True)) == "AddCoords(coords='uber', with_r=True, data_format=None)"
     grid = pcc.coord_grid(shape[2:], coords, with_r=True).expand([2, -1, *shape[2:]])
     expected = paddle.concat([grid, x] if coords is COORDS_FIRST else [x, grid], axis=1)
@@ -673,9 +687,13 @@ def test_wrong_inputs(x, error, words):
         (lambda: pcc.AddCoords(data_format="NCWH"), "data_format: expected one of"),
         (lambda: pcc.AddCoords(with_r="yes"), "with_r: expected True or False"),
         (lambda: pcc.AddCoords("padle"), "did you mean"),
-        (lambda: pcc.AddCoords()(paddle.zeros([2, 3])), "must have 3 or 4 or 5 axes, got 2"),
+        (lambda: pcc.AddCoords()(paddle.zeros([2, 3])), "must have 4 or 5 axes, got 2"),
         (lambda: pcc.AddCoords(data_format="NHWC")(paddle.zeros([2, 3, 4])), "must have 4 axes"),
-        (lambda: pcc.AddCoords()(paddle.zeros([2, 3, 4], "int32")), "must be floating"),
+        (lambda: pcc.AddCoords()(paddle.zeros([2, 3, 4, 4], "int32")), "must be floating"),
+        (
+            lambda: pcc.AddCoords()(paddle.zeros([2, 3, 4])),
+            r"\[2, 3, 4\], is \[N, C, L\] or \[C, H, W\]; for the first",
+        ),
     ],
 )
 def test_add_coords_wrong(build, words):

@@ -1,0 +1,70 @@
+"""Encodings: channels that are made of the coordinates and take their place."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import List, Sequence
+
+import numpy as np
+from paddle import Tensor
+
+
+@dataclass(frozen=True)
+class Fourier:
+    """``sin(2^k pi c)`` and ``cos(2^k pi c)`` of each coordinate c, k from 0 to ``bands - 1``.
+
+    Mildenhall et al. 2020, arXiv:2003.08934, equation 4. For each coordinate in turn: sine and cosine of the first
+    band, of the second, and so on.
+    """
+
+    bands: int
+
+    def __post_init__(self) -> None:
+        if type(self.bands) is not int or not 1 <= self.bands <= 16:
+            raise ValueError(f"fourier: bands takes a whole number from 1 to 16, got {self.bands!r}")
+
+    def count_channels(self, axes: int) -> int:
+        return 2 * self.bands * axes
+
+    def __call__(self, coordinates: Sequence[Tensor]) -> List[Tensor]:
+        angles = [2**band * math.pi * c for c in coordinates for band in range(self.bands)]
+        return [wave for angle in angles for wave in (angle.sin(), angle.cos())]
+
+
+@dataclass(frozen=True)
+class GaussianFourier:
+    """``cos(2 pi B v)``, then ``sin(2 pi B v)``, of v, the coordinates from 0 to 1; B is random and does not learn.
+
+    Tancik et al. 2020, arXiv:2006.10739, section 6.1.
+
+    Parameters:
+        channels: in all, an even number.
+        scale: the standard deviation of B, ``[channels / 2, axes]``. Larger ones let finer places be told apart.
+        seed: B is drawn from; the same in every process and version.
+    """
+
+    channels: int
+    scale: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if type(self.channels) is not int or self.channels < 2 or self.channels % 2:
+            raise ValueError(f"gaussian_fourier: channels takes an even number of at least 2, got {self.channels!r}")
+        if type(self.scale) not in (int, float) or not 0 < self.scale < math.inf:
+            raise ValueError(f"gaussian_fourier: scale takes a number above 0, got {self.scale!r}")
+        if type(self.seed) is not int or not 0 <= self.seed < 2**32:
+            raise ValueError(f"gaussian_fourier: seed takes a whole number from 0 to 2^32 - 1, got {self.seed!r}")
+
+    def count_channels(self, axes: int) -> int:
+        return self.channels
+
+    def __call__(self, coordinates: Sequence[Tensor]) -> List[Tensor]:
+        places = [(c + 1) / 2 for c in coordinates]
+        # By a generator whose numbers numpy keeps the same from version to version.
+        rows = np.random.RandomState(self.seed).standard_normal([self.channels // 2, len(places)]) * self.scale
+        angles = [sum(2 * math.pi * float(b) * v for b, v in zip(row, places)) for row in rows]
+        return [angle.cos() for angle in angles] + [angle.sin() for angle in angles]
+
+
+ENCODINGS = {"fourier": Fourier, "gaussian_fourier": GaussianFourier}
