@@ -20,6 +20,7 @@ BOX = {
     2: "left, top, right, bottom",
     3: "left, top, front, right, bottom, back",
 }
+BOXES = {2 * axes: names for axes, names in BOX.items()}
 SIZE = {1: "length", 2: "height, width", 3: "depth, height, width"}
 
 
@@ -27,36 +28,34 @@ class Window:
     """What ``window`` was given, checked.
 
     Attributes:
-        low, high: the ends of the boxes along the tensor's axes, ``[1 or N, axes]``.
-        size: of the whole, ``[1 or N, axes]``.
+        boxes, sizes: ``[1 or N, 2 * axes]`` and ``[1 or N, axes]``, as ``window`` takes them.
         grids: what the layers have computed in it, by the map's size and the convention.
         is_used: a layer has asked for its coordinates.
     """
 
     def __init__(self, boxes: Any, image_size: Any) -> None:
-        boxes = _rows("boxes", boxes, {2 * axes: names for axes, names in BOX.items()})
-        axes = boxes.shape[1] // 2
-        sizes = _rows("image_size", image_size, {axes: SIZE[axes]})
-        if is_eager():
-            _check_values(boxes.numpy(), sizes.numpy())
-            count = max(boxes.shape[0], sizes.shape[0])
-            boxes, sizes = boxes.expand([count, -1]), sizes.expand([count, -1])
-        self.low, self.high, self.size = boxes[:, :axes].flip(1), boxes[:, axes:].flip(1), sizes
+        self.is_of_eager_mode = is_eager()
+        if self.is_of_eager_mode:
+            self.boxes, self.sizes = map(paddle.to_tensor, checked_window(boxes, image_size))
+        else:
+            self.boxes = _rows_in_graph("boxes", boxes, BOXES)
+            axes = self.boxes.shape[1] // 2
+            self.sizes = _rows_in_graph("image_size", image_size, {axes: SIZE[axes]})
+        self.axes = self.sizes.shape[1]
         self.grids: Dict[Tuple[Any, ...], Any] = {}
         self.is_used = False
-        self.is_of_eager_mode = is_eager()
 
     @property
     def is_shared(self) -> bool:
         """All samples of a batch lie at the same place."""
-        return self.low.shape[0] == 1 and self.size.shape[0] == 1
+        return self.boxes.shape[0] == 1 and self.sizes.shape[0] == 1
 
     def check_map(self, shape: Sequence[int]) -> None:
         """Whether the boxes fit a feature map ``[N, C, *spatial]``; a length that is not known yet is negative."""
-        count, axes = max(self.low.shape[0], self.size.shape[0]), self.low.shape[1]
-        if len(shape) - 2 != axes:
+        count = max(self.boxes.shape[0], self.sizes.shape[0])
+        if len(shape) - 2 != self.axes:
             raise ValueError(
-                f"boxes: {BOX[axes]} are for maps with {axes} spatial axes, but a layer has a map with "
+                f"boxes: {BOX[self.axes]} are for maps with {self.axes} spatial axes, but a layer has a map with "
                 f"{len(shape) - 2}: {list(shape)}"
             )
         if count > 1 and shape[0] >= 0 and count != shape[0]:
@@ -67,7 +66,10 @@ class Window:
         return [self._axis(axis, length) for axis, length in enumerate(spatial_shape)]
 
     def _axis(self, axis: int, length: Any) -> Axis:
-        low, high, size = (ends[:, axis : axis + 1] for ends in (self.low, self.high, self.size))
+        # A box has the tensor's axes backwards: x, y, z.
+        backwards = self.axes - 1 - axis
+        places = (self.boxes, backwards), (self.boxes, self.axes + backwards), (self.sizes, axis)
+        low, high, size = (rows[:, place : place + 1] for rows, place in places)
         n = length if isinstance(length, int) else length.astype(low.dtype)
         # Products first: where the window is the whole, the quotients are exact.
         first, whole = low * n / (high - low), size * n / (high - low)
@@ -147,27 +149,11 @@ def current_window() -> Optional[Window]:
     return current
 
 
-def _rows(name: str, value: Any, names: Dict[int, str]) -> Tensor:
-    """``[k]`` or ``[M, k]`` numbers as a Tensor ``[M, k]``: float64, in graphs float32."""
-    widths = " or ".join(f"[{k}] or [N, {k}] ({names[k]})" for k in names)
-    in_graph = not is_eager()
-    if not (in_graph and hasattr(value, "stop_gradient")):
-        try:
-            value = np.asarray(value)
-        except ValueError:  # lists of different lengths
-            value = np.asarray(None)
-        if value.dtype.kind not in "iuf":
-            raise TypeError(f"{name}: expected numbers, {widths}, got {value!r}")
-    shape = list(value.shape)
-    if len(shape) not in (1, 2) or shape[-1] not in names or shape[0] == 0:
-        raise ValueError(f"{name}: expected {widths}, got {shape}")
-    dtype = "float32" if in_graph else "float64"
-    rows = paddle.to_tensor(value.astype(dtype)) if isinstance(value, np.ndarray) else value.astype(dtype)
-    return rows.reshape([1, shape[0]]) if len(shape) == 1 else rows
-
-
-def _check_values(boxes: np.ndarray, sizes: np.ndarray) -> None:
-    axes = sizes.shape[1]
+def checked_window(boxes: Any, image_size: Any) -> Tuple[np.ndarray, np.ndarray]:
+    """``[M, 2 * axes]`` and ``[M, axes]``, float64, of what ``window`` takes; raises what it raises."""
+    boxes = _rows("boxes", boxes, BOXES)
+    axes = boxes.shape[1] // 2
+    sizes = _rows("image_size", image_size, {axes: SIZE[axes]})
     for number, box in enumerate(boxes):
         if not np.isfinite(box).all():
             raise ValueError(f"boxes: expected finite numbers, got {box.tolist()} in row {number}")
@@ -180,3 +166,36 @@ def _check_values(boxes: np.ndarray, sizes: np.ndarray) -> None:
             raise ValueError(f"image_size: expected lengths above 0, got {size.tolist()} in row {number}")
     if len(boxes) != len(sizes) and 1 not in (len(boxes), len(sizes)):
         raise ValueError(f"image_size: expected one, or one for each of the {len(boxes)} boxes, got {len(sizes)}")
+    count = max(len(boxes), len(sizes))
+    return boxes.repeat(count // len(boxes), axis=0), sizes.repeat(count // len(sizes), axis=0)
+
+
+def _rows(name: str, value: Any, names: Dict[int, str]) -> np.ndarray:
+    """``[k]`` or ``[M, k]`` numbers as float64 ``[M, k]``."""
+    try:
+        rows = np.asarray(value)
+    except ValueError:  # lists of different lengths
+        rows = np.asarray(None)
+    if rows.dtype.kind not in "iuf":
+        raise TypeError(f"{name}: expected numbers, {_widths(names)}, got {value!r}")
+    _check_shape(name, list(rows.shape), names)
+    return np.atleast_2d(rows).astype(np.float64)
+
+
+def _rows_in_graph(name: str, value: Any, names: Dict[int, str]) -> Tensor:
+    """The same as a Tensor in float32, of what may be known only when the graph is run."""
+    if not hasattr(value, "stop_gradient"):
+        return paddle.to_tensor(_rows(name, value, names).astype("float32"))
+    shape = list(value.shape)
+    _check_shape(name, shape, names)
+    rows = value.astype("float32")
+    return rows.reshape([1, shape[0]]) if len(shape) == 1 else rows
+
+
+def _check_shape(name: str, shape: List[int], names: Dict[int, str]) -> None:
+    if len(shape) not in (1, 2) or shape[-1] not in names or shape[0] == 0:
+        raise ValueError(f"{name}: expected {_widths(names)}, got {shape}")
+
+
+def _widths(names: Dict[int, str]) -> str:
+    return " or ".join(f"[{k}] or [N, {k}] ({words})" for k, words in names.items())

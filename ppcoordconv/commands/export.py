@@ -25,6 +25,7 @@ def main(arguments: argparse.Namespace) -> int:
     from ..config import load_config
     from ..deploy.export import export
     from ..tasks import trained_task
+    from ..utils.arguments import check_bool
     from ..utils.device import select_device
     from ..utils.errors import argument_prefix
 
@@ -32,8 +33,12 @@ def main(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config, arguments.override)
     # CPU builds of Paddle refuse to trace convolutions in half precision.
     select_device("cpu" if arguments.precision == "fp32" else "auto")
+    window = config.export.get("window", False)
+    with argument_prefix("export."):
+        check_bool("window", window)
     task = trained_task(config, arguments.weights)
+    options = arguments.format, arguments.dynamic_size, arguments.precision
     with argument_prefix("--"):
-        description = export(task, arguments.output_dir, arguments.format, arguments.dynamic_size, arguments.precision)
+        description = export(task, arguments.output_dir, *options, window=window)
     print(json.dumps({"output_dir": str(arguments.output_dir), "checked": description["checked"]}))
     return 0

@@ -12,10 +12,12 @@ from .predictor import Predictor
 
 
 def main(folder: Path, name: str, **settings: Any) -> None:
-    """Writes the outputs to ``<name>.npz``, beside the folder, too."""
+    """Writes the outputs, in the windows of ``places.npz`` if it has some, to ``<name>.npz``, beside the folder too."""
     predictor = Predictor(str(folder), **settings)
-    with np.load(folder.parent / "inputs.npz") as inputs:
-        np.savez(folder.parent / f"{name}.npz", *[predictor(inputs[key]) for key in inputs.files])
+    with np.load(folder.parent / "inputs.npz") as inputs, np.load(folder.parent / "places.npz") as places:
+        windows = {key: (places[key][:, :4], places[key][:, 4:]) for key in places.files}
+        outputs = [predictor(inputs[key], window=windows.get(key)) for key in inputs.files]
+    np.savez(folder.parent / f"{name}.npz", *outputs)
 
 
 if __name__ == "__main__":

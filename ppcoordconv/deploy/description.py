@@ -33,6 +33,7 @@ _KEYS: Dict[str, Callable[[Any], bool]] = {
     "files": lambda value: isinstance(value, dict) and _is_list_of_texts([*value, *value.values()]),
     "input_shape": _is_shape,
     "precision": _is_one_of("fp32", "fp16", "bf16"),
+    "window": lambda value: isinstance(value, bool),
     "served_form": lambda value: isinstance(value, str),
     "preprocess": lambda value: isinstance(value, dict),
     "labels": are_labels,
@@ -93,6 +94,7 @@ def _check(description: Any) -> None:
     if not isinstance(description, dict):
         raise ValueError(f"it holds a {type(description).__name__}")
     description.setdefault("precision", "fp32")  # which earlier exports did not say
+    description.setdefault("window", False)
     for key, is_right in _KEYS.items():
         if not is_right(description.get(key)):
             raise ValueError(f"{key} is {shortened_repr(description.get(key))}")

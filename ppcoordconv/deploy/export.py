@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
+import numpy as np
 import paddle
 from paddle import nn
 from paddle.static import InputSpec
 
+from ..layers import AddCoords, CoordConvNd
 from ..postprocess import SERVED
 from ..utils.errors import ArgumentError, UserError
 from ..utils.files import sha256
 from ..utils.folders import atomic_folder
 from ..utils.progress import log_info
 from .description import DESCRIPTION, write_description
-from .formats import DTYPES, FORMATS, LEGACY_MODEL, MODEL, ONNX_MODEL, PARAMS, deploy_form
-from .runtimes import INPUT
-from .verification import SIZES, probe, verified
+from .formats import DTYPES, FORMATS, LEGACY_MODEL, MODEL, ONNX_MODEL, PARAMS, InWindow, deploy_form
+from .runtimes import INPUT, WINDOW
+from .verification import SIZES, probe, random_places, verified
 
 if TYPE_CHECKING:
     from ..tasks import Task
@@ -32,6 +34,7 @@ def export(
     model_format: str = "paddle",
     dynamic_size: bool = False,
     precision: str = "fp32",
+    window: bool = False,
 ) -> Dict[str, Any]:
     """Writes a task's network as an inference model with everything that serving it needs.
 
@@ -45,6 +48,8 @@ def export(
         dynamic_size: the model takes any height and width, not only those of the network's ``input_shape``.
         precision: "fp32"; "fp16" and "bf16", for GPUs: what weights are kept in and computed with, but for the
             coordinates, whose part is computed in float32 and rounded once. Inputs and outputs stay float32.
+        window: the model takes a second input, "window", ``[N, 6]``: of each sample the box that it is of a whole, and
+            the whole's height and width, as ``pcc.window``.
 
     Returns:
         What ``inference.yml`` holds.
@@ -62,23 +67,30 @@ def export(
     shape = task.input_shape
     if dynamic_size and len(shape) != 3:
         raise ArgumentError("dynamic_size", f"is for networks that take maps, and this one takes {shape}")
-    inputs = probe(task, SIZES if dynamic_size else ())
     network = task.network if task.head is None else nn.Sequential(task.network, task.head)
+    if window:
+        _check_windows(network, shape)
+    inputs = probe(task, SIZES if dynamic_size else ())
+    places: List[Optional[np.ndarray]] = [*(random_places(inputs) if window else [None] * len(inputs))]
     network.eval()
     try:
         with paddle.no_grad():
-            expected = [network(paddle.to_tensor(batch)).numpy() for batch in inputs]
+            expected = [_outputs(network, batch, place) for batch, place in zip(inputs, places)]
     except ValueError:
         if not dynamic_size:
             raise
         raise UserError(f"the network takes inputs of {shape} and no others; export it without dynamic_size") from None
     served = [shape[0], None, None] if dynamic_size else shape
     example = None if dynamic_size else paddle.to_tensor(inputs[0])
-    network = deploy_form(network, model_format, precision, example)
+    network = deploy_form(network, model_format, precision, None if window else example)
+    specs = [InputSpec([None, *served], "float32", INPUT)]
+    if window:
+        network = InWindow(network)
+        specs.append(InputSpec([None, 6], "float32", WINDOW))
     with atomic_folder(output_dir, OWN_FILES) as folder:
         log_info("writing the inference model")
         try:
-            files = FORMATS[model_format](network, InputSpec([None, *served], "float32", INPUT), folder)
+            files = FORMATS[model_format](network, specs, folder)
         except TypeError as error:
             if precision == "fp32":
                 raise
@@ -91,11 +103,24 @@ def export(
             "files": {file: sha256(folder / file) for file in files},
             "input_shape": served,
             "precision": precision,
+            "window": window,
             **metadata,
         }
-        description["checked"] = verified(folder, description, inputs, expected)
+        description["checked"] = verified(folder, description, inputs, places, expected)
         write_description(folder, description)
     return description
+
+
+def _outputs(network: nn.Layer, batch: np.ndarray, place: Optional[np.ndarray]) -> np.ndarray:
+    x = paddle.to_tensor(batch)
+    return (network(x) if place is None else InWindow(network)(x, paddle.to_tensor(place))).numpy()
+
+
+def _check_windows(network: nn.Layer, shape: List[int]) -> None:
+    if len(shape) != 3:
+        raise UserError(f"export.window is for networks that take maps, and this one takes {shape}")
+    if not any(isinstance(layer, (CoordConvNd, AddCoords)) for layer in network.sublayers(include_self=True)):
+        raise UserError("export.window is for networks with CoordConv, and this one has none")
 
 
 def _check_arguments(model_format: str, precision: str) -> None:

@@ -17,6 +17,7 @@ from ..convert import convert_to_deploy
 from ..convert.to_deploy import restore_grids
 from ..utils.errors import UserError
 from ..utils.progress import log_info
+from ..windows import window
 from .apart import Apart
 
 MODEL = "inference"
@@ -55,29 +56,41 @@ class _InHalf(nn.Layer):
         return self.network(x.astype(self.dtype)).astype("float32")
 
 
-def _write_paddle(network: nn.Layer, spec: InputSpec, folder: Path) -> List[str]:
+class InWindow(nn.Layer):
+    """A network of maps whose second input, ``[N, 6]``, is each sample's box in a whole, and the whole's size."""
+
+    def __init__(self, network: nn.Layer) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: paddle.Tensor, place: paddle.Tensor) -> paddle.Tensor:
+        with window(place[:, :4], place[:, 4:]):
+            return self.network(x)
+
+
+def _write_paddle(network: nn.Layer, specs: List[InputSpec], folder: Path) -> List[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        paddle.jit.save(paddle.jit.to_static(network, input_spec=[spec], full_graph=True), str(folder / MODEL))
+        paddle.jit.save(paddle.jit.to_static(network, input_spec=specs, full_graph=True), str(folder / MODEL))
     (model,) = [path.name for path in folder.iterdir() if path.suffix in (".json", ".pdmodel")]
     if model == LEGACY_MODEL:
         _forget_call_stacks(folder / model)
     return [model, PARAMS]
 
 
-def _write_legacy(network: nn.Layer, spec: InputSpec, folder: Path) -> List[str]:
+def _write_legacy(network: nn.Layer, specs: List[InputSpec], folder: Path) -> List[str]:
     # Paddle 2 has no other form.
     with paddle.pir_utils.OldIrGuard() if is_paddle_3() else contextlib.nullcontext():
-        return _write_paddle(network, spec, folder)
+        return _write_paddle(network, specs, folder)
 
 
-def _write_onnx(network: nn.Layer, spec: InputSpec, folder: Path) -> List[str]:
+def _write_onnx(network: nn.Layer, specs: List[InputSpec], folder: Path) -> List[str]:
     """By way of a legacy model: from a json, Paddle2ONNX loses the slope of leaky ReLU, and says nothing."""
     missing = [name for name in ("onnx", "onnxruntime", "paddle2onnx") if importlib.util.find_spec(name) is None]
     if missing:
         first = "paddle2onnx==2.1.0" if is_paddle_3() else "paddle2onnx==1.3.1"
         raise UserError(f"the format onnx needs {', '.join(missing)}: pip install 'ppcoordconv[onnx]' {first}")
-    written = _write_legacy(network, spec, folder)
+    written = _write_legacy(network, specs, folder)
     log_info("converting it to ONNX")
     arguments = [str(folder / file) for file in (*written, ONNX_MODEL)]
     run = Apart("to_onnx", *arguments).finish()
@@ -88,7 +101,7 @@ def _write_onnx(network: nn.Layer, spec: InputSpec, folder: Path) -> List[str]:
 
 
 # By name, what writes a network to a folder; the model comes first of the files.
-FORMATS: Dict[str, Callable[[nn.Layer, InputSpec, Path], List[str]]] = {
+FORMATS: Dict[str, Callable[[nn.Layer, List[InputSpec], Path], List[str]]] = {
     "paddle": _write_paddle,
     "legacy": _write_legacy,
     "onnx": _write_onnx,

@@ -7,12 +7,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Optional, Type
+from typing import Any, List, Optional, Tuple, Type
 
 import numpy as np
 
 from ..utils.cpu import usable_cpus
 from ..utils.errors import UserError
+from ..windows import checked_window
 from .description import read_description
 from .runtimes import ENGINES, Engine, Settings
 
@@ -73,17 +74,20 @@ class Predictor:
         self._process = os.getpid()
         self._engine: Optional[Engine] = self._threads.submit(make_engine, folder, self.description, settings).result()
 
-    def __call__(self, batch: np.ndarray) -> np.ndarray:
+    def __call__(self, batch: np.ndarray, window: Optional[Tuple[Any, Any]] = None) -> np.ndarray:
         """The network's outputs for a batch of inputs.
 
         Parameters:
             batch: ``[N, *input_shape]``, made float32; N may be 0.
+            window: for a model that was exported with ``export.window``, the boxes and the image's size as
+                ``pcc.window`` takes them: where in a whole the inputs lie. None: each is a whole.
 
         Returns:
             ``[N, ...]``.
 
         Raises:
-            UserError: the batch has another shape, or the engine can't compute it.
+            UserError: the batch has another shape, the model takes no windows, or the engine can't compute it.
+            TypeError, ValueError: as ``pcc.window``.
         """
         wanted = self.description["input_shape"]
         batch = np.ascontiguousarray(batch, np.float32)
@@ -99,7 +103,21 @@ class Predictor:
             raise RuntimeError("this Predictor is closed; make another")
         # oneDNN crashes on an empty batch.
         run = batch if len(batch) else np.zeros([1, *shape], np.float32)
-        return self._threads.submit(self._run, run).result()[: len(batch)]
+        return self._threads.submit(self._run, run, *self._windows(run, window)).result()[: len(batch)]
+
+    def _windows(self, batch: np.ndarray, window: Optional[Tuple[Any, Any]]) -> List[np.ndarray]:
+        """What the engine takes beside the batch: nothing, or ``[N, 2 * axes + axes]``."""
+        if not self.description.get("window", False):
+            if window is not None:
+                raise UserError("this model was exported without windows; export it again with export.window=true")
+            return []
+        size = list(batch.shape[2:])
+        boxes, sizes = checked_window(*(window or ([*[0] * len(size), *size[::-1]], size)))
+        if sizes.shape[1] != len(size) or len(boxes) not in (1, len(batch)):
+            wanted = f"[{2 * len(size)}] or [{len(batch)}, {2 * len(size)}]"
+            raise ValueError(f"window: expected boxes of {wanted} for this batch, got {list(boxes.shape)}")
+        rows = np.concatenate([boxes, sizes], axis=1).astype(np.float32)
+        return [np.ascontiguousarray(np.broadcast_to(rows, [len(batch), rows.shape[1]]))]
 
     def close(self) -> None:
         """Waits for the calls that run, and frees the model's memory; later calls raise a RuntimeError."""
@@ -112,12 +130,12 @@ class Predictor:
     def __exit__(self, kind: Optional[Type[BaseException]], error: object, trace: Optional[TracebackType]) -> None:
         self.close()
 
-    def _run(self, batch: np.ndarray) -> np.ndarray:
+    def _run(self, batch: np.ndarray, *windows: np.ndarray) -> np.ndarray:
         if not hasattr(self._runners, "run"):
             assert self._engine is not None
             self._runners.run = self._engine.runner()
         try:
-            return self._runners.run(batch)
+            return self._runners.run(batch, *windows)
         except Exception as error:  # whatever the engine stumbles over; it writes pages
             lines = [line for line in str(error).splitlines() if "Error: " in line] or [str(error)]
             reason = " ".join(lines[-1].split())[:200]

@@ -17,8 +17,8 @@ from ..utils.cpu import cpu_info
 from ..utils.device import find_device
 from ..utils.errors import UserError
 
-# The name of a model's input.
-INPUT = "x"
+# The names of a model's inputs; the second is that of a model which takes windows.
+INPUT, WINDOW = "x", "window"
 # Names of inference.PrecisionType, by how a user names them.
 PRECISIONS = {"fp32": "Float32", "fp16": "Half", "bf16": "Bfloat16"}
 # The batches that TensorRT builds its engines for: the smallest, the largest, the usual.
@@ -92,7 +92,8 @@ def paddle_config(model: Path, settings: Settings, onednn: bool, input_shape: Li
     return config
 
 
-Runner = Callable[[np.ndarray], np.ndarray]
+# From the batch, and the windows for a model that takes them, to the outputs.
+Runner = Callable[..., np.ndarray]
 
 
 class Engine(Protocol):
@@ -145,12 +146,13 @@ class PaddleEngine:
                 # Kept until the engine goes: one that was destroyed makes later ones fail.
                 self._predictors.append(predictor)
             self._is_first = False
-        input_name, output_name = predictor.get_input_names()[0], predictor.get_output_names()[0]
+        names, output_name = _in_order(predictor.get_input_names()), predictor.get_output_names()[0]
 
-        def run(batch: np.ndarray) -> np.ndarray:
-            handle = predictor.get_input_handle(input_name)
-            handle.reshape(batch.shape)
-            handle.copy_from_cpu(batch)
+        def run(*inputs: np.ndarray) -> np.ndarray:
+            for name, array in zip(names, inputs):
+                handle = predictor.get_input_handle(name)
+                handle.reshape(array.shape)
+                handle.copy_from_cpu(array)
             predictor.run()
             return predictor.get_output_handle(output_name).copy_to_cpu()
 
@@ -176,8 +178,13 @@ class OnnxEngine:
         self._session = onnxruntime.InferenceSession(str(model), options, providers=[provider])
 
     def runner(self) -> Runner:
-        name = self._session.get_inputs()[0].name
-        return lambda batch: self._session.run(None, {name: batch})[0]
+        names = _in_order([one.name for one in self._session.get_inputs()])
+        return lambda *inputs: self._session.run(None, dict(zip(names, inputs)))[0]
+
+
+def _in_order(names: List[str]) -> List[str]:
+    """The batch, then the windows; models of earlier exports call the first otherwise."""
+    return sorted(names, key=lambda name: name == WINDOW)
 
 
 # By the model file's suffix.

@@ -6,7 +6,7 @@ import json
 from importlib.metadata import version
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import paddle
@@ -60,14 +60,30 @@ def probe(task: Task, sizes: Sequence[Tuple[float, float]]) -> List[np.ndarray]:
     return batches
 
 
+def random_places(batches: List[np.ndarray]) -> List[np.ndarray]:
+    """For each batch of maps ``[N, 6]``: boxes that lie in a whole and reach beyond it, and the whole's size."""
+    rng = np.random.default_rng(1)
+    places = []
+    for batch in batches:
+        low = rng.uniform(-50, 100, [len(batch), 2])
+        rows = [low, low + rng.uniform(10, 200, low.shape), rng.integers(100, 300, low.shape)]
+        places.append(np.concatenate(rows, axis=1).astype(np.float32))
+    return places
+
+
 def verified(
-    folder: Path, description: Dict[str, Any], inputs: List[np.ndarray], expected: List[np.ndarray]
+    folder: Path,
+    description: Dict[str, Any],
+    inputs: List[np.ndarray],
+    places: List[Optional[np.ndarray]],
+    expected: List[np.ndarray],
 ) -> Dict[str, Any]:
     """Runs the files in processes of their own; returns what was found, and what serving may take.
 
     The processes get their inputs, and leave their outputs, beside the folder.
     """
     np.savez(folder.parent / "inputs.npz", *inputs)
+    np.savez(folder.parent / "places.npz", *[place for place in places if place is not None])
     description["checked"] = {"paddle": paddle.__version__, "onednn": True, "bf16": True}
     write_description(folder, description)
     precision = description["precision"]

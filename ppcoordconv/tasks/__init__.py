@@ -87,7 +87,7 @@ def build_task(config: Config, metadata: Optional[Dict[str, Any]] = None) -> Tas
         UserError: a name or an option that there isn't, a wrong value, data that can't be read, a model that doesn't
             fit them.
     """
-    options = {**config.task.options(), **config.export}
+    options = {**config.task.options(), **{key: value for key, value in config.export.items() if key != "window"}}
     given = {"model": config.model, "data": config.data, "metadata": metadata}
     for name in given:
         if name in options:

@@ -48,7 +48,7 @@ def test_half_precision_tells_every_pixel(tmp_path, width):
     x = np.zeros([2, 1, 1, 8192], np.float32)
     layer(paddle.to_tensor(x))
     spec = InputSpec([None, 1, *width], "float32", "x")
-    model, *_ = FORMATS["onnx"](deploy_form(layer, "onnx", "fp16"), spec, tmp_path)
+    model, *_ = FORMATS["onnx"](deploy_form(layer, "onnx", "fp16"), [spec], tmp_path)
     run = ENGINES[".onnx"](tmp_path, {"model_file": model}, Settings()).runner()
     expected = 2048 * (2 * np.arange(8192) / 8191 - 1) - 2000
     assert np.abs(run(x)[1, 0, 0] - expected)[-100:].max() <= 0.04

@@ -198,7 +198,7 @@ def _export(network: nn.Layer, shape: List[int], folder: Path, model_format: str
     network.eval()
     spec = InputSpec([None, *shape], "float32", INPUT)
     network = deploy_form(network, model_format, example=paddle.zeros([1, *shape]))
-    model, *_ = FORMATS[model_format](network, spec, folder)
+    model, *_ = FORMATS[model_format](network, [spec], folder)
     return folder / model
 
 

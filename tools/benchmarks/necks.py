@@ -119,7 +119,7 @@ def _exported(neck: nn.Layer, size: int, folder: Path, onednn: bool) -> Callable
         neck(maps)
     specs = [InputSpec([None, *x.shape[1:]], "float32", f"x{level}") for level, x in enumerate(maps)]
     network = deploy_form(neck, FORMAT) if isinstance(neck, PPYOLOFPN) else copy.deepcopy(neck)
-    model, *_ = FORMATS[FORMAT](network, specs, folder)
+    model, *_ = FORMATS[FORMAT](network, [specs], folder)
     settings = Settings(cpu_threads=len(os.sched_getaffinity(0)))
     predictor = inference.create_predictor(paddle_config(folder / model, settings, onednn, []))
 
