@@ -57,7 +57,7 @@ def no_cache(key: Tuple[Any, ...], values: List[Any], compute: Callable[[], Tens
 class Call(NamedTuple):
     """One convolution over a grid: features ``[N, C, *spatial]``, grid ``[1 or N, d, *spatial]``, parameters.
 
-    The grid is a Tensor or, for the form ``affine`` alone, an ``AffineGrid``; ``run`` expands it for the others.
+    The grid is a Tensor or, for the form ``matmul`` alone, an ``AffineGrid``; ``run`` expands it for the others.
     """
 
     x: Tensor
@@ -102,23 +102,46 @@ def split_weight(weight: Tensor, grid_channels: int, spec: ConvSpec) -> Tuple[Te
     return w_x, w_grid
 
 
-def unfold_grid(grid: Tensor, kernel: List[int], spec: ConvSpec, has_bias: bool) -> Tensor:
-    """im2col of the grid: ``[d * prod(kernel), places of the output]``; for a bias, a row of ones follows."""
+def unfold_grid(grid: Tensor, kernel: List[int], spec: ConvSpec) -> Tensor:
+    """im2col of grids ``[n, d, *spatial]``: ``[n, d * prod(kernel), places of the output]``."""
     d = grid.shape[1]
     count = d * math.prod(kernel)
     each = paddle.eye(count, dtype=grid.dtype).reshape([count, d, *kernel])
     if spec.transposed:
         each = each.transpose([1, 0, *range(2, each.ndim)])
-    columns = conv_nd(grid, each, None, spec._replace(groups=1)).reshape([count, -1])
-    return paddle.concat([columns, paddle.ones_like(columns[:1])]) if has_bias else columns
+    return conv_nd(grid, each, None, spec._replace(groups=1)).reshape([grid.shape[0], count, -1])
 
 
 def unfold_ramps(ramps: Tensor, kernel: List[int], spec: ConvSpec) -> Tensor:
-    """im2col of a map of ones and of each ramp: ``[d, 2, prod(kernel), places]``."""
+    """im2col of a map of ones and of each ramp: ``[d, 2, prod(kernel) * places]``."""
     d = ramps.shape[1]
     maps = paddle.concat([paddle.ones_like(ramps[:, :1]), ramps], axis=1)
-    columns = unfold_grid(maps, kernel, spec, False).reshape([1 + d, math.prod(kernel), -1])
+    columns = unfold_grid(maps, kernel, spec).reshape([1 + d, -1])
     return paddle.stack([columns[:1].expand_as(columns[1:]), columns[1:]], axis=1)
+
+
+def _columns(call: Call, kernel: List[int], max_size: int) -> Tensor:
+    """im2col of the call's grid, ``[1 or N, rows, places]``, with a row of ones for a bias."""
+    grid, spec, cache = call.grid, call.spec, call.cache
+    key = (spec, tuple(kernel), call.bias is None)
+
+    def with_ones(columns: Tensor) -> Tensor:
+        return columns if call.bias is None else paddle.concat([columns, paddle.ones_like(columns[:, :1])], axis=1)
+
+    if isinstance(grid, AffineGrid):
+        ramps = cache(("ramps", grid.ramps, *key), [], lambda: unfold_ramps(grid.ramps, kernel, spec), max_size)
+        columns = paddle.matmul(grid.ends.unsqueeze(2), ramps)
+        return with_ones(columns.reshape([grid.shape[0], grid.shape[1] * math.prod(kernel), -1]))
+    if grid.shape[0] > 1:
+        return with_ones(unfold_grid(grid, kernel, spec))
+    return cache(("columns", grid, *key), [], lambda: with_ones(unfold_grid(grid, kernel, spec)), max_size)
+
+
+def weight_rows(w_grid: Tensor, bias: Optional[Tensor], spec: ConvSpec) -> Tensor:
+    """What im2col of a grid is multiplied by: ``[out, d * prod(kernel)]``, and for a bias one column more."""
+    rows = w_grid.transpose([1, 0, *range(2, w_grid.ndim)]) if spec.transposed else w_grid
+    rows = rows.reshape([rows.shape[0], -1])  # not flatten, which Paddle can't differentiate twice
+    return rows if bias is None else paddle.concat([rows, bias.reshape([-1, 1])], axis=1)
 
 
 def _out_channels(call: Call) -> int:
@@ -174,48 +197,14 @@ def cached(call: Call) -> Tensor:
 
 
 def matmul(call: Call) -> Tensor:
-    """The offset as a matrix product, ``[Wg, bias] @ [im2col(grid); 1]``."""
-    x, grid, weight, bias, spec, cache = call
+    """The offset as a matrix product, ``[Wg, bias] @ [im2col(grid); 1]``, one for all samples or one for each."""
+    x, grid, weight, bias, spec, _ = call
     w_x, w_grid = split_weight(weight, grid.shape[1], spec)
     y = conv_nd(x, w_x, None, spec)
     with autocast_disabled():
-        rows = w_grid.transpose([1, 0, *range(2, w_grid.ndim)]) if spec.transposed else w_grid
-        rows = rows.reshape([rows.shape[0], -1])  # not flatten, which Paddle can't differentiate twice
-        rows = rows if bias is None else paddle.concat([rows, bias.reshape([-1, 1])], axis=1)
-        kernel, has_bias = w_grid.shape[2:], bias is not None
-        key = ("columns", grid, spec, tuple(kernel), has_bias)
-        columns = cache(key, [], lambda: unfold_grid(grid, kernel, spec, has_bias), y.size)
-        offset = paddle.matmul(rows, columns).reshape([1, *y.shape[1:]])
-        return add_offset(y, offset.astype(y.dtype))
-
-
-def affine(call: Call) -> Tensor:
-    """A map for each sample, mixed of two maps a channel by one matrix product that adds to the features'."""
-    x, grid, weight, bias, spec, cache = call
-    w_x, w_grid = split_weight(weight, grid.shape[1], spec)
-    y = conv_nd(x, w_x, None, spec)
-
-    def maps() -> Tensor:
-        """What the ones and the ramp of each channel are convolved to, and the bias: ``[2d + 1, out * places]``."""
-        kernel = w_grid.shape[2:]
-        d, out = grid.shape[1], _out_channels(call)
-        key = ("affine", grid.ramps, spec, tuple(kernel), tuple(y.shape[2:]))
-        columns = cache(key, [], lambda: unfold_ramps(grid.ramps, kernel, spec), y.size)
-        rows = w_grid if spec.transposed else w_grid.transpose([1, 0, *range(2, w_grid.ndim)])
-        mixed = paddle.matmul(rows.reshape([d, 1, out, -1]).astype(grid.dtype), columns).reshape([2 * d, -1])
-        if bias is None:
-            return mixed
-        ones = paddle.ones([1, columns.shape[-1]], grid.dtype)
-        return paddle.concat([mixed, paddle.matmul(bias.astype(grid.dtype).reshape([-1, 1]), ones).reshape([1, -1])])
-
-    with autocast_disabled():
-        ends = grid.ends.flatten(1)
-        if bias is not None:
-            ends = paddle.concat([ends, paddle.ones_like(ends[:, :1])], axis=1)
-        flat = y.flatten(1)
-        if y.dtype == ends.dtype:
-            return paddle.addmm(flat, ends, maps()).reshape(y.shape)
-        return (flat + paddle.matmul(ends, maps()).astype(y.dtype)).reshape(y.shape)
+        columns = _columns(call, w_grid.shape[2:], y.size)
+        offset = paddle.matmul(weight_rows(w_grid, bias, spec), columns)
+        return add_offset(y, offset.reshape([columns.shape[0], *y.shape[1:]]).astype(y.dtype))
 
 
 def broadcast(call: Call) -> Tensor:
@@ -230,10 +219,6 @@ def split(call: Call) -> Tensor:
 
 
 # ---- Why a form is not chosen; "": nothing speaks against it
-
-
-def _affine_impossible(call: Call) -> str:
-    return "" if isinstance(call.grid, AffineGrid) else "it is for a window for each sample"
 
 
 def _concat_refused(call: Call) -> str:
@@ -255,13 +240,15 @@ def _concat_refused(call: Call) -> str:
 def _not_for_cpu(call: Call) -> str:
     if not is_eager_on_cpu(call.x):
         return "it is for CPUs in eager mode, where Paddle is slow at broadcasting"
-    if call.grid.shape[0] != 1 or not call.grid.stop_gradient:
-        return "the grid is not one constant for all samples"
-    return ""
+    return "" if call.grid.stop_gradient else "the grid has a gradient"
 
 
 def _cached_impossible(call: Call) -> str:
-    return _not_for_cpu(call) or ("gradients are recorded" if paddle.is_grad_enabled() else "")
+    if reason := _not_for_cpu(call):
+        return reason
+    if call.grid.shape[0] != 1:
+        return "each sample has a grid of its own"
+    return "gradients are recorded" if paddle.is_grad_enabled() else ""
 
 
 def _matmul_impossible(call: Call) -> str:
@@ -274,7 +261,7 @@ def _matmul_refused(call: Call) -> str:
         return reason
     x, grid, weight, _, _, _ = call
     rows = grid.shape[1] * math.prod(weight.shape[2:]) + 1
-    if rows > x.shape[0] * _out_channels(call):
+    if grid.shape[0] * rows > x.shape[0] * _out_channels(call):
         return "the unfolded grid would be larger than the output"
     return ""
 
@@ -295,7 +282,6 @@ class Form(NamedTuple):
 
 # The first that is not refused is chosen.
 FORMS: Dict[str, Form] = {
-    "affine": Form(affine, _affine_impossible, _affine_impossible),
     "concat": Form(concat, _concat_refused),
     "cached": Form(cached, _cached_impossible, _cached_impossible),
     "matmul": Form(matmul, _matmul_refused, _matmul_impossible),
@@ -308,7 +294,7 @@ FORMS: Dict[str, Form] = {
 def run(call: Call, form: Optional[str] = None) -> Tensor:
     """Computes a call in the given form, or in the first that is not refused."""
     name = form or chosen_form(call)
-    if isinstance(call.grid, AffineGrid) and name != "affine":
+    if isinstance(call.grid, AffineGrid) and name != "matmul":
         call = call._replace(grid=call.grid.expand())
     return FORMS[name].compute(call)
 

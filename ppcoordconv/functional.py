@@ -43,7 +43,7 @@ def coord_conv(
     Raises:
         TypeError: x, grid, weight or bias is not a Tensor.
         ValueError: they do not fit, there is no such form, or it can't be computed here: "cached" is for CPUs without
-            gradients, "matmul" for CPUs, both for a constant grid in eager mode, "affine" for layers in a ``window``.
+            gradients and one grid for all, "matmul" for CPUs, both for a constant grid in eager mode.
 
     Gradients of gradients are right in the forms "concat" and "matmul"; in the others a part of them is missing, as
     Paddle has none for the weight of a convolution whose input is a constant.
@@ -82,7 +82,6 @@ def explain(layer: Any, x: Tensor) -> Dict[str, str]:
     Examples:
         >>> import paddle, ppcoordconv as pcc
         >>> rows = pcc.explain(pcc.CoordConv(16, 32, 3), paddle.zeros([8, 16, 50, 70]))
-        affine      it is for a window for each sample
         concat      to copy the features costs more than to split the weight
         cached      gradients are recorded
         matmul      runs

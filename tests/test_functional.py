@@ -27,8 +27,6 @@ from ppcoordconv import compat, forms
 
 # Forms that need no constant grid, no eager mode and no CPU: any graph may hold them.
 IN_GRAPHS = ("concat", "broadcast", "split")
-# The other is for a window for each sample.
-FORMS_OF_A_MAP = [name for name in forms.FORMS if name != "affine"]
 
 
 def in_form(layer, name):
@@ -49,7 +47,7 @@ def in_form(layer, name):
 def test_every_form_is_the_concatenation(name, data):
     """Outputs and all gradients in float32, against float64; what computes without gradients, by its outputs."""
     layer, x, expected = drawn_layer(data, name)
-    for form in FORMS_OF_A_MAP:
+    for form in forms.FORMS:
         if form == "cached":
             with paddle.no_grad():
                 for _ in range(2):
@@ -89,7 +87,7 @@ def test_every_form_of_graphs_in_a_graph(form, name, data):
     assert_same(forward_and_gradients(static, x, layer.parameters()), expected, 1e-5)
 
 
-@pytest.mark.parametrize("form", [name for name in FORMS_OF_A_MAP if name != "cached"])
+@pytest.mark.parametrize("form", [name for name in forms.FORMS if name != "cached"])
 def test_every_form_under_amp(form):
     layer = pcc.CoordConv(3, 4, 3, padding=1)
     x = paddle.randn([8, 3, 5, 7])
@@ -112,22 +110,24 @@ def test_the_function_is_the_layer(data):
     options = {name: configuration[name] for name in names}
     options["coords_first"] = layer.convention.coords_first
     grid = pcc.coord_grid([6, 7], configuration["coords"], configuration["with_r"])
-    for form in (None, *FORMS_OF_A_MAP):
+    for form in (None, *forms.FORMS):
         with paddle.set_grad_enabled(form != "cached"):
             y = pcc.functional.coord_conv(x, grid, layer.conv.weight, layer.conv.bias, **options, form=form)
         assert_same([y.numpy()], [layer(x).numpy()], 1e-5)
 
 
 @pytest.mark.parametrize(
-    ("form", "samples", "words"),
+    ("form", "samples", "constant", "words"),
     [
-        ("cached", 1, "form: 'cached' can't compute this: gradients are recorded"),
-        ("cached", 3, "form: 'cached' can't compute this: the grid is not one constant for all samples"),
-        ("matmul", 3, "form: 'matmul' can't compute this: the grid is not one constant for all samples"),
+        ("cached", 1, True, "form: 'cached' can't compute this: gradients are recorded"),
+        ("cached", 3, True, "form: 'cached' can't compute this: each sample has a grid of its own"),
+        ("cached", 1, False, "form: 'cached' can't compute this: the grid has a gradient"),
+        ("matmul", 1, False, "form: 'matmul' can't compute this: the grid has a gradient"),
     ],
 )
-def test_a_form_that_would_compute_something_else_is_refused(form, samples, words):
+def test_a_form_that_would_compute_something_else_is_refused(form, samples, constant, words):
     x, grid, weight = paddle.randn([3, 2, 5, 6]), paddle.randn([samples, 2, 5, 6]), paddle.randn([4, 4, 3, 3])
+    grid.stop_gradient = constant
     with pytest.raises(ValueError, match=words):
         pcc.functional.coord_conv(x, grid, weight, form=form)
 
@@ -183,7 +183,7 @@ def test_the_function_leaves_the_given_grid_alone():
         (
             ([2, 3, 5, 5], [1, 2, 5, 5], [4, 5, 1, 1]),
             {"form": "cat"},
-            "form: expected one of affine, concat, cached",
+            "form: expected one of concat, cached",
         ),
     ],
 )
@@ -376,7 +376,7 @@ def test_an_empty_batch_has_gradients(name):
         ((None, None, None, 3), {}, "bias: expected a Tensor, got int"),
         ((None, None, None, paddle.zeros([1])), {}, r"bias: expected \[4\], got \[1\]"),
         ((None, None, None, paddle.zeros([4, 1])), {}, r"bias: expected \[4\], got \[4, 1\]"),
-        ((None, None, None, None), {"form": []}, r"form: expected one of affine, concat, .*, got \[\]"),
+        ((None, None, None, None), {"form": []}, r"form: expected one of concat, .*, got \[\]"),
     ],
 )
 def test_what_is_no_tensor_is_said(arguments, options, words):

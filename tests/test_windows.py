@@ -156,17 +156,16 @@ def test_a_layer_is_the_convolution_of_the_crops_coordinates(name, data):
             assert_same([layer(x).numpy()], expected[:1], 1e-5)
 
 
-def test_every_form_gives_the_same():
-    layer, x = pcc.CoordConv(3, 4, 3, padding=1), paddle.rand([2, 3, 8, 8])
+@pytest.mark.parametrize("with_r", [False, True])
+def test_every_form_gives_the_same(with_r):
+    layer, x = pcc.CoordConv(3, 30, 3, padding=1, with_r=with_r), paddle.rand([2, 3, 24, 24])
     with pcc.window([[0, 0, 8, 8], [4, 4, 20, 12]], (32, 32)):
         call = layer.call_for(x)
+    assert forms.chosen_form(call) == "matmul"
     expected = forms.run(call, "split").numpy()
-    for name in ("affine", "concat", "broadcast"):
+    for name in ("concat", "matmul", "broadcast"):
         np.testing.assert_allclose(forms.run(call, name).numpy(), expected, rtol=1e-5, atol=1e-5)
-    for name in ("cached", "matmul"):
-        assert forms.FORMS[name].impossible(call) == "the grid is not one constant for all samples"
-    assert forms.chosen_form(call) == "affine"
-    assert forms.FORMS["affine"].impossible(layer.call_for(x)) == "it is for a window for each sample"
+    assert forms.FORMS["cached"].impossible(call) == "each sample has a grid of its own"
 
 
 # ---- Tiles of an image give what the whole gives

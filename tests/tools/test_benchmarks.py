@@ -12,7 +12,7 @@ import numpy as np
 import paddle
 import pytest
 from benchmark import PARAMETERS
-from benchmarks import files, inference, load, steps, train, tuning
+from benchmarks import files, inference, load, steps, train, tuning, windows
 from benchmarks import layer as benchmark
 from conftest import run_tool
 from PIL import Image
@@ -53,7 +53,16 @@ def test_peak_memory_is_that_of_the_step():
     assert peak == pytest.approx(2, abs=0.1)
 
 
-@pytest.mark.parametrize("what", ["layer", "tuning", "train", "inference", "necks", "files", "load"])
+def test_windows_are_beside_the_same_call_without():
+    result = windows.measure(repeats=2, shapes=SHAPES[:1])
+    assert set(result["ratios"]) == {f"{key}, {name}" for key in ("forward", "step") for name in windows.BASES}
+    (row,) = result["rows"]
+    ratio = row["forward_ms"]["each sample"] / row["forward_ms"]["none"]
+    assert result["ratios"]["forward, each sample"] == {"mean": pytest.approx(ratio), "worst": ratio}
+    assert len(windows.as_table(result).splitlines()) == 4
+
+
+@pytest.mark.parametrize("what", ["layer", "windows", "tuning", "train", "inference", "necks", "files", "load"])
 def test_the_command_has_what_each_measurement_takes(what):
     arguments = SimpleNamespace(device="cpu", amp=None, repeats=3, count=5, clients=2, seconds=1)
     measure = importlib.import_module(f"benchmarks.{what}").measure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from functools import partial
-from typing import Any, Callable, ContextManager, Dict, Tuple
+from typing import Any, Callable, ContextManager, Dict, Sequence, Tuple
 
 import paddle
 from paddle import Tensor
@@ -27,7 +27,7 @@ VARIANTS: Dict[str, Tuple[bool, Callable[[int], int]]] = {
 BASES = {"one box": "none", "each sample": "none", "radius, each sample": "radius, none"}
 
 
-def measure(repeats: int = 15) -> Dict[str, Any]:
+def measure(repeats: int = 15, shapes: Sequence[Shape] = SHAPES) -> Dict[str, Any]:
     """Times every variant on every shape of the benchmark ``layer``, in turn.
 
     Returns:
@@ -35,8 +35,8 @@ def measure(repeats: int = 15) -> Dict[str, Any]:
         "worst" of each variant's to that without a window.
     """
     rows = []
-    with bar(len(SHAPES), unit="shape") as progress:
-        for shape in SHAPES:
+    with bar(len(shapes), unit="shape") as progress:
+        for shape in shapes:
             rows.append(_measure_shape(shape, repeats))
             progress.update()
     ratios = {
