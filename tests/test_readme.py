@@ -27,7 +27,16 @@ SERVING = sorted((ROOT / "docs" / "serving").glob("*.md"))
 # Pages whose commands are run here, one after the other, with what they ask for beside them.
 GUIDES = [
     ROOT / "docs" / f"{name}.md"
-    for name in ("aistudio", "benchmarks", "conventions", "converting", "model_zoo", "several_gpus", "training")
+    for name in (
+        "aistudio",
+        "benchmarks",
+        "conventions",
+        "converting",
+        "crops",
+        "model_zoo",
+        "several_gpus",
+        "training",
+    )
 ]
 # Those whose commands take too long for that, and what runs them, with less.
 RUN_ELSEWHERE = {

@@ -7,6 +7,7 @@ from .coord_conv_transpose import CoordConv1DTranspose, CoordConv2DTranspose, Co
 from .fast_bias import Conv2D
 from .grid_conv import GridConv
 from .norm_activation import CoordConvNormActivation
+from .quantised import QuantedGridConv
 
 __all__ = [
     "AddCoords",
@@ -21,4 +22,5 @@ __all__ = [
     "CoordConvNd",
     "CoordConvNormActivation",
     "GridConv",
+    "QuantedGridConv",
 ]
