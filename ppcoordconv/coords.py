@@ -114,7 +114,8 @@ def distance_from_half(coordinates: Sequence[Tensor]) -> Tensor:
 class Coords:
     """A convention: what the coordinate channels of a feature map are.
 
-    Its functions must be pure: what they return is kept, and given again for the same sizes.
+    Its functions must be pure: what they return is kept, and given again for the same sizes. One that returns another
+    result when it is called again, or what is computed with a parameter, is a ValueError; ``Given`` is for these.
 
     Parameters:
         coordinate: from the indices ``0 .. n-1`` along an axis (Tensor ``[n]``) and its length ``n`` (Tensor ``[1]``),
@@ -405,6 +406,7 @@ def lines_along(axes: List[Axis], convention: Coords) -> List[Tuple[int, Tensor]
         line = convention.coordinate(axis.index, axis.length)
         if is_eager():
             _check_function("coordinate", line, list(axis.index.shape))
+            _check_pure(convention.coordinate, axis, line)
         lines.append((number, line))
     return lines
 
@@ -427,6 +429,15 @@ def _check_function(name: str, value: Any, shape: List[int]) -> None:
         raise TypeError(f"Coords: {name} must return a Tensor, got {type(value).__name__}")
     if list(value.shape) != shape:
         raise ValueError(f"Coords: {name} must return a Tensor of shape {shape}, got {list(value.shape)}")
+    if not value.stop_gradient:
+        raise ValueError(f"Coords: {name} must be of the index alone, got what is computed with a parameter; see Given")
+
+
+def _check_pure(coordinate: Callable[[Tensor, Tensor], Tensor], axis: Axis, line: Tensor) -> None:
+    """That it returns the same again: what it returned is kept."""
+    again = line if coordinate in AFFINE else coordinate(axis.index, axis.length)
+    if list(again.shape) != list(line.shape) or not (again == line).all().item():
+        raise ValueError("Coords: coordinate must return the same for the same index and length, got two results")
 
 
 def _check_grid_arguments(spatial_shape: Any, with_r: Any, dtype: str) -> None:

@@ -175,11 +175,34 @@ def test_functions_of_ones_own_return_what_fits(coords, with_r, words):
         pcc.coord_grid([4, 4], coords, with_r)
 
 
-def test_a_grid_has_no_gradient_whatever_it_is_computed_with():
+def with_state():
+    calls = []
+
+    def counted(i, n):
+        calls.append(1)
+        return i * len(calls)
+
+    return counted
+
+
+@pytest.mark.parametrize(
+    ("coords", "with_r", "words"),
+    [
+        (lambda scale: pcc.Coords(lambda i, n: i * scale), False, "coordinate must be of the index alone"),
+        (lambda scale: pcc.Coords(radius=lambda c: c[0] * scale), True, "radius must be of the index alone"),
+        (lambda scale: pcc.Coords(with_state()), False, "must return the same for the same index and length"),
+        (lambda scale: pcc.Coords(lambda i, n: i + paddle.rand(i.shape)), False, "must return the same for the same"),
+    ],
+    ids=["a parameter", "a parameter in the radius", "a state", "at random"],
+)
+def test_what_would_be_used_stale_is_refused(coords, with_r, words):
     scale = paddle.create_parameter([1], "float32")
-    coords = pcc.Coords(lambda i, n: i * scale)
-    assert pcc.coord_grid([8], coords).stop_gradient
-    layer, x = pcc.CoordConv1D(3, 4, 3, coords=coords), paddle.randn([1, 3, 8])
-    for _ in range(2):
-        layer(x).sum().backward()
-    assert scale.grad is None
+    with pytest.raises(ValueError, match=words):
+        pcc.coord_grid([8, 8], coords(scale), with_r)
+
+
+def test_long_axes_end_where_they_should():
+    """Beyond what float32 counts."""
+    n = 2**24 + 5
+    line = pcc.coord_grid([n])[0, 0]
+    assert (line[0].item(), line[-1].item(), line[(n - 1) // 2].item()) == (-1, 1, 0)

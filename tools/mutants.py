@@ -23,7 +23,15 @@ from _tool import ROOT, Parser, leave, positive, run
 PACKAGE = ROOT / "ppcoordconv"
 # By the part that is mutated: its files, and the tests that must notice, the most likely to first.
 PARTS: Dict[str, Tuple[List[str], List[str]]] = {
-    "coords": (["coords.py"], ["tests/test_coords.py", "tests/layers/test_layers.py"]),
+    "coords": (
+        ["coords.py", "encodings.py", "grids.py"],
+        ["tests/test_coords.py", "tests/test_encodings.py", "tests/test_grids.py", "tests/test_windows.py",
+         "tests/layers/test_layers.py"],
+    ),
+    "windows": (
+        ["windows.py", "tiling.py", "given_coords.py", "affine.py"],
+        ["tests/test_windows.py", "tests/test_tiling.py", "tests/test_given_coords.py"],
+    ),
     "functional": (
         ["functional.py", "forms.py", "offset.py"],
         ["tests/test_offset.py", "tests/test_functional.py", "tests/layers/test_cache.py",
