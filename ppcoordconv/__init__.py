@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from . import deploy, functional, models
     from .analysis import CoordUsage, coord_usage
     from .convert import convert_to_coordconv, convert_to_deploy, load_plain_weights, paddledet_legacy_to_paddle
-    from .coords import Coords, Given, coord_grid, list_coords
+    from .coord_grids import coord_grid
+    from .coords import Coords, Given, list_coords
     from .functional import explain
     from .given_coords import given
     from .layers import (
@@ -72,7 +73,8 @@ if "paddle" not in sys.modules and importlib.util.find_spec("paddle") is None:
 # loads no networks.
 _MODULES = {
     "convert": ["convert_to_coordconv", "convert_to_deploy", "load_plain_weights", "paddledet_legacy_to_paddle"],
-    "coords": ["Coords", "Given", "coord_grid", "list_coords"],
+    "coords": ["Coords", "Given", "list_coords"],
+    "coord_grids": ["coord_grid"],
     "layers": [name for name in __all__ if name.startswith(("AddCoords", "CoordConv"))],
     "tiling": ["predict_tiled"],
     "utils.cpu": ["tune_cpu"],

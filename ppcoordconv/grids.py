@@ -9,7 +9,8 @@ from paddle import Tensor
 
 from .affine import AffineGrid
 from .compat import dtype_name, is_eager, shape_of
-from .coords import AFFINE, Axis, Coords, Formula, Joined, coord_grid, grid_along, lines_along, ramp
+from .coord_grids import Axis, coord_grid, grid_along, lines_along
+from .coords import AFFINE, Coords, Formula, Joined, ramp
 from .windows import Window, current_window
 
 # A grid is a constant, and layers share it. In detection, sizes vary from batch to batch.

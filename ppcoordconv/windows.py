@@ -11,7 +11,7 @@ import paddle
 from paddle import Tensor
 
 from .compat import dtype_name, is_eager
-from .coords import Axis
+from .coord_grids import Axis
 
 _CURRENT: ContextVar[Optional[Window]] = ContextVar("window", default=None)
 # The order of a box's numbers, by the number of axes; the ends along x, y, z, which are the tensor's axes backwards.

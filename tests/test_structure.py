@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,23 +15,24 @@ BELOW = {
     "utils": set(),
     "compat": set(),
     "encodings": set(),
-    "coords": {"compat", "encodings"},
+    "coords": {"encodings"},
+    "coord_grids": {"compat", "coords"},
     "given_coords": {"compat"},
-    "windows": {"compat", "coords"},
+    "windows": {"compat", "coord_grids"},
     "tiling": {"utils", "windows"},
     "affine": set(),
-    "grids": {"affine", "compat", "coords", "windows"},
+    "grids": {"affine", "compat", "coord_grids", "coords", "windows"},
     "offset": {"compat"},
     "forms": {"affine", "compat", "offset"},
     "functional": {"forms"},
     "layers": {"compat", "coords", "forms", "given_coords", "grids", "offset"},
-    "convert": {"compat", "coords", "forms", "grids", "layers", "windows"},
+    "convert": {"compat", "coord_grids", "coords", "forms", "grids", "layers", "windows"},
     "analysis": {"forms", "layers"},
     "ops": set(),
     "viz": {"ops", "utils"},
     "config": {"utils"},
     "data": {"ops", "utils"},
-    "models": {"compat", "coords", "layers", "ops", "utils"},
+    "models": {"compat", "coord_grids", "coords", "layers", "ops", "utils"},
     "postprocess": {"ops", "utils", "viz"},
     "metrics": {"ops", "postprocess"},
     "tasks": {"config", "data", "metrics", "models", "ops", "postprocess", "utils", "viz"},
@@ -78,6 +80,7 @@ LAYERS = [
     "compat",
     "encodings",
     "coords",
+    "coord_grids",
     "given_coords",
     "windows",
     "affine",
@@ -108,6 +111,22 @@ def assert_needs_paddle_alone(path):
     standard = {"__future__", "collections", "contextlib", "copy", "dataclasses", "difflib", "fnmatch", "hashlib"}
     standard |= {"ast", "contextvars", "re", "math", "numbers", "typing", "warnings"}
     assert imported <= standard | {"paddle", "numpy"}  # Paddle itself needs numpy
+
+
+def test_the_files_that_a_notebook_takes_along_are_enough(tmp_path):
+    page = (PACKAGE.parent / "docs" / "aistudio.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(\w+\.py|\w+/)`", page[page.index("Where nothing can be installed") :])
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "__init__.py").touch()
+    for name in [name for name in named if name not in ("ppcoordconv/", "__init__.py")]:
+        source = PACKAGE / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / "taken" / name.rstrip("/"))
+    code = (
+        "import paddle; from taken.layers import CoordConv; print(CoordConv(3, 8, 3)(paddle.zeros([1, 3, 5, 5])).shape)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "[1, 8, 3, 3]" in run.stdout
 
 
 def test_serving_imports_no_network_and_no_task():

@@ -22,24 +22,12 @@ from ppcoordconv import forms
 from ppcoordconv.layers import GridConv
 from ppcoordconv.models import create
 
-# With an index and a length that need not be whole. One that is alone is not among the drawn lengths.
-SYMMETRIC = lambda i, n: 2 * i / (n - 1) - 1  # noqa: E731
-COORDINATES = {
-    "paddle": SYMMETRIC,
-    "paddledet_legacy": lambda i, n: i / (2 * (n - 1)) - 1,
-    "half_open": lambda i, n: 2 * i / n - 1,
-    "gnouhp": lambda i, n: 2 * i / n - 1,
-    "uber": SYMMETRIC,
-    "mkocabas": SYMMETRIC,
-    "walsvid": SYMMETRIC,
-    "wizaron": SYMMETRIC,
-    "keras": SYMMETRIC,
-    "solo": SYMMETRIC,
-    "monai": lambda i, n: i / (n - 1) - 0.5,
-    "thelper": lambda i, n: (i - (n - 1) // 2) / (n - 1),
-    "robomimic": lambda i, n: i / n,
-    "pixel": lambda i, n: i,
-}
+# Of an index and a length that need not be whole, where FORMULAS counts samples, as linspace does.
+COUNTED = {"solo": lambda i, n: 2 * i / (n - 1) - 1, "monai": lambda i, n: i / (n - 1) - 0.5}
+
+
+def coordinates_of(coords, index, length):
+    return COUNTED.get(coords, FORMULAS[coords][0])(index, length)
 
 
 def channels_of(coords, lines):
@@ -54,8 +42,8 @@ def written_out(coords, shape, box, whole, with_r):
     for axis, w in enumerate(shape):
         left, right = box[axes - 1 - axis], box[2 * axes - 1 - axis]
         s = (right - left) / w
-        lines.append(COORDINATES[coords](left / s + np.arange(w), whole[axis] / s))
-        ends.append(COORDINATES[coords](np.array([0, whole[axis] / s - 1]), whole[axis] / s))
+        lines.append(coordinates_of(coords, left / s + np.arange(w), whole[axis] / s))
+        ends.append(coordinates_of(coords, np.array([0, whole[axis] / s - 1]), whole[axis] / s))
     channels = channels_of(coords, lines)
     if with_r and coords == "wizaron":
         distances = [np.sqrt(sum(c**2 for c in channels_of(coords, part))) for part in (lines, ends)]

@@ -24,7 +24,7 @@ PACKAGE = ROOT / "ppcoordconv"
 # By the part that is mutated: its files, and the tests that must notice, the most likely to first.
 PARTS: Dict[str, Tuple[List[str], List[str]]] = {
     "coords": (
-        ["coords.py", "encodings.py", "grids.py"],
+        ["coords.py", "coord_grids.py", "encodings.py", "grids.py"],
         ["tests/test_coords.py", "tests/test_encodings.py", "tests/test_grids.py", "tests/test_windows.py",
          "tests/layers/test_layers.py"],
     ),

@@ -10,7 +10,8 @@ import paddle
 from paddle import Tensor, nn
 
 from ..compat import dtype_name, is_eager, to_channels_first, to_channels_last
-from ..coords import Given, coord_grid
+from ..coord_grids import coord_grid
+from ..coords import Given
 from ..forms import Call, run
 from ..grids import grid_dtype, grid_of
 from ..layers import CoordConvNd

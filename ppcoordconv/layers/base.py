@@ -77,9 +77,6 @@ class CoordConvNd(nn.Layer):
     def forward(self, x: Tensor, grid: Optional[Tensor] = None, output_size: Any = None) -> Tensor:
         if output_size is not None and not self.transposed:
             raise ValueError(f"{type(self).__name__}: output_size: is for transposed convolutions, got {output_size!r}")
-        return self._forward(x, grid, output_size)
-
-    def _forward(self, x: Tensor, grid: Optional[Tensor], output_size: Any) -> Tensor:
         self._check_input(x)
         is_last = self.data_format.endswith("C")
         # Convolved channels first: under oneDNN, Paddle mixes up the axes of NHWC maps that are not features.

@@ -19,7 +19,7 @@ class CoordConvTransposeNd(CoordConvNd):
     def forward(  # type: ignore[override]
         self, x: Tensor, output_size: Any = None, grid: Optional[Tensor] = None
     ) -> Tensor:
-        return self._forward(x, grid, output_size)
+        return CoordConvNd.forward(self, x, grid, output_size)  # Paddle 2.6 can't trace super()
 
 
 class CoordConv1DTranspose(CoordConvTransposeNd):

@@ -10,7 +10,8 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from ..compat import expand_to_batch, is_eager_on_cpu
-from ..coords import coord_grid, find_coords
+from ..coord_grids import coord_grid
+from ..coords import find_coords
 from ..layers import Conv2D, CoordConv
 from ..ops.canvas import SIZE, SQUARE
 from ..utils.arguments import check_bool, check_choice, check_int
