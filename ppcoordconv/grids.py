@@ -46,6 +46,8 @@ def affine_or_grid_of(x: Tensor, coords: Formula, with_r: bool) -> Union[Tensor,
         return grid_along(window.axes_of_map(size), size, coords, with_r, grid_dtype(x.dtype))
     key = (tuple(x.shape[2:]), coords, with_r, grid_dtype(x.dtype), str(x.place))
     if key not in window.grids:
+        if len(window.grids) >= _MAX_GRIDS:
+            window.grids.clear()
         window.grids[key] = _grid_in_window(x, coords, with_r, window)
     return window.grids[key]
 

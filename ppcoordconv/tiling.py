@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from fractions import Fraction
+from numbers import Integral
 from typing import Any, Callable, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import paddle
 from paddle import Tensor, nn
 
+from .compat import dtype_name
 from .utils.progress import bar
 from .windows import Window, opened
 
@@ -28,7 +30,8 @@ def predict_tiled(
 
     Every tile gets the coordinates that it has in the whole (``pcc.window``). Of what two tiles both give, the nearer
     one's is taken. The result is that of the whole, but for rounding, where half the overlap is no less than how far an
-    output of the network sees, and ``tile`` and ``tile - overlap`` are multiples of all its strides.
+    output of the network sees, ``tile``, ``tile - overlap`` and the image's sides are multiples of all its strides, and
+    nothing is blended.
 
     Parameters:
         model: takes ``[N, C, *spatial]`` of any size up to ``tile`` and gives ``[N, C', *places]``, at any stride. A
@@ -66,16 +69,17 @@ def predict_tiled(
             raise ValueError(f"tile: expected more than the overlap of {both}, got {one}")
     if type(batch_size) is not int or batch_size < 1:
         raise ValueError(f"batch_size: expected a whole number of at least 1, got {batch_size!r}")
-    was_training = isinstance(model, nn.Layer) and model.training
-    if was_training:
-        model.eval()  # type: ignore[attr-defined]
+    layers = model.sublayers(include_self=True) if isinstance(model, nn.Layer) else []
+    modes = [layer.training for layer in layers]
+    if isinstance(model, nn.Layer):
+        model.eval()
     try:
         with paddle.no_grad():
             axes = [_Axis(*lengths) for lengths in zip(size, tiles, overlaps)]
             return _joined(_Tiles(model, image, axes), blend, batch_size, out)
     finally:
-        if was_training:
-            model.train()  # type: ignore[attr-defined]
+        for layer, mode in zip(layers, modes):
+            layer.training = mode
 
 
 class _Axis:
@@ -96,10 +100,10 @@ class _Axis:
         pixels = self.places[0][1]
         self.scale = Fraction(first, pixels)
         step = self.step * self.scale
-        if len(self.places) > 1 and step.denominator > 1:
+        if len(self.places) > 1 and (1 not in (self.scale.numerator, self.scale.denominator) or step.denominator > 1):
             raise ValueError(
-                "tile, overlap: expected tile and tile - overlap to be multiples of the network's stride, got "
-                f"{pixels}, of which it makes {first}, and {self.step}"
+                "tile, overlap: expected tile and tile - overlap to be multiples of the network's stride, and a "
+                f"network that pads its maps, got {pixels}, of which it makes {first}, and {self.step}"
             )
         self.offsets = [int(start * self.scale) for start, _ in self.places]
         self.length = self.offsets[-1] + last
@@ -149,7 +153,8 @@ class _Tiles:
 
     def crop(self, numbers: Sequence[int]) -> np.ndarray:
         part = [slice(None), *(slice(*ends) for ends in self.place(numbers))]
-        crop = np.asarray(self.image[tuple(part)])
+        crop = self.image[tuple(part)]
+        crop = np.asarray(crop.astype("float32") if dtype_name(crop.dtype) == "bfloat16" else crop)
         return crop.astype(np.float64 if crop.dtype == np.float64 else np.float32)
 
     def run(self, batch: List[Tuple[int, ...]], crops: Optional[np.ndarray] = None) -> np.ndarray:
@@ -163,7 +168,7 @@ class _Tiles:
         if not isinstance(y, Tensor) or y.ndim != crops.ndim:
             given = list(y.shape) if isinstance(y, Tensor) else type(y).__name__
             raise ValueError(f"model: expected an output [N, C, *places] with {crops.ndim} axes, got {given}")
-        return y.numpy()
+        return (y.astype("float32") if dtype_name(y.dtype) == "bfloat16" else y).numpy()
 
     def _check_reach(self, numbers: Tuple[int, ...]) -> None:
         """That what a tile ends with does not depend on what it begins with."""
@@ -174,8 +179,9 @@ class _Tiles:
                 continue
             other = crop.copy()
             np.moveaxis(other, 2 + number, 0)[0] += 10 * (1 + np.abs(crop).max())
-            change = np.moveaxis(self.run([numbers], other) - y, 2 + number, 0)[-1]
-            if np.abs(change).max() > 1e-6 * np.abs(y).max():
+            changed = self.run([numbers], other).astype(np.float64)
+            change = np.moveaxis(changed - y.astype(np.float64), 2 + number, 0)[-1]
+            if np.abs(change).max() > 1e-6 * np.abs(y.astype(np.float64)).max():
                 raise ValueError(
                     f"tile: expected more than the network sees, got {axis.places[0][1]}, at whose end the output "
                     "depends on its beginning"
@@ -206,13 +212,15 @@ def _add(out: np.ndarray, y: np.ndarray, axes: List[_Axis], numbers: Tuple[int, 
         weights = axis.weights(count, y.shape[number], blend)
         used = np.flatnonzero(weights)
         here = slice(used[0], used[-1] + 1)
-        y = np.moveaxis(np.moveaxis(y, number, -1)[..., here] * weights[here], -1, number)
+        y = np.moveaxis(y, number, -1)[..., here]
+        y = np.moveaxis(y * weights[here] if blend else y, -1, number)
         there.append(slice(axis.offsets[count] + here.start, axis.offsets[count] + here.stop))
-    out[tuple(there)] += y
+    out[tuple(there)] = out[tuple(there)] + y if blend else y
 
 
 def _each(name: str, value: Any, count: int, minimum: int) -> List[int]:
     values = list(value) if isinstance(value, (list, tuple)) else [value] * count
+    values = [int(n) if isinstance(n, Integral) and not isinstance(n, bool) else n for n in values]
     if len(values) != count or not all(type(n) is int and n >= minimum for n in values):
         wanted = f"a whole number of at least {minimum}, or one for each of {count} axes"
         raise ValueError(f"{name}: expected {wanted}, got {value!r}")

@@ -154,16 +154,6 @@ def checked_window(boxes: Any, image_size: Any) -> Tuple[np.ndarray, np.ndarray]
     boxes = _rows("boxes", boxes, BOXES)
     axes = boxes.shape[1] // 2
     sizes = _rows("image_size", image_size, {axes: SIZE[axes]})
-    for number, box in enumerate(boxes):
-        if not np.isfinite(box).all():
-            raise ValueError(f"boxes: expected finite numbers, got {box.tolist()} in row {number}")
-        if not (box[axes:] > box[:axes]).all():
-            raise ValueError(
-                f"boxes: expected {BOX[axes]} with every end beyond its beginning, got {box.tolist()} in row {number}"
-            )
-    for number, size in enumerate(sizes):
-        if not ((size > 0) & np.isfinite(size)).all():
-            raise ValueError(f"image_size: expected lengths above 0, got {size.tolist()} in row {number}")
     if len(boxes) != len(sizes) and 1 not in (len(boxes), len(sizes)):
         raise ValueError(f"image_size: expected one, or one for each of the {len(boxes)} boxes, got {len(sizes)}")
     count = max(len(boxes), len(sizes))
@@ -173,17 +163,35 @@ def checked_window(boxes: Any, image_size: Any) -> Tuple[np.ndarray, np.ndarray]
 def _rows(name: str, value: Any, names: Dict[int, str]) -> np.ndarray:
     """``[k]`` or ``[M, k]`` numbers as float64 ``[M, k]``."""
     try:
-        rows = np.asarray(value)
+        # numpy has no bfloat16, and takes its bits for whole numbers.
+        rows = np.asarray(value.astype("float64") if isinstance(value, Tensor) else value)
     except ValueError:  # lists of different lengths
         rows = np.asarray(None)
     if rows.dtype.kind not in "iuf":
         raise TypeError(f"{name}: expected numbers, {_widths(names)}, got {value!r}")
     _check_shape(name, list(rows.shape), names)
-    return np.atleast_2d(rows).astype(np.float64)
+    rows = np.atleast_2d(rows).astype(np.float64)
+    for number, row in enumerate(rows):
+        _check_row(name, row, number)
+    return rows
+
+
+def _check_row(name: str, row: np.ndarray, number: int) -> None:
+    axes = len(row) // 2
+    if name == "image_size" and not ((row > 0) & np.isfinite(row)).all():
+        raise ValueError(f"image_size: expected lengths above 0, got {row.tolist()} in row {number}")
+    if name == "boxes" and not np.isfinite(row).all():
+        raise ValueError(f"boxes: expected finite numbers, got {row.tolist()} in row {number}")
+    if name == "boxes" and not (row[axes:] > row[:axes]).all():
+        raise ValueError(
+            f"boxes: expected {BOX[axes]} with every end beyond its beginning, got {row.tolist()} in row {number}"
+        )
 
 
 def _rows_in_graph(name: str, value: Any, names: Dict[int, str]) -> Tensor:
     """The same as a Tensor in float32, of what may be known only when the graph is run."""
+    if isinstance(value, (list, tuple)) and any(hasattr(item, "stop_gradient") for item in value):  # as x.shape[2:]
+        value = paddle.concat([paddle.to_tensor(item).reshape([1]).astype("float32") for item in value])
     if not hasattr(value, "stop_gradient"):
         return paddle.to_tensor(_rows(name, value, names).astype("float32"))
     shape = list(value.shape)

@@ -19,7 +19,7 @@ BELOW = {
     "coord_grids": {"compat", "coords"},
     "given_coords": {"compat"},
     "windows": {"compat", "coord_grids"},
-    "tiling": {"utils", "windows"},
+    "tiling": {"compat", "utils", "windows"},
     "affine": set(),
     "grids": {"affine", "compat", "coord_grids", "coords", "windows"},
     "offset": {"compat"},

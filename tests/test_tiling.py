@@ -117,6 +117,26 @@ def test_a_layer_runs_in_eval_and_stays_in_its_mode(training):
     assert_close(got, net(image[None]).numpy()[0])
 
 
+def test_every_layer_stays_in_its_own_mode():
+    net = nn.Sequential(pcc.CoordConv(3, 2, 3, padding=1), nn.BatchNorm2D(2))
+    net.train()
+    net[1].eval()
+    pcc.predict_tiled(net, paddle.rand([3, 50, 70]), 32, 8)
+    assert (net.training, net[0].training, net[1].training) == (True, True, False)
+
+
+def test_classes_and_bfloat16():
+    """Outputs that are whole numbers, an image that numpy has no type for, sizes of numpy's own types."""
+    net, image = pcc.CoordConv(3, 4, 3, padding=1), paddle.rand([3, 50, 70])
+    whole = net(image[None]).argmax(1, keepdim=True).numpy()[0]
+    classes = pcc.predict_tiled(lambda x: net(x).argmax(1, keepdim=True), image, np.int64(32), np.int64(8))
+    assert classes.dtype == np.int64
+    assert (classes == whole).all()
+    half = image.astype("bfloat16")
+    expected = net(half.astype("float32")[None]).numpy()[0]
+    assert_close(pcc.predict_tiled(net, half, 32, 8), expected)
+
+
 CONV = nn.Conv2D(1, 1, 3, padding=1)
 IMAGE = np.zeros([1, 40, 40])
 
@@ -135,8 +155,9 @@ IMAGE = np.zeros([1, 40, 40])
         (CONV, IMAGE, 16, -1, {}, "overlap: expected a whole number of at least 0"),
         (CONV, IMAGE, 16, 4, {"batch_size": 0}, "batch_size: expected a whole number of at least 1, got 0"),
         (CONV, IMAGE, 16, 4, {"out": np.zeros([1, 40, 39])}, r"out: expected \[1, 40, 40\], got \[1, 40, 39\]"),
-        (nn.Conv2D(1, 1, 3, 2, 1), IMAGE, 16, 5, {}, "of the network's stride, got 16, of which it makes 8, and 11"),
-        (nn.Conv2D(1, 1, 3, 2, 1), IMAGE, 15, 5, {}, "of the network's stride, got 15, of which it makes 8"),
+        (nn.Conv2D(1, 1, 3, 2, 1), IMAGE, 16, 5, {}, "got 16, of which it makes 8, and 11"),
+        (nn.Conv2D(1, 1, 3, 2, 1), IMAGE, 15, 5, {}, "got 15, of which it makes 8, and 10"),
+        (nn.Conv2D(1, 1, 3), np.zeros([1, 160, 160]), 64, 32, {}, "that pads its maps, got 64, of which"),
         (nn.Flatten(), IMAGE, 16, 4, {}, r"model: expected an output \[N, C, \*places\] with 4 axes, got \[1, 256\]"),
         (lambda x: [x], IMAGE, 16, 4, {}, "model: expected an output .* got list"),
         (lambda x: x + x.mean(), IMAGE, 16, 4, {}, "tile: expected more than the network sees, got 16"),

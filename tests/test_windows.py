@@ -19,6 +19,7 @@ from test_coords import FORMULAS
 
 import ppcoordconv as pcc
 from ppcoordconv import forms
+from ppcoordconv import windows as windows_module
 from ppcoordconv.layers import GridConv
 from ppcoordconv.models import create
 
@@ -337,6 +338,49 @@ def test_in_a_graph(count, batch):
             gradients.append([parameter.grad.numpy() for parameter in net.parameters()])
         np.testing.assert_allclose(*outputs, rtol=1e-5, atol=1e-5)
         assert_same(gradients[0], gradients[1], 1e-4)
+
+
+def test_a_graph_takes_the_size_of_an_image_that_is_an_input():
+    class OfItsImage(InWindow):
+        def forward(self, x, boxes, image):
+            with pcc.window(boxes, image.shape[2:]):
+                return self.net(x)
+
+    model = OfItsImage()
+    specs = [InputSpec([None, 3, 16, 16]), InputSpec([None, 4]), InputSpec([None, 3, None, None])]
+    traced = paddle.jit.to_static(OfItsImage(), input_spec=specs, full_graph=True)
+    traced.set_state_dict(model.state_dict())
+    for size in ([64, 96], [50, 70]):
+        inputs = paddle.rand([2, 3, 16, 16]), paddle.to_tensor(BOXES), paddle.zeros([1, 3, *size])
+        np.testing.assert_allclose(traced(*inputs).numpy(), model(*inputs).numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_numbers_in_a_graph_are_checked_as_ever():
+    class Wrong(InWindow):
+        def forward(self, x):
+            with pcc.window([64, 64, 0, 0], (64, 96)):
+                return self.net(x)
+
+    with pytest.raises(ValueError, match="every end beyond its beginning"):
+        paddle.jit.to_static(Wrong(), input_spec=[InputSpec([None, 3, 16, 16])], full_graph=True)(
+            paddle.zeros([1, 3, 16, 16])
+        )
+
+
+def test_boxes_in_bfloat16_are_numbers():
+    layer, x, boxes = pcc.CoordConv(3, 4, 3), paddle.rand([2, 3, 8, 8]), paddle.to_tensor(BOXES)
+    with pcc.window(boxes, (64, 96)):
+        expected = layer(x).numpy()
+    with pcc.window(boxes.astype("bfloat16"), paddle.to_tensor([64.0, 96.0]).astype("bfloat16")):
+        np.testing.assert_allclose(layer(x).numpy(), expected, rtol=1e-6)
+
+
+def test_few_grids_are_kept_in_one_window():
+    layer = pcc.CoordConv(3, 4, 1)
+    with pcc.window(BOXES[0], (64, 96)):
+        for width in range(1, 60):
+            layer(paddle.zeros([1, 3, 2, width]))
+        assert len(windows_module._CURRENT.get().grids) <= 16
 
 
 def test_a_graph_keeps_no_window_of_outside(layer):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Any, Callable, Dict, List, Type, Union
+from typing import Any, Callable, Dict, List, Set, Type, Union
 
 import paddle
 from paddle import Tensor, nn
@@ -93,20 +93,26 @@ def replace_layers(model: nn.Layer, new: Dict[int, nn.Layer]) -> nn.Layer:
             if id(child) in new:
                 parent._sub_layers[name] = new[id(child)]
         for name, value in vars(parent).items():  # as in self.convs.append(self.add_sublayer("conv1", conv))
-            if name not in LAYERS_OWN and type(value) in (list, tuple, dict):
-                vars(parent)[name] = _replaced(value, new)
+            if name not in LAYERS_OWN and isinstance(value, (list, tuple, dict)):
+                vars(parent)[name] = _replaced(value, new, set())
     return new.get(id(model), model)
 
 
-def _replaced(value: Any, new: Dict[int, nn.Layer]) -> Any:
+def _replaced(value: Any, new: Dict[int, nn.Layer], seen: Set[int]) -> Any:
     """Lists and dicts stay the same objects: others may hold them, too."""
-    if type(value) is list:
-        value[:] = [_replaced(item, new) for item in value]
-    elif type(value) is dict:
-        value.update({key: _replaced(item, new) for key, item in value.items()})
-    elif type(value) is tuple:
-        return tuple(_replaced(item, new) for item in value)
-    return new.get(id(value), value)
+    if id(value) in new:
+        return new[id(value)]
+    if not isinstance(value, (list, tuple, dict)) or id(value) in seen:  # or it holds itself
+        return value
+    seen.add(id(value))
+    if isinstance(value, list):
+        value[:] = [_replaced(item, new, seen) for item in value]
+    elif isinstance(value, dict):
+        value.update({key: _replaced(item, new, seen) for key, item in value.items()})
+    else:
+        items = [_replaced(item, new, seen) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+    return value
 
 
 def _refuse_shared_weights(named: Dict[str, nn.Layer], chosen: List[nn.Layer]) -> None:

@@ -112,7 +112,10 @@ class Predictor:
                 raise UserError("this model was exported without windows; export it again with export.window=true")
             return []
         size = list(batch.shape[2:])
-        boxes, sizes = checked_window(*(window or ([*[0] * len(size), *size[::-1]], size)))
+        window = ([*[0] * len(size), *size[::-1]], size) if window is None else window
+        if not isinstance(window, (tuple, list)) or len(window) != 2:
+            raise TypeError(f"window: expected (boxes, image_size), got {window!r}")
+        boxes, sizes = checked_window(*window)
         if sizes.shape[1] != len(size) or len(boxes) not in (1, len(batch)):
             wanted = f"[{2 * len(size)}] or [{len(batch)}, {2 * len(size)}]"
             raise ValueError(f"window: expected boxes of {wanted} for this batch, got {list(boxes.shape)}")

@@ -81,7 +81,13 @@ class CoordConvNd(nn.Layer):
         is_last = self.data_format.endswith("C")
         # Convolved channels first: under oneDNN, Paddle mixes up the axes of NHWC maps that are not features.
         x = to_channels_first(x) if is_last else x
-        grid = self._grid(x, grid)
+        # Not by a method, with which the bytecode that Paddle 2.6 traces fails.
+        if isinstance(self.convention, Given):
+            grid = given_grid(x, self.convention.channels, grid, checks.name_of(self))
+        elif grid is not None:
+            raise ValueError(f"{checks.name_of(self)}: grid: is for layers with coords=Given(...), not {self.coords!r}")
+        else:
+            grid = affine_or_grid_of(x, self.convention, self.with_r)
         y = self.conv(x, grid) if output_size is None else self.conv(x, grid, output_size)
         return to_channels_last(y) if is_last else y
 
@@ -89,15 +95,9 @@ class CoordConvNd(nn.Layer):
         """The operation that the layer does with x, as ``forms.FORMS`` compute it."""
         self._check_input(x)
         x = to_channels_first(x) if self.data_format.endswith("C") else x
-        return self.conv.call_for(x, self._grid(x, None))
-
-    def _grid(self, x: Tensor, grid: Optional[Tensor]) -> Any:
-        """Of channels-first features; ``grid`` is what the call gave."""
         if isinstance(self.convention, Given):
-            return given_grid(x, self.convention.channels, grid, checks.name_of(self))
-        if grid is not None:
-            raise ValueError(f"{checks.name_of(self)}: grid: is for layers with coords=Given(...), not {self.coords!r}")
-        return affine_or_grid_of(x, self.convention, self.with_r)
+            return self.conv.call_for(x, given_grid(x, self.convention.channels, None, checks.name_of(self)))
+        return self.conv.call_for(x, affine_or_grid_of(x, self.convention, self.with_r))
 
     def convert_to_deploy(self) -> None:
         """What Paddle's exporters call: graphs that are traced from now on concatenate the grid.

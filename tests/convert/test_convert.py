@@ -1,5 +1,7 @@
 """CoordConv in models that exist: outputs unchanged, then trainable; what matches, what doesn't."""
 
+from collections import OrderedDict, namedtuple
+
 import numpy as np
 import paddle
 import pytest
@@ -295,6 +297,9 @@ def test_layers_that_are_also_in_a_list_are_replaced_there():
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
+Named = namedtuple("Named", "first others")
+
+
 class InContainers(nn.Layer):
     """As code outside of Paddle's containers may keep its layers."""
 
@@ -303,7 +308,9 @@ class InContainers(nn.Layer):
         for name in "abcd":
             setattr(self, name, nn.Conv2D(3, 3, 1))
         self.pair = (self.a, [self.b])
-        self.by_name = {"c": self.c, "deep": {"d": (self.d,)}}
+        self.by_name = OrderedDict({"c": self.c, "deep": {"d": (self.d,)}})
+        self.named = Named(self.a, [self.a, self.a])
+        self.by_name["itself"] = self.by_name
 
     def forward(self, x):
         return self.by_name["deep"]["d"][0](self.by_name["c"](self.pair[1][0](self.pair[0](x))))
@@ -317,6 +324,7 @@ def test_layers_are_replaced_wherever_they_are_held():
     assert all(layer is own for layer, own in zip(held, (model.a, model.b, model.c, model.d)))
     assert all(type(layer) is pcc.CoordConv for layer in held)
     assert model.pair[1] is pairs
+    assert model.named.first is model.named.others[0] is model.named.others[1] is model.a
     np.testing.assert_allclose(model(x).numpy(), expected, rtol=1e-5, atol=1e-6)
 
 

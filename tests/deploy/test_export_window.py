@@ -121,6 +121,9 @@ def test_what_takes_no_windows(task, tmp_path):
         (([0, 0, 0, 4], (8, 8)), ValueError, "every end beyond its beginning"),
         (([0, 0, 4, 4], (8, 0)), ValueError, "image_size: expected lengths above 0"),
         ((["a"] * 4, (8, 8)), TypeError, "boxes: expected numbers"),
+        ([0, 0, 4, 4], TypeError, r"window: expected \(boxes, image_size\), got \[0, 0, 4, 4\]"),
+        ((), TypeError, r"window: expected \(boxes, image_size\), got \(\)"),
+        (BOXES, TypeError, r"window: expected \(boxes, image_size\), got array"),
     ],
 )  # fmt: skip
 def test_wrong_windows(task, tmp_path_factory, window, error, words):

@@ -413,6 +413,9 @@ def test_to_static(full_graph):
     expected = forward_and_gradients(net, x, net.parameters())
     static = paddle.jit.to_static(net, full_graph=full_graph)
     assert_same(forward_and_gradients(static, x, net.parameters()), expected, 1e-5)
+    for size in (5, 6, 7, 8, 8, 9):  # bytecode is traced anew where sizes change
+        x = paddle.randn([2, 3, size, size])
+        assert_same([static(x).numpy()], [net(x).numpy()], 1e-5)
 
 
 @pytest.mark.parametrize("data_format", ["NCHW", "NHWC"])

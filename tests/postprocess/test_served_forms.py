@@ -170,3 +170,25 @@ def test_small_pictures_are_enlarged_to_show_boxes():
 def test_the_largest_numbers_are_finite_in_pixels_too():
     (result,) = decoded(SERVED.build("coordinate_regression"), np.full([1, 2], 3e38, np.float32), [])
     assert result == {"x": pytest.approx(64 * 3e38), "y": pytest.approx(64 * 3e38)}
+
+
+def detections(*rows):
+    return np.float32([[[category, score, 1, 2, 3, 4] for category, score in rows]])
+
+
+def test_which_detections_are_objects():
+    """The threshold is one; a class below 0 is none, whatever its score; 0 is the first, and the last has a label."""
+    form = SERVED.build("detection")
+    form.score_threshold = 0.5
+    outputs = detections((0, 0.5), (1, 0.499), (-1, 0.9), (1, 0.9))
+    (result,) = form.decode(outputs, ["a", "b"])
+    assert [(found["label"], found["class_id"], found["score"]) for found in result["objects"]] == [
+        ("a", 0, 0.5),
+        ("b", 1, 0.9),
+    ]
+    with pytest.raises(UserError, match="the model gives 2 classes, and inference.yml has 1 labels"):
+        form.decode(outputs, ["a"])
+    assert form.decode(detections((-1, 0.9)), []) == [{"objects": []}]
+    with pytest.raises(UserError, match="the model gives 1 classes, and inference.yml has 0 labels"):
+        form.decode(detections((0, 0.1)), [])
+    assert form.decode(np.zeros([1, 0, 6], np.float32), []) == [{"objects": []}]
