@@ -118,8 +118,14 @@ DEPENDS_ON_PADDLE = (
     "models",
     "tasks",
     "test_coords.py",
+    "test_encodings.py",
     "test_functional.py",
+    "test_given_coords.py",
+    "test_grids.py",
     "test_offset.py",
+    "test_tiling.py",
+    "test_windows.py",
+    "test_works_with.py",
     "training",
 )
 # Workers take a file at a time; with these first, none is left with minutes to go when the others are done.

@@ -3,7 +3,8 @@
 import numpy as np
 import paddle
 import pytest
-from hypothesis import given
+from conftest import examples
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from layers.test_layers import concatenated
 from paddle.nn import functional as F
@@ -18,6 +19,7 @@ def coordinates(shape):
     return pcc.coord_grid(shape, dtype="float64").numpy()[0]
 
 
+@settings(max_examples=examples(30))
 @given(shape=SHAPES, bands=st.integers(1, 6), with_r=st.booleans())
 def test_fourier(shape, bands, with_r):
     expected = [
@@ -29,6 +31,7 @@ def test_fourier(shape, bands, with_r):
     np.testing.assert_allclose(grid.numpy()[0], expected, rtol=0, atol=2e-5)
 
 
+@settings(max_examples=examples(30))
 @given(shape=SHAPES, half=st.integers(1, 8), scale=st.floats(0.1, 3), seed=st.integers(0, 9))
 def test_gaussian_fourier(shape, half, scale, seed):
     b = np.random.RandomState(seed).standard_normal([half, len(shape)]) * scale

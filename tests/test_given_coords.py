@@ -17,7 +17,7 @@ import ppcoordconv as pcc
 
 
 @pytest.mark.parametrize("name", FAMILY)
-@settings(max_examples=examples(40))
+@settings(max_examples=examples(20))
 @given(st.data())
 def test_it_is_the_convolution_of_the_concatenation(name, data):
     """With one grid for all or one for each sample, of other channels than there are axes, and gradients into it."""

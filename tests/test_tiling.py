@@ -31,7 +31,7 @@ def test_networks(name):
     assert_close(got, whole)
 
 
-@settings(max_examples=examples(30))
+@settings(max_examples=examples(15))
 @given(st.data())
 def test_any_size(data):
     """One to three axes, sizes that are no multiples of anything, at strides 1 and 2; the layer sees one place."""
@@ -92,19 +92,19 @@ def memory():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts memory as Linux does")
 def test_a_large_image_takes_the_memory_of_a_tile(tmp_path):
-    """An image of 192 MiB and a result of 768 MiB on the disk."""
-    size = 8192
+    """An image of 48 MiB and a result of 192 MiB on the disk."""
+    size = 4096
     image = np.memmap(tmp_path / "image", np.uint8, "w+", shape=(3, size, size))
-    image[:, 5000, 6000] = 255
+    image[:, 2500, 3000] = 255
     out = np.memmap(tmp_path / "out", np.float32, "w+", shape=(3, size, size))
     net = pcc.CoordConv(3, 3, 3, padding=1)
-    pcc.predict_tiled(net, image[:, :2048], 1024, 64)
+    pcc.predict_tiled(net, image[:, :1024], 512, 64)
     before = memory()
-    assert pcc.predict_tiled(net, image, 1024, 64, out=out) is out
-    assert memory() - before < 256 * 2**20
-    with pcc.window([5998, 4998, 6003, 5003], (size, size)):
-        expected = net(paddle.to_tensor(image[None, :, 4998:5003, 5998:6003].astype("float32")))
-    np.testing.assert_allclose(out[:, 4999:5002, 5999:6002], expected[0, :, 1:4, 1:4].numpy(), rtol=1e-4)
+    assert pcc.predict_tiled(net, image, 512, 64, out=out) is out
+    assert memory() - before < 64 * 2**20
+    with pcc.window([2998, 2498, 3003, 2503], (size, size)):
+        expected = net(paddle.to_tensor(image[None, :, 2498:2503, 2998:3003].astype("float32")))
+    np.testing.assert_allclose(out[:, 2499:2502, 2999:3002], expected[0, :, 1:4, 1:4].numpy(), rtol=1e-4)
 
 
 @pytest.mark.parametrize("training", [False, True])

@@ -74,6 +74,7 @@ def windows(draw, axes=(1, 2, 3)):
 
 
 @pytest.mark.parametrize("coords", pcc.list_coords())
+@settings(max_examples=examples(25))
 @given(window=windows(), with_r=st.booleans())
 def test_the_coordinates_are_those_of_the_whole(coords, window, with_r):
     shape, boxes, sizes = window
@@ -114,7 +115,7 @@ def test_more_than_the_whole_in_one_sample():
 
 
 @pytest.mark.parametrize("name", FAMILY)
-@settings(max_examples=examples(40))
+@settings(max_examples=examples(20))
 @given(st.data())
 def test_a_layer_is_the_convolution_of_the_crops_coordinates(name, data):
     """One box for all, or one for each sample, in training and without gradients, twice."""
