@@ -53,10 +53,10 @@ def test_it_is_checked_and_takes_windows(task, tmp_path, model_format):
 
 
 class Maps(nn.Layer):
-    def __init__(self):
+    def __init__(self, names):
         super().__init__()
         self.layers = nn.LayerList(
-            [pcc.CoordConv(3, 2, 3, padding=1, stride=2, coords=coords, with_r=True) for coords in pcc.list_coords()]
+            [pcc.CoordConv(3, 2, 3, padding=1, stride=2, coords=coords, with_r=True) for coords in names]
         )
 
     def forward(self, x):
@@ -72,7 +72,8 @@ def test_every_convention_at_any_size(tmp_path, model_format):
 
     if model_format == "onnx":
         pytest.importorskip("paddle2onnx")
-    network = Maps()
+    # Paddle2ONNX takes seconds for each layer whose size is free.
+    network = Maps(["paddle", "solo", "wizaron"] if model_format == "onnx" else pcc.list_coords())
     network.eval()
     specs = [InputSpec([None, 3, None, None], "float32", "x"), InputSpec([None, 6], "float32", WINDOW)]
     model, *_ = FORMATS[model_format](InWindow(deploy_form(network, model_format)), specs, tmp_path)
