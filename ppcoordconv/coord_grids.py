@@ -15,6 +15,7 @@ from .compat import dtype_name, is_eager
 from .coords import AFFINE, Coords, CoordsLike, Formula, Given, Joined, find_coords
 
 
+@paddle.jit.not_to_static
 def coord_grid(
     spatial_shape: Sequence[Any],
     coords: CoordsLike = "paddle",
