@@ -252,6 +252,8 @@ def test_a_size_that_is_not_the_examples_is_right_too():
 
 
 def test_a_layer_that_sees_several_sizes_has_no_constant():
+    paddle.seed(0)  # not one of the draws whose mean is nearly 0
+
     class Twice(nn.Layer):
         def __init__(self):
             super().__init__()
