@@ -50,6 +50,11 @@ def dtype_name(dtype: Any) -> str:
     return str(dtype).rsplit(".", maxsplit=1)[-1]
 
 
+def grid_dtype(dtype: Any) -> str:
+    """Of the grid for features of a dtype: float64 for float64, else float32, half precision included."""
+    return "float64" if dtype_name(dtype) == "float64" else "float32"
+
+
 @paddle.jit.not_to_static
 def shape_of(x: Tensor) -> List[Any]:
     """The lengths of the axes: ints, and in a graph Tensors for those that are not known yet."""

@@ -11,7 +11,7 @@ from typing import Any, Callable, List, NamedTuple, Sequence, Tuple
 import paddle
 from paddle import Tensor
 
-from .compat import dtype_name, is_eager
+from .compat import dtype_name, grid_dtype, is_eager
 from .coords import AFFINE, Coords, CoordsLike, Formula, Given, Joined, find_coords
 
 
@@ -50,7 +50,7 @@ def coord_grid(
         raise TypeError("coord_grid: the grid of a Given is not computed but given")
     dtype = dtype_name(dtype)
     _check_grid_arguments(spatial_shape, with_r, dtype)
-    axes = [axis_of_map(length, "float64" if dtype == "float64" else "float32") for length in spatial_shape]
+    axes = [axis_of_map(length, grid_dtype(dtype)) for length in spatial_shape]
     return grid_along(axes, spatial_shape, convention, with_r, dtype)
 
 
@@ -79,13 +79,12 @@ def axis_of_map(length: Any, dtype: str) -> Axis:
 def grid_along(axes: List[Axis], spatial_shape: Sequence[Any], convention: Formula, with_r: bool, dtype: str) -> Tensor:
     """The grid ``[1 or N, d, *spatial_shape]`` of a map with these axes."""
     parts = convention.parts if isinstance(convention, Joined) else (convention,)
-    compute = "float64" if dtype == "float64" else "float32"
+    coordinates = [_coordinates(axes, spatial_shape, part, grid_dtype(dtype)) for part in parts]
     channels: List[Tensor] = []
-    for part in parts:
-        coordinates = _coordinates(axes, spatial_shape, part, compute)
-        channels += coordinates if part.encoding is None else _encoded(coordinates, part.encoding)
+    for part, own in zip(parts, coordinates):
+        channels += own if part.encoding is None else _encoded(own, part.encoding)
     if with_r:
-        channels.append(_radius(axes, spatial_shape, parts[0], compute))
+        channels.append(_radius(coordinates[0], axes, parts[0]))
     grid = paddle.concat(channels, axis=1).astype(dtype)
     # Functions of a user's own may compute with what has a gradient.
     return grid if grid.stop_gradient else grid.detach()
@@ -102,14 +101,14 @@ def _encoded(coordinates: List[Tensor], encoding: Any) -> List[Tensor]:
     return channels
 
 
-def _radius(axes: List[Axis], spatial_shape: Sequence[Any], convention: Coords, dtype: str) -> Tensor:
-    coordinates = _coordinates(axes, spatial_shape, convention, dtype)
+def _radius(coordinates: List[Tensor], axes: List[Axis], convention: Coords) -> Tensor:
     radius = convention.radius(coordinates)
     if is_eager():
         _check_function("radius", radius, list(coordinates[0].shape))
     if not convention.radius_over_maximum:
         return radius
-    corners = _coordinates([axis.ends() for axis in axes], [2] * len(axes), convention, dtype)
+    ends = [axis.ends() for axis in axes]
+    corners = _coordinates(ends, [2] * len(axes), convention, dtype_name(coordinates[0].dtype))
     largest = convention.radius(corners).max(axis=list(range(1, 2 + len(axes))), keepdim=True)
     return radius / largest.clip(min=1e-12)
 

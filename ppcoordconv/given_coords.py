@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from contextvars import ContextVar
 from typing import Any, Callable, Iterator, List, Optional, Union
 
 import paddle
 from paddle import Tensor
 
-from .compat import dtype_name, is_eager, shape_of
+from .compat import dtype_name, grid_dtype, is_eager, shape_of
+from .contexts import Context
 
 Source = Union[Tensor, Callable[[List[Any]], Tensor]]
-_CURRENT: ContextVar[Optional[_Given]] = ContextVar("given", default=None)
-
-
-class _Given:
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.is_used = False
-        self.is_of_eager_mode = is_eager()
+GRIDS: Context[Source] = Context("given", "a grid that is an input")
 
 
 @paddle.jit.not_to_static
@@ -47,17 +40,8 @@ def given(grid: Source) -> Iterator[None]:
     """
     if not _is_tensor(grid) and not callable(grid):
         raise TypeError(f"given: expected a Tensor, or a function of a map's spatial_shape, got {type(grid).__name__}")
-    current = _Given(grid)
-    outer = _CURRENT.get()
-    if outer is not None:
-        outer.is_used = True
-    token = _CURRENT.set(current)
-    try:
+    with GRIDS.opened(grid, "no layer with coords=Given(...) asked for it, so that it changed nothing"):
         yield
-    finally:
-        _CURRENT.reset(token)
-    if not current.is_used:
-        raise ValueError("given: no layer with coords=Given(...) asked for it, so that it changed nothing")
 
 
 @paddle.jit.not_to_static
@@ -67,15 +51,9 @@ def given_grid(x: Tensor, channels: int, grid: Optional[Tensor], layer: str) -> 
     Raises:
         TypeError, ValueError: there is none, or it does not fit.
     """
-    current = _CURRENT.get()
-    if grid is None and current is not None:
-        if current.is_of_eager_mode and not is_eager():
-            raise ValueError(
-                "given: it was opened outside of what is being traced, and the graph would keep it for ever; open it "
-                "inside, with a grid that is an input"
-            )
-        current.is_used = True
-        grid = current.source if _is_tensor(current.source) else current.source(shape_of(x)[2:])
+    if grid is None:
+        source = GRIDS.current()
+        grid = source if source is None or _is_tensor(source) else source(shape_of(x)[2:])
     wanted = f"[1 or {x.shape[0]}, {channels}, {', '.join(map(str, x.shape[2:]))}]"
     if grid is None:
         raise ValueError(f"{layer}: coords=Given({channels}): expected a grid {wanted}, in the call or by pcc.given")
@@ -84,7 +62,7 @@ def given_grid(x: Tensor, channels: int, grid: Optional[Tensor], layer: str) -> 
     if not _fits(grid.shape, x.shape, channels):
         raise ValueError(f"{layer}: coords=Given({channels}): expected a grid {wanted}, got {list(grid.shape)}")
     dtype = dtype_name(grid.dtype)
-    allowed = {dtype_name(x.dtype), "float64" if dtype_name(x.dtype) == "float64" else "float32"}
+    allowed = {dtype_name(x.dtype), grid_dtype(x.dtype)}
     if dtype not in allowed:
         raise TypeError(f"{layer}: expected a grid of {' or '.join(sorted(allowed))}, got {dtype}")
     # Another object each time, as its numbers may change: what a layer keeps goes by the object.

@@ -8,7 +8,7 @@ import paddle
 from paddle import Tensor
 
 from .affine import AffineGrid
-from .compat import dtype_name, is_eager, shape_of
+from .compat import grid_dtype, is_eager, shape_of
 from .coord_grids import Axis, coord_grid, grid_along, lines_along
 from .coords import AFFINE, Coords, Formula, Joined, ramp
 from .windows import Window, current_window
@@ -17,11 +17,6 @@ from .windows import Window, current_window
 _GRIDS: Dict[Any, Tensor] = {}
 # At the next grid beyond either, all are forgotten.
 _MAX_GRIDS, _MAX_ELEMENTS = 16, 2**24
-
-
-def grid_dtype(dtype: Any) -> str:
-    """Of the grid for features of a dtype: float64 for float64, else float32, half precision included."""
-    return "float64" if dtype_name(dtype) == "float64" else "float32"
 
 
 @paddle.jit.not_to_static

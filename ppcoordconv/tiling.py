@@ -13,7 +13,7 @@ from paddle import Tensor, nn
 
 from .compat import dtype_name
 from .utils.progress import bar
-from .windows import Window, opened
+from .windows import WINDOWS, Window
 
 
 def predict_tiled(
@@ -143,10 +143,11 @@ class _Tiles:
         )
         first = tuple(0 for _ in axes)
         last = tuple(len(axis.places) - 1 for axis in axes)
-        lengths = [self.run([numbers]).shape[2:] for numbers in (first, last)]
-        for axis, *of_both in zip(axes, *lengths):
+        y = self.run([first])
+        end = y if last == first else self.run([last])
+        for axis, *of_both in zip(axes, y.shape[2:], end.shape[2:]):
             axis.learn(*of_both)
-        self._check_reach(first)
+        self._check_reach(first, y.astype(np.float64))
 
     def place(self, numbers: Sequence[int]) -> List[Tuple[int, int]]:
         return [axis.places[number] for axis, number in zip(self.axes, numbers)]
@@ -162,7 +163,7 @@ class _Tiles:
         boxes = [[end for side in zip(*self.place(numbers)[::-1]) for end in side] for numbers in batch]
         crops = np.stack([self.crop(numbers) for numbers in batch]) if crops is None else crops
         # A network without coordinates may be run in tiles too.
-        with opened(Window(boxes, self.image.shape[1:])):
+        with WINDOWS.opened(Window(boxes, self.image.shape[1:])):
             x = paddle.to_tensor(crops)
             y = self.model(x if self.dtype is None else x.astype(self.dtype))
         if not isinstance(y, Tensor) or y.ndim != crops.ndim:
@@ -170,18 +171,16 @@ class _Tiles:
             raise ValueError(f"model: expected an output [N, C, *places] with {crops.ndim} axes, got {given}")
         return (y.astype("float32") if dtype_name(y.dtype) == "bfloat16" else y).numpy()
 
-    def _check_reach(self, numbers: Tuple[int, ...]) -> None:
-        """That what a tile ends with does not depend on what it begins with."""
+    def _check_reach(self, numbers: Tuple[int, ...], y: np.ndarray) -> None:
+        """That what a tile ends with does not depend on what it begins with; ``y`` is what it gives."""
         crop = self.crop(numbers)[None]
-        y = self.run([numbers], crop)
         for number, axis in enumerate(self.axes):
             if len(axis.places) == 1:
                 continue
             other = crop.copy()
             np.moveaxis(other, 2 + number, 0)[0] += 10 * (1 + np.abs(crop).max())
-            changed = self.run([numbers], other).astype(np.float64)
-            change = np.moveaxis(changed - y.astype(np.float64), 2 + number, 0)[-1]
-            if np.abs(change).max() > 1e-6 * np.abs(y.astype(np.float64)).max():
+            change = np.moveaxis(self.run([numbers], other) - y, 2 + number, 0)[-1]
+            if np.abs(change).max() > 1e-6 * np.abs(y).max():
                 raise ValueError(
                     f"tile: expected more than the network sees, got {axis.places[0][1]}, at whose end the output "
                     "depends on its beginning"

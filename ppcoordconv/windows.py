@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from contextvars import ContextVar
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -11,9 +10,10 @@ import paddle
 from paddle import Tensor
 
 from .compat import dtype_name, is_eager
+from .contexts import Context
 from .coord_grids import Axis
 
-_CURRENT: ContextVar[Optional[Window]] = ContextVar("window", default=None)
+WINDOWS: Context[Window] = Context("window", "boxes that are an input")
 # The order of a box's numbers, by the number of axes; the ends along x, y, z, which are the tensor's axes backwards.
 BOX = {
     1: "left, right",
@@ -30,12 +30,10 @@ class Window:
     Attributes:
         boxes, sizes: ``[1 or N, 2 * axes]`` and ``[1 or N, axes]``, as ``window`` takes them.
         grids: what the layers have computed in it, by the map's size and the convention.
-        is_used: a layer has asked for its coordinates.
     """
 
     def __init__(self, boxes: Any, image_size: Any) -> None:
-        self.is_of_eager_mode = is_eager()
-        if self.is_of_eager_mode:
+        if is_eager():
             self.boxes, self.sizes = map(paddle.to_tensor, checked_window(boxes, image_size))
         else:
             self.boxes = _rows_in_graph("boxes", boxes, BOXES)
@@ -43,7 +41,6 @@ class Window:
             self.sizes = _rows_in_graph("image_size", image_size, {axes: SIZE[axes]})
         self.axes = self.sizes.shape[1]
         self.grids: Dict[Tuple[Any, ...], Any] = {}
-        self.is_used = False
 
     @property
     def is_shared(self) -> bool:
@@ -112,41 +109,17 @@ def window(boxes: Any, image_size: Any) -> Iterator[None]:
         >>> paddle.allclose(y, layer(image)[:, :, 10:30, 20:50], atol=1e-5).item()
         True
     """
-    with opened(Window(boxes, image_size)) as current:
+    unused = (
+        "no CoordConv or AddCoords asked for its coordinates in it, so that it changed nothing; "
+        "a model that was traced before, by to_static, asks no more: open the window inside of what is traced"
+    )
+    with WINDOWS.opened(Window(boxes, image_size), unused):
         yield
-    if not current.is_used:
-        raise ValueError(
-            "window: no CoordConv or AddCoords asked for its coordinates in it, so that it changed nothing; "
-            "a model that was traced before, by to_static, asks no more: open the window inside of what is traced"
-        )
-
-
-@paddle.jit.not_to_static
-@contextlib.contextmanager
-def opened(current: Window) -> Iterator[Window]:
-    """The same, and nobody needs to ask for its coordinates."""
-    outer = _CURRENT.get()
-    if outer is not None:
-        outer.is_used = True
-    token = _CURRENT.set(current)
-    try:
-        yield current
-    finally:
-        _CURRENT.reset(token)
 
 
 def current_window() -> Optional[Window]:
     """The innermost that is open in this thread; it counts as used."""
-    current = _CURRENT.get()
-    if current is None:
-        return None
-    if current.is_of_eager_mode and not is_eager():
-        raise ValueError(
-            "window: it was opened outside of what is being traced, and the graph would keep it for ever; open it "
-            "inside, with boxes that are an input"
-        )
-    current.is_used = True
-    return current
+    return WINDOWS.current()
 
 
 def checked_window(boxes: Any, image_size: Any) -> Tuple[np.ndarray, np.ndarray]:
@@ -172,20 +145,24 @@ def _rows(name: str, value: Any, names: Dict[int, str]) -> np.ndarray:
     _check_shape(name, list(rows.shape), names)
     rows = np.atleast_2d(rows).astype(np.float64)
     for number, row in enumerate(rows):
-        _check_row(name, row, number)
+        if wrong := WRONG[name](row):
+            raise ValueError(f"{name}: expected {wrong}, got {row.tolist()} in row {number}")
     return rows
 
 
-def _check_row(name: str, row: np.ndarray, number: int) -> None:
-    axes = len(row) // 2
-    if name == "image_size" and not ((row > 0) & np.isfinite(row)).all():
-        raise ValueError(f"image_size: expected lengths above 0, got {row.tolist()} in row {number}")
-    if name == "boxes" and not np.isfinite(row).all():
-        raise ValueError(f"boxes: expected finite numbers, got {row.tolist()} in row {number}")
-    if name == "boxes" and not (row[axes:] > row[:axes]).all():
-        raise ValueError(
-            f"boxes: expected {BOX[axes]} with every end beyond its beginning, got {row.tolist()} in row {number}"
-        )
+def _wrong_box(box: np.ndarray) -> str:
+    axes = len(box) // 2
+    if not np.isfinite(box).all():
+        return "finite numbers"
+    return "" if (box[axes:] > box[:axes]).all() else f"{BOX[axes]} with every end beyond its beginning"
+
+
+def _wrong_size(size: np.ndarray) -> str:
+    return "" if ((size > 0) & np.isfinite(size)).all() else "lengths above 0"
+
+
+# Of what is expected of a row, what is not so.
+WRONG = {"boxes": _wrong_box, "image_size": _wrong_size}
 
 
 def _rows_in_graph(name: str, value: Any, names: Dict[int, str]) -> Tensor:

@@ -14,11 +14,12 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ppcoordconv"
 BELOW = {
     "utils": set(),
     "compat": set(),
+    "contexts": {"compat"},
     "encodings": set(),
     "coords": {"encodings"},
     "coord_grids": {"compat", "coords"},
-    "given_coords": {"compat"},
-    "windows": {"compat", "coord_grids"},
+    "given_coords": {"compat", "contexts"},
+    "windows": {"compat", "contexts", "coord_grids"},
     "tiling": {"compat", "utils", "windows"},
     "affine": set(),
     "grids": {"affine", "compat", "coord_grids", "coords", "windows"},
@@ -78,6 +79,7 @@ def test_imports_go_downward(part):
 
 LAYERS = [
     "compat",
+    "contexts",
     "encodings",
     "coords",
     "coord_grids",

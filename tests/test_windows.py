@@ -381,7 +381,7 @@ def test_few_grids_are_kept_in_one_window():
     with pcc.window(BOXES[0], (64, 96)):
         for width in range(1, 60):
             layer(paddle.zeros([1, 3, 2, width]))
-        assert len(windows_module._CURRENT.get().grids) <= 16
+        assert len(windows_module.current_window().grids) <= 16
 
 
 def test_a_graph_keeps_no_window_of_outside(layer):

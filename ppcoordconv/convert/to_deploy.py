@@ -9,11 +9,11 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 
-from ..compat import dtype_name, is_eager, to_channels_first, to_channels_last
+from ..compat import dtype_name, grid_dtype, is_eager, to_channels_first, to_channels_last
 from ..coord_grids import coord_grid
 from ..coords import Given
 from ..forms import Call, run
-from ..grids import grid_dtype, grid_of
+from ..grids import grid_of
 from ..layers import CoordConvNd
 from ..layers.checks import padding_sides
 from ..windows import current_window

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any, Optional
 
+import paddle
 from paddle import Tensor, nn
 
 from ..compat import to_channels_first, to_channels_last
@@ -81,13 +82,7 @@ class CoordConvNd(nn.Layer):
         is_last = self.data_format.endswith("C")
         # Convolved channels first: under oneDNN, Paddle mixes up the axes of NHWC maps that are not features.
         x = to_channels_first(x) if is_last else x
-        # Not by a method, with which the bytecode that Paddle 2.6 traces fails.
-        if isinstance(self.convention, Given):
-            grid = given_grid(x, self.convention.channels, grid, checks.name_of(self))
-        elif grid is not None:
-            raise ValueError(f"{checks.name_of(self)}: grid: is for layers with coords=Given(...), not {self.coords!r}")
-        else:
-            grid = affine_or_grid_of(x, self.convention, self.with_r)
+        grid = _grid_for(self, x, grid)
         y = self.conv(x, grid) if output_size is None else self.conv(x, grid, output_size)
         return to_channels_last(y) if is_last else y
 
@@ -95,9 +90,7 @@ class CoordConvNd(nn.Layer):
         """The operation that the layer does with x, as ``forms.FORMS`` compute it."""
         self._check_input(x)
         x = to_channels_first(x) if self.data_format.endswith("C") else x
-        if isinstance(self.convention, Given):
-            return self.conv.call_for(x, given_grid(x, self.convention.channels, None, checks.name_of(self)))
-        return self.conv.call_for(x, affine_or_grid_of(x, self.convention, self.with_r))
+        return self.conv.call_for(x, _grid_for(self, x, None))
 
     def convert_to_deploy(self) -> None:
         """What Paddle's exporters call: graphs that are traced from now on concatenate the grid.
@@ -125,3 +118,14 @@ class CoordConvNd(nn.Layer):
                 f"channels ({self.data_format}); the coordinate channels are not counted"
             )
         checks.check_same_dtype(self, x, self.conv.weight)
+
+
+# No method: the bytecode that Paddle 2.6 traces fails with one.
+@paddle.jit.not_to_static
+def _grid_for(layer: CoordConvNd, x: Tensor, grid: Optional[Tensor]) -> Any:
+    """Of a layer's channels-first features; ``grid`` is what the call gave."""
+    if isinstance(layer.convention, Given):
+        return given_grid(x, layer.convention.channels, grid, checks.name_of(layer))
+    if grid is not None:
+        raise ValueError(f"{checks.name_of(layer)}: grid: is for layers with coords=Given(...), not {layer.coords!r}")
+    return affine_or_grid_of(x, layer.convention, layer.with_r)
