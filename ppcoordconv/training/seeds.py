@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import statistics
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
 
@@ -12,11 +10,11 @@ import paddle
 
 from ..config import Config
 from ..utils.errors import ArgumentError
-from ..utils.files import move_aside, write_text
+from ..utils.files import write_text
 from . import dist
 from .log import log_info
-from .trainer import RUN_FILES, find_resume, train
-from .writer import only_writer
+from .trainer import find_resume, train
+from .writer import files_of_run, move_run_aside, only_writer
 
 if TYPE_CHECKING:
     from ..tasks import Task
@@ -39,7 +37,7 @@ def train_seeds(
         return _train_one(config, build_task, resume, resume_anyway)[0]
     if resume not in (None, "auto"):
         raise ArgumentError("resume", f"takes 'auto' with several seeds, got {resume!r}, which is the state of one run")
-    with only_writer(config.output) if dist.is_main_process() else contextlib.nullcontext():
+    with only_writer(config.output):
         return _train_each(config, config.seed, build_task, resume, resume_anyway)
 
 
@@ -48,9 +46,9 @@ def _train_each(
 ) -> Dict[str, Any]:
     if dist.is_main_process():
         # Of a run with one seed, or, where this is no resume, of another with several.
-        files = {name for name in RUN_FILES if os.path.lexists(config.output / name)}
+        files = files_of_run(config.output)
         if files - {"metrics.json"} or (files and resume is None):
-            log_info(f"{config.output} holds an earlier run; it is now in {move_aside(config.output, files)}")
+            move_run_aside(config.output, files)
     results: Dict[str, Any] = {}
     for seed in seeds:
         log_info(f"seed {seed}")

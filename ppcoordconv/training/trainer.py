@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import random
 import time
 from pathlib import Path
@@ -17,7 +16,7 @@ from tqdm import tqdm
 
 from ..config import Config
 from ..utils.errors import ArgumentError, UnreadableImageError, UserError, shortened
-from ..utils.files import move_aside, remove_abandoned, write_text
+from ..utils.files import remove_abandoned, write_text
 from ..utils.progress import bar
 from . import checkpoints, dist
 from .log import RunLog, log_info
@@ -25,14 +24,10 @@ from .prefetch import Batch, prefetch
 from .run import Run
 from .run_info import environment
 from .stopping import Stopping
-from .writer import only_writer
+from .writer import RUN_FILES, files_of_run, move_run_aside, only_writer
 
 if TYPE_CHECKING:
     from ..tasks import Samples, Task
-
-
-# What a run writes below its output_dir.
-RUN_FILES = ("config.yml", "run.json", "best.pdparams", "last.pdparams", "last.pdopt", "metrics.json", "vdl")
 
 
 def train(task: Task, config: Config, resume: Optional[Path] = None, resume_anyway: bool = False) -> Dict[str, Any]:
@@ -56,7 +51,7 @@ def train(task: Task, config: Config, resume: Optional[Path] = None, resume_anyw
             the loss is not finite.
         Stopped: by SIGINT or SIGTERM, after the step was finished and the state saved.
     """
-    with only_writer(config.output) if dist.is_main_process() else contextlib.nullcontext():
+    with only_writer(config.output):
         try:
             return _train(task, config, resume, resume_anyway)
         except UnreadableImageError as error:
@@ -73,9 +68,9 @@ def _train(task: Task, config: Config, resume: Optional[Path], resume_anyway: bo
     if resume is not None:
         run.restore(resume, resume_anyway)
         log_info(f"going on after epoch {len(run.history)} and {run.position} samples of {resume}")
-    is_anew = resume is None or not resume.resolve().is_relative_to(output.resolve())
-    if is_anew and dist.is_main_process() and any(os.path.lexists(output / name) for name in RUN_FILES):
-        log_info(f"{output} holds an earlier run; it is now in {move_aside(output, [*RUN_FILES, *kept])}")
+    is_anew = resume is None or resume.resolve().parent != output.resolve()
+    if is_anew and dist.is_main_process() and files_of_run(output):
+        move_run_aside(output, [*RUN_FILES, *kept])
     if run.amp != config.amp:
         log_info(f"amp {config.amp} is for GPUs; training in float32")
     if dist.is_main_process():

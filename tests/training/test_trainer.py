@@ -162,6 +162,15 @@ def test_a_run_is_moved_aside_where_another_is_resumed_into_its_place(tmp_path):
     assert not (tmp_path / "run" / "earlier.2").exists()
 
 
+def test_a_run_is_moved_aside_where_one_of_earlier_is_resumed(tmp_path):
+    """Which lies in its own directory."""
+    train(TinyTask(), config(tmp_path, epochs=1))
+    result = train(TinyTask(seed=1), config(tmp_path, epochs=3))
+    train(TinyTask(), config(tmp_path, epochs=2), tmp_path / "run" / "earlier.1" / "last.pdopt")
+    assert json.loads((tmp_path / "run" / "earlier.2" / "metrics.json").read_text()) == result
+    assert (tmp_path / "run" / "earlier.1" / "last.pdopt").exists()
+
+
 def test_the_current_directory_as_output(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
