@@ -72,9 +72,9 @@ def convert_to_coordconv(
         raise TypeError(f"convert_to_coordconv takes a paddle.nn.Layer, got {type(model).__name__}")
     named = dict(model.named_sublayers(include_self=True))
     candidates = {name: layer for name, layer in named.items() if type(layer) in REPLACEMENTS}
-    convolutions = {**candidates, **{name: layer for name, layer in named.items() if isinstance(layer, CoordConvNd)}}
-    first = next((name for name in named if name in convolutions), "")
-    if match is None and first not in candidates and convolutions:
+    done = [name for name, layer in named.items() if isinstance(layer, CoordConvNd)]
+    first = next((name for name in named if name in candidates or name in done), None)
+    if match is None and first in done:
         raise ValueError(f"match=None takes the first convolution, and {first!r} is a CoordConv already")
     matches = _matcher(match, candidates)
     chosen = [layer for name, layer in candidates.items() if matches(name, layer)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Union
 
-from ..utils.arguments import check_choice
+from ..utils.arguments import check_choice, has_shape
 from ..utils.errors import UserError, argument_prefix
 from .boxes import Letterbox
 from .images import Preprocess
@@ -21,7 +21,7 @@ def served_preprocess(description: Dict[str, Any]) -> Union[Preprocess, PointPre
     """
     preprocess = preprocess_of(description["preprocess"])
     made, taken = preprocess.input_shape, description["input_shape"]
-    if len(made) != len(taken) or any(t not in (None, m) for m, t in zip(made, taken)):
+    if not has_shape(made, taken):
         raise UserError(f"preprocess makes inputs of shape {made}, and input_shape is {taken}; export the model again")
     return preprocess
 

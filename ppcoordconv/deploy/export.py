@@ -71,7 +71,7 @@ def export(
     if window:
         _check_windows(network, shape)
     inputs = probe(task, SIZES if dynamic_size else ())
-    places: List[Optional[np.ndarray]] = [*(random_places(inputs) if window else [None] * len(inputs))]
+    places: List[Optional[np.ndarray]] = random_places(inputs) if window else [None] * len(inputs)
     network.eval()
     try:
         with paddle.no_grad():

@@ -69,7 +69,8 @@ def infer(
     if output is not None:
         names = _distinct_names([item.stem for item in items])
         pictures = [output / name for name in names]
-        before = _pictures_before(output / RESULTS)
+        # Where the results are of these inputs, their pictures have these names.
+        before = [] if resume else _pictures_before(output / RESULTS)
         _refuse_to_replace([item.path for item in items], [output / name for name in (*names, *before, RESULTS)])
         if resume:
             done = _results_before(output / RESULTS, [item.name for item in items])

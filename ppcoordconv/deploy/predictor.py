@@ -11,6 +11,7 @@ from typing import Any, List, Optional, Tuple, Type
 
 import numpy as np
 
+from ..utils.arguments import has_shape
 from ..utils.cpu import usable_cpus
 from ..utils.errors import UserError
 from ..windows import checked_window
@@ -92,7 +93,7 @@ class Predictor:
         wanted = self.description["input_shape"]
         batch = np.ascontiguousarray(batch, np.float32)
         shape = batch.shape[1:]
-        if len(shape) != len(wanted) or any(w not in (None, n) for n, w in zip(shape, wanted)):
+        if not has_shape(shape, wanted):
             hint = "; for one sample, x[None]" if len(batch.shape) == len(wanted) else ""
             raise UserError(f"the model takes a batch of shape {['N', *wanted]}, got {list(batch.shape)}{hint}")
         if os.getpid() != self._process:
@@ -107,7 +108,7 @@ class Predictor:
 
     def _windows(self, batch: np.ndarray, window: Optional[Tuple[Any, Any]]) -> List[np.ndarray]:
         """What the engine takes beside the batch: nothing, or ``[N, 2 * axes + axes]``."""
-        if not self.description.get("window", False):
+        if not self.description["window"]:
             if window is not None:
                 raise UserError("this model was exported without windows; export it again with export.window=true")
             return []

@@ -60,10 +60,10 @@ def probe(task: Task, sizes: Sequence[Tuple[float, float]]) -> List[np.ndarray]:
     return batches
 
 
-def random_places(batches: List[np.ndarray]) -> List[np.ndarray]:
+def random_places(batches: List[np.ndarray]) -> List[Optional[np.ndarray]]:
     """For each batch of maps ``[N, 6]``: boxes that lie in a whole and reach beyond it, and the whole's size."""
     rng = np.random.default_rng(1)
-    places = []
+    places: List[Optional[np.ndarray]] = []
     for batch in batches:
         low = rng.uniform(-50, 100, [len(batch), 2])
         rows = [low, low + rng.uniform(10, 200, low.shape), rng.integers(100, 300, low.shape)]

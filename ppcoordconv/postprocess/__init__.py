@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from ..utils.arguments import has_shape
 from ..utils.errors import UserError
 from ..utils.registry import Registry
 
@@ -28,8 +29,8 @@ def decoded(form: ServedForm, outputs: np.ndarray, labels: List[str]) -> List[Di
     Raises:
         UserError: the outputs are not of the form's shape: ``inference.yml`` is not that of the model.
     """
-    wanted, given = form.output_shape, outputs.shape[1:]
-    if wanted and (len(wanted) != len(given) or any(w not in (None, n) for w, n in zip(wanted, given))):
+    wanted = form.output_shape
+    if wanted and not has_shape(outputs.shape[1:], wanted):
         raise UserError(
             f"the served form {form.name!r} takes outputs of {['N', *wanted]}, and the model gives "
             f"{list(outputs.shape)}; export it again"

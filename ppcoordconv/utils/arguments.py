@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable
+from typing import Any, Iterable, Optional, Sequence
 
 from .errors import ArgumentError
 
@@ -29,6 +29,11 @@ def check_number(name: str, value: Any, minimum: float, maximum: float) -> None:
 def check_bool(name: str, value: Any) -> None:
     if not isinstance(value, bool):
         raise ArgumentError(name, f"takes true or false, got {value!r}")
+
+
+def has_shape(shape: Sequence[int], wanted: Sequence[Optional[int]]) -> bool:
+    """Whether a shape is the wanted one, in which None stands for any length."""
+    return len(shape) == len(wanted) and all(w in (None, n) for n, w in zip(shape, wanted))
 
 
 def is_size(value: Any) -> bool:

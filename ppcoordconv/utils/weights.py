@@ -52,12 +52,13 @@ def save_weights(network: nn.Layer, path: Path, metadata: Optional[Dict[str, Any
         raise UserError(
             f"weights are written to a path that ends in {SAFETENSORS}, got {path}; for .pdparams use paddle.save"
         )
+    text = json.dumps(metadata)
     if metadata is not None:
-        _metadata(json.dumps(metadata))
+        _metadata(text)
     arrays = {key: np.ascontiguousarray(value.numpy()) for key, value in network.state_dict().items()}
     with atomic_write(path) as temporary:
         # Its own writer's errors are no OSError.
-        temporary.write_bytes(save(arrays, None if metadata is None else {KEY: json.dumps(metadata)}))
+        temporary.write_bytes(save(arrays, None if metadata is None else {KEY: text}))
 
 
 def read_weights(path: Path) -> Tuple[Dict[str, Any], Optional[Dict[str, Any]]]:
