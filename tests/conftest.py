@@ -33,6 +33,11 @@ hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors, for tests that wait for a process or a time limit."""
+    return (os.cpu_count() or 1) + 1
+
+
 def examples(count: int) -> int:
     """How many examples hypothesis tries; EXAMPLES=0.1 in the environment makes it a tenth."""
     return max(1, round(count * float(os.environ.get("EXAMPLES", 1))))
@@ -41,6 +46,13 @@ def examples(count: int) -> int:
 def package_names(registry: Registry) -> List[str]:
     """What the package itself has registered; tests register things of their own."""
     return [name for name in registry.names() if registry.find(name).__module__.startswith("ppcoordconv.")]
+
+
+def different_coords() -> List[str]:
+    """Of the conventions that are the same under several names, one."""
+    from ppcoordconv.coords import CONVENTIONS
+
+    return list({convention: name for name, convention in CONVENTIONS.items()}.values())
 
 
 @contextlib.contextmanager

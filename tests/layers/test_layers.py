@@ -10,7 +10,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
-from conftest import examples
+from conftest import different_coords, examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from paddle import nn
@@ -486,7 +486,7 @@ def test_converted_to_deploy(tmp_path, groups, data_format):
 class AllConventions(paddle.nn.Layer):
     def __init__(self):
         super().__init__()
-        layers = [pcc.CoordConv(3, 4, 3, padding=1, coords=coords, with_r=True) for coords in pcc.list_coords()]
+        layers = [pcc.CoordConv(3, 4, 3, padding=1, coords=coords, with_r=True) for coords in different_coords()]
         self.layers = paddle.nn.LayerList(layers)
 
     def forward(self, x):
