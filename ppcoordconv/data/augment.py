@@ -33,24 +33,33 @@ class Augmentation:
 
     def __call__(
         self, pixels: np.ndarray, boxes: np.ndarray, rng: np.random.Generator
-    ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The picture ``[H, W, 3]``, its boxes ``[n, 4]``, and which of those there were they are, bool ``[m]``."""
+    ) -> Tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The picture ``[H, W, 3]``, its boxes ``[n, 4]``, which of those there were they are, bool ``[m]``, and which
+        part of the whole picture it is, ``[4]``: left, top, right, bottom. Of a mirrored one, the whole is mirrored.
+        """
         kept = np.ones(len(boxes), bool)
+        height, width = pixels.shape[:2]
+        part = np.array([0, 0, width, height])
         if self.crop:
-            height, width = pixels.shape[:2]
             h, w = (max(1, round(n * (1 - rng.uniform(0, self.crop)))) for n in (height, width))
             top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
             pixels = pixels[top : top + h, left : left + w]
             middles = (boxes[:, :2] + boxes[:, 2:]) / 2 - [left, top]
             kept = ((middles >= 0) & (middles < [w, h])).all(axis=1)
             boxes = clipped(boxes[kept] - np.array([left, top, left, top], np.float32), h, w)
+            part = np.array([left, top, left + w, top + h])
         if self.flip and rng.random() < 0.5:
             pixels = np.ascontiguousarray(pixels[:, ::-1])
-            width = pixels.shape[1]
-            boxes = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
+            boxes, part = _mirrored(boxes, pixels.shape[1]), _mirrored(part, width)
         if self.colour:
             image = Image.fromarray(pixels)
             for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
                 image = enhance(image).enhance(1 + rng.uniform(-self.colour, self.colour))
             pixels = np.asarray(image)
-        return pixels, boxes, kept
+        return pixels, boxes, kept, part
+
+
+def _mirrored(boxes: np.ndarray, width: int) -> np.ndarray:
+    """Boxes ``[..., 4]`` of a picture of that width, in its mirror image."""
+    left, top, right, bottom = np.moveaxis(boxes, -1, 0)
+    return np.stack([width - right, top, width - left, bottom], axis=-1)

@@ -110,6 +110,23 @@ class Letterbox(Preprocess):
         height, width = size[:2]
         return clipped(boxes / self.scale((height, width)), height, width)
 
+    def window(self, part: np.ndarray, size: Sequence[int], whole: Letterbox) -> np.ndarray:
+        """Where the input lies that is made of a part of a picture, beside that made of the picture by ``whole``.
+
+        Parameters:
+            part: left, top, right, bottom, in pixels of the picture. size: the picture's height and width.
+
+        Returns:
+            ``[6]``, in pixels of the picture: left, top, right, bottom, and the height and width of the whole input.
+        """
+        left, top, right, bottom = part
+        height, width = self._extent((bottom - top, right - left))
+        return np.array([left, top, left + width, top + height, *whole._extent(size)], np.float32)
+
+    def _extent(self, size: Sequence[int]) -> np.ndarray:
+        """The height and width of the input in pixels of the picture, of that height and width, that it shows."""
+        return np.array(self.image_size) / self.scale(size)
+
     def scale(self, size: Sequence[int]) -> float:
         """By which a picture of that height and width, and its boxes, are multiplied."""
         return min(wanted / n for wanted, n in zip(self.image_size, size))

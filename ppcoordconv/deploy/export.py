@@ -10,7 +10,7 @@ import paddle
 from paddle import nn
 from paddle.static import InputSpec
 
-from ..layers import AddCoords, CoordConvNd
+from ..layers import has_coords
 from ..postprocess import SERVED
 from ..utils.errors import ArgumentError, UserError
 from ..utils.files import sha256
@@ -119,7 +119,7 @@ def _outputs(network: nn.Layer, batch: np.ndarray, place: Optional[np.ndarray]) 
 def _check_windows(network: nn.Layer, shape: List[int]) -> None:
     if len(shape) != 3:
         raise UserError(f"export.window is for networks that take maps, and this one takes {shape}")
-    if not any(isinstance(layer, (CoordConvNd, AddCoords)) for layer in network.sublayers(include_self=True)):
+    if not has_coords(network):
         raise UserError("export.window is for networks with CoordConv, and this one has none")
 
 

@@ -1,6 +1,6 @@
 """The layers: convolutions over features and their coordinates, and the coordinate channels alone."""
 
-from .add_coords import AddCoords
+from .add_coords import AddCoords, has_coords
 from .base import CoordConvNd
 from .coord_conv import CoordConv, CoordConv1D, CoordConv2D, CoordConv3D
 from .coord_conv_transpose import CoordConv1DTranspose, CoordConv2DTranspose, CoordConv3DTranspose
@@ -23,4 +23,5 @@ __all__ = [
     "CoordConvNormActivation",
     "GridConv",
     "QuantedGridConv",
+    "has_coords",
 ]

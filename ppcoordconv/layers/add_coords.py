@@ -11,6 +11,7 @@ from ..compat import expand_to_batch, to_channels_first, to_channels_last
 from ..coords import CoordsLike, Given, find_coords
 from ..given_coords import given_grid
 from ..grids import grid_of
+from .base import CoordConvNd
 from .checks import DATA_FORMATS, check_choice, check_flag, check_input, check_radius, name_of
 
 
@@ -70,3 +71,8 @@ class AddCoords(nn.Layer):
 
     def extra_repr(self) -> str:
         return f"coords={self.coords!r}, with_r={self.with_r}, data_format={self.data_format!r}"
+
+
+def has_coords(model: nn.Layer) -> bool:
+    """Whether a layer of the model has coordinates."""
+    return any(isinstance(layer, (AddCoords, CoordConvNd)) for layer in model.sublayers(include_self=True))

@@ -13,9 +13,11 @@ from paddle import Tensor, nn
 
 from ..config import Config, NamedConfig
 from ..data import DATASETS
+from ..layers import has_coords
 from ..metrics import Metric
 from ..models import create
-from ..utils.errors import UserError, argument_prefix, shortened_repr
+from ..utils.arguments import check_bool
+from ..utils.errors import ArgumentError, UserError, argument_prefix, shortened_repr
 from ..utils.registry import Registry
 from ..utils.weights import fit_weights, read_weights
 
@@ -45,6 +47,8 @@ class Task(Protocol):
         metric: the key of the metrics by which the best weights are chosen; more is better.
         input_shape: the shape of one input, without the batch.
         num_visualized: how many samples ``visualize`` shows at most.
+        window: where there is such an attribute and it is True, the last field of a training sample is its window, as
+            ``pcc.window`` takes it: the box's numbers and then the whole's, float32 ``[6]`` for maps.
     """
 
     network: nn.Layer
@@ -157,6 +161,13 @@ def bind_data(data: NamedConfig, kind: type) -> Callable[[], Any]:
         return found
 
     return read_data
+
+
+def check_window(window: Any, network: nn.Layer) -> None:
+    """That a task's option ``window`` is a flag, and not set for a network without coordinates."""
+    check_bool("window", window)
+    if window and not has_coords(network):
+        raise ArgumentError("window", "is for networks with CoordConv, and this one has none")
 
 
 def check_labels(labels: List[str], metadata: Optional[Dict[str, Any]]) -> None:

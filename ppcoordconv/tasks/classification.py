@@ -18,14 +18,19 @@ from ..postprocess.classification import best_class, caption
 from ..utils.arguments import check_int, is_size
 from ..utils.errors import ArgumentError
 from ..viz.draw import captioned, contact_sheet
-from . import TASKS, bind_data, build_network, check_labels
+from . import TASKS, bind_data, build_network, check_labels, check_window
 
 
 class _Samples:
-    def __init__(self, images: LabelledImages, preprocess: Preprocess, shift: int = 0, seed: int = 0) -> None:
+    """Inputs and classes, and with ``window`` where the input lies in that made without a shift, ``[6]``."""
+
+    def __init__(
+        self, images: LabelledImages, preprocess: Preprocess, shift: int = 0, window: bool = False, seed: int = 0
+    ) -> None:
         self._images = images
         self._preprocess = preprocess
         self._shift = shift
+        self._window = window
         self._seed = seed
 
     def __len__(self) -> int:
@@ -36,11 +41,15 @@ class _Samples:
 
     def __getitem__(self, index: int) -> Tuple[np.ndarray, ...]:
         x = self._preprocess(self.pixels(index))
+        down, right = 0, 0
         if self._shift:
             # Of its own for each sample: what it draws doesn't depend on the order in which samples are read.
             rng = np.random.default_rng([self._seed, index])
-            x = shifted(x, *rng.integers(-self._shift, self._shift, 2, endpoint=True))
-        return x, self._images.classes[index]
+            down, right = rng.integers(-self._shift, self._shift, 2, endpoint=True)
+            x = shifted(x, down, right)
+        height, width = x.shape[1:]
+        window = np.array([-right, -down, width - right, height - down, height, width], np.float32)
+        return (x, self._images.classes[index], *([window] if self._window else []))
 
 
 @TASKS.register
@@ -52,6 +61,7 @@ class ClassificationTask:
         data: a dataset that is a ``ClassificationData``.
         image_size: height and width to which pictures are resized, in pixels.
         shift: training pictures are moved by up to so many pixels, up or down and left or right.
+        window: in training, CoordConv has the coordinates that a moved picture had before, not those where it is.
     """
 
     name = "classification"
@@ -66,6 +76,7 @@ class ClassificationTask:
         metadata: Optional[Dict[str, Any]] = None,
         image_size: Sequence[int] = (32, 32),
         shift: int = 0,
+        window: bool = False,
     ) -> None:
         if not is_size(image_size):
             raise ArgumentError("image_size", f"takes a height and a width in pixels, [32, 32], got {image_size!r}")
@@ -76,6 +87,8 @@ class ClassificationTask:
         self._metadata = metadata
         self._labels: List[str] = metadata["labels"] if metadata else self.data.labels
         self.network = build_network(model, num_classes=len(self._labels))
+        self.window = window
+        check_window(window, self.network)
         takes = list(getattr(self.network, "input_shape", self.input_shape))
         if takes != self.input_shape:
             raise ArgumentError(
@@ -89,7 +102,7 @@ class ClassificationTask:
         return data
 
     def train_samples(self, seed: int) -> _Samples:
-        return _Samples(self.data.train, self._preprocess, self._shift, seed)
+        return _Samples(self.data.train, self._preprocess, self._shift, self.window, seed)
 
     def test_samples(self) -> _Samples:
         return _Samples(self.data.test, self._preprocess)

@@ -23,7 +23,7 @@ from ..postprocess.detection import Detection
 from ..utils.arguments import check_bool, check_number, is_size
 from ..utils.errors import ArgumentError, UserError
 from ..viz.draw import boxed, contact_sheet
-from . import TASKS, bind_data, build_network, check_labels
+from . import TASKS, bind_data, build_network, check_labels, check_window
 
 # Predictions that overlap an object so much without being its own are not taught to be nothing.
 IGNORE_IOU = 0.7
@@ -32,14 +32,23 @@ IGNORE_IOU = 0.7
 class _Samples:
     """Inputs, and as targets boxes ``[M, 4]`` in pixels of the input, classes ``[M]`` (-1 where there is no box),
     whether each is a crowd ``[M]``, and by what the picture was scaled ``[]``.
+
+    Parameters:
+        whole: what would make an input of the whole picture; if given, the window in that, ``[6]``, is a further field.
     """
 
     def __init__(
-        self, images: Sequence[BoxedImage], letterbox: Letterbox, augmentation: Optional[Augmentation], seed: int
+        self,
+        images: Sequence[BoxedImage],
+        letterbox: Letterbox,
+        augmentation: Optional[Augmentation] = None,
+        whole: Optional[Letterbox] = None,
+        seed: int = 0,
     ) -> None:
         self._images = images
         self._letterbox = letterbox
         self._augmentation = augmentation
+        self._whole = whole
         self._seed = seed
         self._most = max(1, max(len(image.boxes) for image in images))
 
@@ -49,10 +58,11 @@ class _Samples:
     def __getitem__(self, index: int) -> Tuple[np.ndarray, ...]:
         image = self._images[index]
         pixels, found, classes, crowd = image.pixels(), image.boxes, image.classes, image.crowd
+        part = np.array([0, 0, *image.size[::-1]])
         if self._augmentation:
             # Of its own for each sample: what it draws doesn't depend on the order in which samples are read.
             rng = np.random.default_rng([self._seed, index])
-            pixels, found, kept = self._augmentation(pixels, found, rng)
+            pixels, found, kept, part = self._augmentation(pixels, found, rng)
             classes, crowd = classes[kept], crowd[kept]
         scale = self._letterbox.scale(pixels.shape[:2])
         boxes = np.zeros([self._most, 4], np.float32)
@@ -61,7 +71,8 @@ class _Samples:
         padded[: len(found)] = classes
         crowds = np.zeros([self._most], bool)
         crowds[: len(found)] = crowd
-        return self._letterbox(pixels), boxes, padded, crowds, np.float32(scale)
+        window = [self._letterbox.window(part, image.size, self._whole)] if self._whole else []
+        return (self._letterbox(pixels), boxes, padded, crowds, np.float32(scale), *window)
 
 
 @TASKS.register
@@ -74,6 +85,7 @@ class DetectionTask:
         image_size: height and width of the network's input, into which pictures are fitted, in pixels.
         sizes: other sizes to train on; each epoch takes one, drawn with its seed.
         flip, crop, colour: what training pictures undergo; ``Augmentation`` tells.
+        window: in training, CoordConv has the coordinates that a crop has in its picture, not those in the crop.
         iou_loss: the weight of a further loss, ``1 - iou^2`` of an object and the box that is to find it; PP-YOLO: 2.5.
         nms: whether what is exported leaves one box of those around an object, or leaves that to who serves it.
     """
@@ -92,6 +104,7 @@ class DetectionTask:
         flip: bool = False,
         crop: float = 0.0,
         colour: float = 0.0,
+        window: bool = False,
         iou_loss: float = 0.0,
         nms: bool = True,
     ) -> None:
@@ -109,6 +122,8 @@ class DetectionTask:
         if not isinstance(network, YOLO):
             raise UserError(f"task 'detection' takes the model yolo, got {model.name!r}")
         self.network = network
+        self.window = window
+        check_window(window, network)
         coarsest = max(network.strides)
         self._letterboxes = [
             Letterbox(_multiples("image_size" if number == 0 else "sizes", size, coarsest))
@@ -124,10 +139,11 @@ class DetectionTask:
 
     def train_samples(self, seed: int) -> _Samples:
         letterbox = self._letterboxes[seed % len(self._letterboxes)]
-        return _Samples(self._checked(self.data.train), letterbox, self._augmentation, seed)
+        whole = self._letterboxes[0] if self.window else None
+        return _Samples(self._checked(self.data.train), letterbox, self._augmentation, whole, seed)
 
     def test_samples(self) -> _Samples:
-        return _Samples(self._checked(self.data.test), self._letterboxes[0], None, 0)
+        return _Samples(self._checked(self.data.test), self._letterboxes[0])
 
     def _checked(self, images: Sequence[BoxedImage]) -> Sequence[BoxedImage]:
         check_labels(self.data.labels, self._metadata)

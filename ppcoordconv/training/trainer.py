@@ -18,6 +18,7 @@ from ..config import Config
 from ..utils.errors import ArgumentError, UnreadableImageError, UserError, shortened
 from ..utils.files import remove_abandoned, write_text
 from ..utils.progress import bar
+from ..windows import window
 from . import checkpoints, dist
 from .log import RunLog, log_info
 from .prefetch import Batch, prefetch
@@ -215,7 +216,7 @@ def _step(run: Run, samples: Samples, indices: np.ndarray, parts: List[Batch], s
     for number, (part, weight) in enumerate(zip(parts, weights), 1):
         inputs, *targets = part.tensors()
         with _synchronised(run.network, number == len(parts)):
-            with run.precision():
+            with run.precision(), _windows_of(run.task, part):
                 loss = run.task.loss(run.network(inputs), targets)
             value += loss.item() * weight
             # DataParallel takes the mean over the processes.
@@ -243,6 +244,14 @@ def _step(run: Run, samples: Samples, indices: np.ndarray, parts: List[Batch], s
 def _synchronised(network: Any, is_last: bool) -> ContextManager[None]:
     """Processes exchange gradients once a step: with the last part."""
     return contextlib.nullcontext() if is_last or dist.count() == 1 else network.no_sync()
+
+
+def _windows_of(task: Task, batch: Batch) -> ContextManager[None]:
+    if not getattr(task, "window", False):
+        return contextlib.nullcontext()
+    windows = batch.fields[-1]
+    axes = windows.shape[1] // 3
+    return window(windows[:, : 2 * axes], windows[:, 2 * axes :])
 
 
 def _reseed(*numbers: int) -> None:

@@ -48,7 +48,7 @@ def test_a_box_stays_around_what_it_was_around(seed):
     rng = np.random.default_rng(seed)
     pixels = marked(40, 60, (20, 10, 35, 30))
     boxes = np.float32([[20, 10, 35, 30], [0, 0, 2, 2]])
-    pixels, moved, kept = Augmentation(flip=True, crop=0.5)(pixels, boxes, rng)
+    pixels, moved, kept, _ = Augmentation(flip=True, crop=0.5)(pixels, boxes, rng)
     assert len(moved) == kept.sum()
     if kept[0]:
         assert moved[0].tolist() == box_of(pixels)
@@ -65,10 +65,41 @@ def test_what_is_drawn_is_drawn():
     assert set(flips) == {1, 4}
     coloured = [Augmentation(colour=0.5)(pixels, boxes, np.random.default_rng(n))[0].max() for n in range(20)]
     assert len(set(coloured)) > 5
-    untouched, same, kept = Augmentation()(pixels, boxes, np.random.default_rng(0))
+    untouched, same, kept, part = Augmentation()(pixels, boxes, np.random.default_rng(0))
     assert (untouched == pixels).all()
     assert (same == boxes).all()
     assert kept.all()
+    assert part.tolist() == [0, 0, 8, 8]
+
+
+@given(st.integers(0, 10**6))
+def test_a_picture_knows_which_part_of_the_whole_it_is(seed):
+    """Every pixel says in red where along x it was, in green along y."""
+    rng = np.random.default_rng(seed)
+    y, x = np.indices([40, 60])
+    pixels = np.stack([x, y, 0 * x], axis=2).astype(np.uint8)
+    crop, _, _, (left, top, right, bottom) = Augmentation(flip=True, crop=0.5)(pixels, np.zeros([0, 4]), rng)
+    is_mirrored = crop[0, 0, 0] > crop[0, -1, 0]
+    whole = pixels[:, ::-1] if is_mirrored else pixels
+    assert (crop == whole[top:bottom, left:right]).all()
+
+
+@given(SIDES, SIDES, st.integers(0, 10**6))
+def test_a_window_has_the_places_of_the_whole_input(height, width, seed):
+    rng = np.random.default_rng(seed)
+    left, top = rng.integers(0, [width, height])
+    right, bottom = rng.integers([left, top], [width, height]) + 1
+    letterbox, whole = Letterbox((32, 64)), Letterbox((48, 48))
+    window = letterbox.window(np.array([left, top, right, bottom]), (height, width), whole)
+    # A point of the crop's input; where it is in the picture, and then in the whole's input.
+    point = rng.random(2) * [64, 32]
+    picture = point / letterbox.scale((bottom - top, right - left)) + [left, top]
+    expected = picture * whole.scale((height, width)) / [48, 48]
+    box, size = np.split(window.astype(float), [4])
+    got = (box[:2] + point / [64, 32] * (box[2:] - box[:2])) / size[::-1]
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    same = whole.window(np.array([0, 0, width, height]), (height, width), whole)
+    np.testing.assert_allclose(same, [0, 0, *same[:3:-1], *same[4:]], rtol=1e-6)
 
 
 @pytest.mark.parametrize(

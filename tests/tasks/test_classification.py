@@ -41,6 +41,22 @@ def test_training_samples_move_by_the_seed_and_test_samples_do_not(task):
     assert (task.test_samples()[5][0] == build().test_samples()[5][0]).all()
 
 
+def test_a_moved_picture_has_its_window():
+    task = build("aistudio_coordconv", shift=3, window=True)
+    plain, still = build("aistudio_coordconv", shift=3), build("aistudio_coordconv")
+    shifts = set()
+    for index in range(20):
+        x, _, window = task.train_samples(0)[index]
+        assert (x == plain.train_samples(0)[index][0]).all()
+        left, top, right, bottom, height, width = window
+        assert (right - left, bottom - top, height, width) == (32, 32, 32, 32)
+        rows, columns = (np.clip(np.arange(32) + first, 0, 31).astype(int) for first in (top, left))
+        assert (x == still.train_samples(0)[index][0][:, rows][:, :, columns]).all()
+        shifts.add((left, top))
+    assert len(shifts) > 10
+    assert len(task.test_samples()[0]) == 2
+
+
 def test_the_picture_shows_right_and_wrong(task):
     logits = np.eye(10, dtype=np.float32)[task.data.test.classes[:32]]
     all_right = task.visualize(logits)
@@ -91,6 +107,8 @@ def test_with_the_labels_of_weights_no_data_are_read(tmp_path):
         ({"shift": -1}, "^shift takes a whole number from 0 to 32, got -1"),
         ({"shift": 33}, "^shift takes a whole number from 0 to 32, got 33"),
         ({"shift": True}, "^shift takes"),
+        ({"window": 1}, "^window takes true or false, got 1"),
+        ({"window": True}, "^window is for networks with CoordConv, and this one has none"),
         ({"shfit": 1}, "has no option 'shfit': did you mean 'shift'"),
         ({"data": NamedConfig(name="digit")}, "did you mean 'digits'"),
         ({"data": NamedConfig(name="image_folder")}, "needs the option 'path'"),

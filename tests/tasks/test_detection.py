@@ -9,14 +9,17 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
+import ppcoordconv as pcc
 from ppcoordconv.config import NamedConfig, load_config
 from ppcoordconv.data import DATASETS
+from ppcoordconv.data.augment import Augmentation
+from ppcoordconv.data.boxes import BoxedImage, Letterbox
 from ppcoordconv.data.scattered_digits import write_fields
 from ppcoordconv.models.yolo import SCALE_X_Y, Decoded
 from ppcoordconv.ops.boxes import ious as overlaps
 from ppcoordconv.postprocess import SERVED
 from ppcoordconv.tasks import TASKS, build_task
-from ppcoordconv.tasks.detection import ious_at_objects
+from ppcoordconv.tasks.detection import _Samples, ious_at_objects
 from ppcoordconv.utils.errors import UserError
 
 ANCHORS = [[6, 14], [9, 16], [11, 14], [10, 19], [13, 18], [14, 21]]
@@ -160,6 +163,56 @@ def test_an_epoch_has_one_of_the_sizes(fields):
     shapes = {task.train_samples(seed)[0][0].shape for seed in range(9)}
     assert shapes == {(3, 64, 64), (3, 32, 32), (3, 96, 64)}
     assert task.test_samples()[0][0].shape == (3, 64, 64)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_in_windows_an_object_keeps_its_coordinates(flip):
+    """Those of a crop are those of the whole, but that its sides are rounded to pixels; mirrored, if the picture is.
+
+    The objects are of one pixel, so that none is cut.
+    """
+    coords, count = pcc.AddCoords(coords=pcc.Coords(lambda index, length: (2 * index + 1) / length - 1)), 0
+    rng = np.random.default_rng(0)
+    images = []
+    for _ in range(40):
+        size = rng.integers(50, 100, 2)
+        corners = rng.integers([0, 0], size[::-1], [5, 2])
+        boxes = np.concatenate([corners, corners + 1], axis=1).astype("float32")
+        images.append(
+            BoxedImage(np.zeros([*size, 3], "uint8"), tuple(size), boxes, np.zeros(5, int), np.zeros(5, bool))
+        )
+    whole, letterbox = Letterbox((64, 64)), Letterbox((96, 64))
+    samples = _Samples(images, letterbox, Augmentation(flip, crop=0.6), whole, seed=0)
+    for index, image in enumerate(images):
+        x, boxes, classes, _, _, place = samples[index]
+        with pcc.window(place[:4], place[4:]):
+            seen = coords_at(coords, x, boxes[classes >= 0])
+        middles = image.boxes * whole.scale(image.size)
+        expected = coords_at(coords, whole(image.pixels()), middles)
+        if flip:
+            mirrored = image.size[1] * whole.scale(image.size) - middles[:, [2, 1, 0, 3]]
+            mirrored[:, [1, 3]] = middles[:, [1, 3]]
+            expected = np.concatenate([expected, coords_at(coords, whole(image.pixels()), mirrored)])
+        for one in seen:
+            assert np.abs(expected - one).max(axis=1).min() < 0.02
+            count += 1
+    assert count > 50
+
+
+def test_windows_are_a_field_of_training_samples(fields):
+    task = build(fields, sizes=[[96, 64]], window=True)
+    assert [len(samples[0]) for samples in (task.train_samples(1), task.test_samples())] == [6, 5]
+    *_, place = task.train_samples(1)[0]
+    assert place.tolist() == [0, 0, 64, 96, 64, 64]
+    with pytest.raises(UserError, match="window is for networks with CoordConv, and this one has none"):
+        build(fields, model=NamedConfig(name="yolo", anchors=ANCHORS, coord_conv=False), window=True)
+
+
+def coords_at(coords, x, boxes):
+    """x and y of the middles of boxes, between those of the pixels."""
+    grid = coords(paddle.to_tensor(x[None]))[0, 3:].numpy()
+    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+    return grid[:, 0, 0] + (middles - 0.5) * (grid[:, 1, 1] - grid[:, 0, 0])
 
 
 def test_training_samples_follow_the_seed(fields):

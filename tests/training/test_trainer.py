@@ -22,6 +22,7 @@ import ppcoordconv as pcc
 from ppcoordconv.training.trainer import RUN_FILES, evaluate, find_resume, train
 from ppcoordconv.utils.errors import UserError
 from ppcoordconv.utils.weights import load_state
+from ppcoordconv.windows import current_window
 
 
 def test_a_run_learns_and_writes_what_it_promises(tmp_path):
@@ -38,6 +39,33 @@ def test_a_run_learns_and_writes_what_it_promises(tmp_path):
     assert record["processes"] == 1
     assert yaml.safe_load((run / "config.yml").read_text())["epochs"] == 20
     assert_same_weights(weights(run), {key: value.numpy() for key, value in task.network.state_dict().items()})
+
+
+class InWindows(TinyTask):
+    """The same on vectors as maps of one axis, each with a window."""
+
+    window = True
+
+    def __init__(self):
+        super().__init__()
+        self.network = nn.Sequential(pcc.CoordConv1D(1, 4, 1), nn.Flatten(), nn.Linear(16, 2))
+        self.seen = []
+        self.network[0].register_forward_pre_hook(lambda layer, inputs: self.seen.append(current_window()))
+
+    def train_samples(self, seed):
+        samples = super().train_samples(seed)
+        return [(x[None], y, np.float32([n, n + 4, 50])) for n, (x, y) in enumerate(samples)]
+
+    def test_samples(self):
+        return [(x[None], y) for x, y in super().test_samples()]
+
+
+def test_training_samples_are_seen_in_their_windows_and_those_held_out_are_not(tmp_path):
+    task = InWindows()
+    train(task, config(tmp_path, epochs=1, accumulate_steps=2))
+    windows = [window.boxes.numpy() for window in task.seen if window is not None]
+    assert sorted(np.concatenate(windows)[:, 0]) == list(range(40))
+    assert task.seen.count(None) == 6  # of 40 held out, 7 at a time
 
 
 def test_the_best_weights_are_those_of_the_best_epoch(tmp_path):
