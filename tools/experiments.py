@@ -104,6 +104,8 @@ DETECTION = [
         ("digits_coordconv", 1, "CoordConv, digits, longer"),
         ("position_coordconv", 5, "CoordConv, left or right"),
         ("position_conv", 5, "convolution, left or right"),
+        ("position_crops", 5, "CoordConv, left or right, from crops"),
+        ("position_crops_window", 5, "CoordConv, left or right, from crops in windows"),
     )
 ]
 # What the READMEs show of them: the metric, the configs of CoordConv and of the convolution, the title by language.
