@@ -20,6 +20,10 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--resume", action="store_true", help=help_text)
     help_text = "the score, 0 to 1, from which objects are shown; default: 0.3"
     parser.add_argument("--threshold", type=float, help=help_text)
+    help_text = "cut pictures into squares of so many pixels, for models that find objects in large ones"
+    parser.add_argument("--tile", type=int, metavar="PIXELS", help=help_text)
+    help_text = "how many pixels two tiles share; default: a quarter of --tile"
+    parser.add_argument("--overlap", type=int, metavar="PIXELS", help=help_text)
     help_text = "jsonl: a result a line; coco: objects as annotations in COCO's format, at the end; default: jsonl"
     parser.add_argument("--format", choices=["jsonl", "coco"], default="jsonl", help=help_text)
 
@@ -36,7 +40,14 @@ def main(arguments: argparse.Namespace) -> int:
 
     def results() -> Iterator[Dict[str, Any]]:
         for result in infer(
-            predictor, arguments.input, arguments.output, arguments.resume, arguments.recursive, arguments.threshold
+            predictor,
+            arguments.input,
+            arguments.output,
+            arguments.resume,
+            arguments.recursive,
+            arguments.threshold,
+            arguments.tile,
+            arguments.overlap,
         ):
             if "error" in result:
                 errors.append(result["error"])

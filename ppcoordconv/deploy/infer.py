@@ -9,18 +9,19 @@ import os
 from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any, ContextManager, Deque, Dict, Generator, Iterator, List, Optional, Tuple, Union
+from typing import IO, Any, ContextManager, Deque, Dict, Generator, Iterator, List, Optional, Union
 
 import numpy as np
 from PIL import Image
 
 from ..data.inputs import Input, Prepared, value_or_error
 from ..data.preprocessing import served_preprocess
-from ..postprocess import SERVED, ServedForm, decoded
+from ..postprocess import SERVED, Result, ServedForm, decoded
 from ..utils.errors import ArgumentError, MissingFileError, UserError
 from ..utils.files import atomic_write, move_aside, open_regular, remove_abandoned
 from ..utils.progress import bar, log_info
 from .predictor import Predictor
+from .tiles import Tiles, pictures_of_any_size, results_in_tiles
 
 BATCH_SIZE = 32
 READERS = 2
@@ -36,6 +37,8 @@ def infer(
     resume: bool = False,
     recursive: bool = False,
     threshold: Optional[float] = None,
+    tile: Optional[int] = None,
+    overlap: Optional[int] = None,
 ) -> Iterator[Dict[str, Any]]:
     """A result for each input, in order: "input" (the path, or path:line) and what the served form decodes, or "error".
 
@@ -49,6 +52,8 @@ def infer(
             rest.
         recursive: takes the pictures in folders of the folders, too, but for those in ``output``.
         threshold: the score, 0 to 1, below which objects are left out; None: the served form's.
+        tile, overlap: pictures are cut into squares of so many pixels, each an input, of which neighbours share
+            ``overlap``, by default a quarter; their objects are joined. For models that find objects.
 
     Raises:
         UserError: an input would be replaced, the results in ``output`` are of other inputs, there is no ``output`` to
@@ -60,7 +65,15 @@ def infer(
     preprocess = served_preprocess(description)
     form = SERVED.build(description["served_form"])
     if threshold is not None:
-        _set_threshold(form, threshold)
+        _check_finds_objects("threshold", form)
+        if not 0 <= threshold <= 1:
+            raise ArgumentError("threshold", f"takes a score from 0 to 1, got {threshold}")
+        form.score_threshold = threshold
+    if tile is not None:
+        _check_finds_objects("tile", form)
+    elif overlap is not None:
+        raise ArgumentError("overlap", "is that of tiles; give their side, tile, too")
+    tiles = None if tile is None else Tiles(tile, overlap)
     items = [item for path in inputs for item in preprocess.inputs(path, recursive)]
     if recursive and output is not None:  # what an earlier call drew in there is no input
         items = [item for item in items if not _is_in(item.path, output)]
@@ -77,32 +90,26 @@ def infer(
             remove_abandoned(output, names[done : done + 1])
         if not done:
             _move_aside(output, [RESULTS, *names, *before])
+    left = items[done:]
+    results = (
+        results_in_tiles(predictor, form, preprocess, left, tiles)
+        if tiles
+        else _results(predictor, form, preprocess, left)
+    )
     with contextlib.ExitStack() as stack:
-        prepared = stack.enter_context(contextlib.closing(_ahead(items[done:])))
+        stack.callback(results.close)
+        if tiles:
+            stack.enter_context(pictures_of_any_size())
         progress = stack.enter_context(bar(len(items), done, unit="input"))
         file = stack.enter_context(_results_file(output, bool(done)))
-        for start in range(done, len(items), BATCH_SIZE):
-            chunk = slice(start, start + BATCH_SIZE)
-            ready = list(itertools.islice(prepared, BATCH_SIZE))
-            xs = [one[0] for one in ready if not isinstance(one, UserError)]
-            results: Iterator[Tuple[np.ndarray, Dict[str, Any]]] = iter(())
-            if xs:
-                rows = predictor(np.stack(xs))
-                results = zip(rows, decoded(form, rows, description["labels"]))
-            for item, picture, one in zip(items[chunk], pictures[chunk], ready):
-                if isinstance(one, UserError):
-                    result: Dict[str, Any] = {"error": str(one)}
-                else:
-                    row, result = next(results)
-                    if "error" not in result:
-                        result = form.to_image(result, preprocess, one[1])
-                        if picture is not None:
-                            result = _draw(form, item, row, result, picture)
-                result = {"input": item.name, **result}
-                if file is not None:
-                    _write_line(file, as_json(result))
-                progress.update()
-                yield result
+        for item, picture, (row, result) in zip(left, pictures[done:], results):
+            if picture is not None and "error" not in result:
+                result = _draw(form, item, row, result, picture)
+            result = {"input": item.name, **result}
+            if file is not None:
+                _write_line(file, as_json(result))
+            progress.update()
+            yield result
 
 
 def as_json(result: Dict[str, Any], encoding: str = "utf-8") -> str:
@@ -115,12 +122,28 @@ def as_json(result: Dict[str, Any], encoding: str = "utf-8") -> str:
     return text
 
 
-def _set_threshold(form: ServedForm, threshold: float) -> None:
+def _check_finds_objects(name: str, form: ServedForm) -> None:
     if form.score_threshold is None:
-        raise ArgumentError("threshold", f"is for models that find objects, and this one's served form is {form.name}")
-    if not 0 <= threshold <= 1:
-        raise ArgumentError("threshold", f"takes a score from 0 to 1, got {threshold}")
-    form.score_threshold = threshold
+        raise ArgumentError(name, f"is for models that find objects, and this one's served form is {form.name}")
+
+
+def _results(
+    predictor: Predictor, form: ServedForm, preprocess: Any, items: List[Input]
+) -> Generator[Result, None, None]:
+    """The outputs and the result of each input, in order."""
+    with contextlib.closing(_ahead(items)) as prepared:
+        while ready := list(itertools.islice(prepared, BATCH_SIZE)):
+            xs = [one[0] for one in ready if not isinstance(one, UserError)]
+            found: Iterator[Result] = iter(())
+            if xs:
+                rows = predictor(np.stack(xs))
+                found = zip(rows, decoded(form, rows, predictor.description["labels"]))
+            for one in ready:
+                if isinstance(one, UserError):
+                    yield np.empty(0), {"error": str(one)}
+                    continue
+                row, result = next(found)
+                yield row, result if "error" in result else form.to_image(result, preprocess, one[1])
 
 
 def _ahead(items: List[Input]) -> Generator[Union[Prepared, UserError], None, None]:

@@ -15,8 +15,13 @@ def areas(boxes: np.ndarray) -> np.ndarray:
     return np.prod(np.maximum(boxes[..., 2:] - boxes[..., :2], 0), axis=-1)
 
 
+def intersections(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The area that each of ``[n, 4]`` shares with each of ``[m, 4]``: ``[n, m]``."""
+    both = np.concatenate([np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])], 2)
+    return areas(both)
+
+
 def ious(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Intersection over union of each of ``[n, 4]`` with each of ``[m, 4]``: ``[n, m]``, 0..1."""
-    both = np.concatenate([np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])], 2)
-    inside = areas(both)
+    inside = intersections(a, b)
     return inside / np.maximum(areas(a)[:, None] + areas(b)[None] - inside, 1e-9)

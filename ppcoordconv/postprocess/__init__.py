@@ -14,6 +14,8 @@ from ..utils.arguments import has_shape
 from ..utils.errors import UserError
 from ..utils.registry import Registry
 
+# The outputs that a result was made of, and the result.
+Result = Tuple[np.ndarray, Dict[str, Any]]
 SERVED = Registry("served form", __name__)
 
 
@@ -50,7 +52,8 @@ class ServedForm:
         name: what ``inference.yml`` calls it.
         output_shape: of one output, with None for any length; None: it is not checked.
         without_onnx: why a network with these outputs can't be exported to ONNX; None: it can.
-        score_threshold: the score below which "objects" are left out; None: its results have no objects.
+        score_threshold: the score below which "objects" are left out; None: its results have no objects, and can't be
+            joined from tiles.
     """
 
     name: str
@@ -66,11 +69,22 @@ class ServedForm:
         """The result in pixels of the picture that was given, of that height and width; here nothing changes."""
         return result
 
+    def joined(
+        self, results: List[Dict[str, Any]], tiles: Sequence[Tuple[Sequence[float], ...]], size: Sequence[int]
+    ) -> Dict[str, Any]:
+        """The result of a picture of that height and width, from those of its tiles, each in pixels of its tile.
+
+        Parameters:
+            tiles: of each its box, and the box of its own, where the middle of what it finds must lie; both left, top,
+                right, bottom, in pixels of the picture.
+        """
+        raise NotImplementedError
+
     def draw(self, pixels: np.ndarray, output: np.ndarray, result: Dict[str, Any]) -> np.ndarray:
         """A picture of the input with its result: uint8 ``[H, W, 3]``.
 
         Parameters:
             pixels: the input before the preprocessing: a picture ``[H, W, 3]``, or what else the model takes.
-            output: the network's, ``[...]``. result: what ``decode`` and ``to_image`` made of it.
+            output: the network's, ``[...]``; of a picture in tiles ``[tiles, ...]``. result: what was made of it.
         """
         raise NotImplementedError

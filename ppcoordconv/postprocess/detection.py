@@ -6,12 +6,15 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from ..ops.boxes import areas, intersections
 from ..ops.nms import matrix_nms_numpy
 from ..viz.draw import boxed
 from . import SERVED, ServedForm, check_labels
 
 # Objects that score less are not shown.
 SCORE_THRESHOLD = 0.3
+# Objects of two tiles that share more of the smaller one are one object.
+SAME_OBJECT = 0.5
 
 
 @SERVED.register
@@ -62,6 +65,31 @@ class Detection(ServedForm):
                 {**found, "box": [round(float(edge), 2) for edge in box]} for found, box in zip(objects, boxes)
             ],
         }
+
+    def joined(
+        self, results: List[Dict[str, Any]], tiles: Sequence[Tuple[Sequence[float], ...]], size: Sequence[int]
+    ) -> Dict[str, Any]:
+        """Of objects of one class and two tiles that share more than half of the smaller one, the one that scores more.
+
+        As Akyon et al. 2022, arXiv:2202.06934: of an object, a tile may see a part.
+        """
+        objects: List[Tuple[int, Dict[str, Any]]] = []
+        for number, (result, ((left, top, *_), own)) in enumerate(zip(results, tiles)):
+            for found in result["objects"]:
+                box = np.round(found["box"] + np.array([left, top, left, top]), 2)
+                middle = (box[:2] + box[2:]) / 2
+                if (own[:2] <= middle).all() and (middle <= own[2:]).all():
+                    objects.append((number, {**found, "box": box.tolist()}))
+        objects.sort(key=lambda one: -one[1]["score"])
+        boxes = np.array([found["box"] for _, found in objects]).reshape(-1, 4)
+        kinds = [(number, found["class_id"]) for number, found in objects]
+        kept: List[int] = []
+        for n, (number, kind) in enumerate(kinds):
+            others = [k for k in kept if kinds[k][1] == kind and kinds[k][0] != number]
+            shared = intersections(boxes[others], boxes[n : n + 1])[:, 0]
+            if not (shared > SAME_OBJECT * np.minimum(areas(boxes[others]), areas(boxes[n]))).any():
+                kept.append(n)
+        return {"height": int(size[0]), "width": int(size[1]), "objects": [objects[n][1] for n in kept]}
 
     def draw(self, pixels: np.ndarray, output: np.ndarray, result: Dict[str, Any]) -> np.ndarray:
         return boxed(pixels, result["objects"], side=256)

@@ -1,0 +1,122 @@
+"""Pictures that are much larger than a network's input, cut into tiles: the objects of all tiles, joined."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from dataclasses import dataclass
+from typing import Any, Generator, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+from PIL import Image
+
+from ..data.inputs import Input
+from ..postprocess import Result, ServedForm, decoded
+from ..utils.arguments import check_int
+from ..utils.errors import ArgumentError, UserError
+from ..utils.progress import bar
+from .predictor import Predictor
+
+# In parts of an overlap: this near a tile's end, the neighbour alone is asked.
+MARGIN = 0.375
+# So many tiles go through the network at a time.
+BATCH_SIZE = 8
+
+
+class Part(NamedTuple):
+    """A tile, and of that its own: where the middle of what it finds must lie, else a neighbour sees it better.
+
+    Both are left, top, right and bottom, in pixels of the picture.
+    """
+
+    box: Tuple[int, int, int, int]
+    own: Tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Squares of a picture.
+
+    Parameters:
+        tile: their side, in pixels of the picture.
+        overlap: how many pixels two neighbours share at least; None: a quarter of the side.
+    """
+
+    tile: int
+    overlap: Optional[int] = None
+
+    def __post_init__(self) -> None:
+        check_int("tile", self.tile, 1, 2**20)
+        if self.overlap is not None and not 0 <= self.overlap < self.tile:
+            raise ArgumentError(
+                "overlap", f"takes 0 to {self.tile - 1} pixels with tiles of {self.tile}, got {self.overlap}"
+            )
+
+    def parts(self, size: Sequence[int]) -> List[Part]:
+        """Of a picture of that height and width.
+
+        The last of a row or a column ends where the picture does; a picture that is smaller is one tile.
+        """
+        rows, columns = (self._along(length) for length in size)
+        return [
+            Part((left, top, right, bottom), (own_left, own_top, own_right, own_bottom))
+            for top, bottom, own_top, own_bottom in rows
+            for left, right, own_left, own_right in columns
+        ]
+
+    def _along(self, length: int) -> List[Tuple[int, int, float, float]]:
+        """Of each tile along an axis its ends, and those of its own."""
+        overlap = self.tile // 4 if self.overlap is None else self.overlap
+        starts = [min(n, max(0, length - self.tile)) for n in range(0, max(1, length - overlap), self.tile - overlap)]
+        ends = [min(start + self.tile, length) for start in starts]
+        margins = [MARGIN * (end - start) for end, start in zip(ends, starts[1:])]
+        lows = [-math.inf, *(start + margin for start, margin in zip(starts[1:], margins))]
+        highs = [*(end - margin for end, margin in zip(ends, margins)), math.inf]
+        return list(zip(starts, ends, lows, highs))
+
+
+def results_in_tiles(
+    predictor: Predictor, form: ServedForm, preprocess: Any, items: List[Input], tiles: Tiles
+) -> Generator[Result, None, None]:
+    """The outputs and the result of each picture, in order.
+
+    A picture is read in full, in 3 bytes a pixel. A model that takes windows gets each tile's.
+    """
+    for item in items:
+        try:
+            yield _result(predictor, form, preprocess, item.read(), tiles)
+        except UserError as error:
+            yield np.empty(0), {"error": str(error)}
+
+
+def _result(predictor: Predictor, form: ServedForm, preprocess: Any, pixels: np.ndarray, tiles: Tiles) -> Result:
+    size, labels = pixels.shape[:2], predictor.description["labels"]
+    parts = tiles.parts(size)
+    outputs: List[np.ndarray] = []
+    results: List[Any] = []
+    with bar(len(parts), unit="tile") as progress:
+        for start in range(0, len(parts), BATCH_SIZE):
+            chunk = parts[start : start + BATCH_SIZE]
+            crops = [pixels[top:bottom, left:right] for (left, top, right, bottom), _ in chunk]
+            x, window = np.stack(list(map(preprocess, crops))), {}
+            if predictor.description["window"]:
+                places = np.stack([preprocess.window(np.array(part.box), size, preprocess) for part in chunk])
+                window = {"window": (places[:, :4], places[:, 4:])}
+            rows = predictor(x, **window)
+            found = decoded(form, rows, labels)
+            for error in (one for one in found if "error" in one):
+                return rows, error
+            outputs += list(rows)
+            results += [form.to_image(one, preprocess, crop.shape) for one, crop in zip(found, crops)]
+            progress.update(len(chunk))
+    return np.stack(outputs), form.joined(results, parts, size)
+
+
+@contextlib.contextmanager
+def pictures_of_any_size() -> Iterator[None]:
+    """Pillow refuses pictures of over 178 million pixels, which might be meant to fill the memory."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
