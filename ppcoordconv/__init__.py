@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         CoordConv3DTranspose,
         CoordConvNormActivation,
     )
+    from .points import relative_to
     from .tiling import predict_tiled
     from .utils.cpu import tune_cpu
     from .windows import window
@@ -58,6 +59,7 @@ __all__ = [
     "models",
     "paddledet_legacy_to_paddle",
     "predict_tiled",
+    "relative_to",
     "tune_cpu",
     "window",
 ]
@@ -76,6 +78,7 @@ _MODULES = {
     "coords": ["Coords", "Given", "list_coords"],
     "coord_grids": ["coord_grid"],
     "layers": [name for name in __all__ if name.startswith(("AddCoords", "CoordConv"))],
+    "points": ["relative_to"],
     "tiling": ["predict_tiled"],
     "utils.cpu": ["tune_cpu"],
     "windows": ["window"],

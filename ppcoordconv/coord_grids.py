@@ -5,14 +5,16 @@ With ``compat``, ``coords`` and ``encodings`` it can be taken along without the 
 
 from __future__ import annotations
 
+import math
 from numbers import Integral
-from typing import Any, Callable, List, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 import paddle
 from paddle import Tensor
 
 from .compat import dtype_name, grid_dtype, is_eager
-from .coords import AFFINE, Coords, CoordsLike, Formula, Given, Joined, find_coords
+from .coords import AFFINE, Coords, CoordsLike, Formula, Given, find_coords, is_relative, learnt_part, parts_of
+from .encodings import Learnt
 
 
 @paddle.jit.not_to_static
@@ -46,8 +48,10 @@ def coord_grid(
         ([[-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0]], [[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
     """
     convention = find_coords(coords)
-    if isinstance(convention, Given):
-        raise TypeError("coord_grid: the grid of a Given is not computed but given")
+    if isinstance(convention, Given) or is_relative(convention) or learnt_part(convention):
+        raise TypeError(
+            f"coord_grid: expected coordinates of the size alone, got coords={coords!r}; a layer takes them"
+        )
     dtype = dtype_name(dtype)
     _check_grid_arguments(spatial_shape, with_r, dtype)
     axes = [axis_of_map(length, grid_dtype(dtype)) for length in spatial_shape]
@@ -58,14 +62,18 @@ class Axis(NamedTuple):
     """An axis of a map: the indices of its samples, and the length that they are counted in.
 
     Tensors ``[n]`` and ``[1]``, or ``[N, n]`` and ``[N, 1]`` where each sample of a batch has its own.
+
+    Attributes:
+        origin: the coordinate that relative ones are from, ``[1]`` or ``[N, 1]``.
     """
 
     index: Tensor
     length: Tensor
+    origin: Optional[Tensor] = None
 
     def ends(self) -> Axis:
         """The first and the last sample of the length."""
-        return Axis(paddle.concat([paddle.zeros_like(self.length), self.length - 1], axis=-1), self.length)
+        return self._replace(index=paddle.concat([paddle.zeros_like(self.length), self.length - 1], axis=-1))
 
 
 def axis_of_map(length: Any, dtype: str) -> Axis:
@@ -76,18 +84,32 @@ def axis_of_map(length: Any, dtype: str) -> Axis:
     return Axis(paddle.arange(length, dtype=dtype), n)
 
 
-def grid_along(axes: List[Axis], spatial_shape: Sequence[Any], convention: Formula, with_r: bool, dtype: str) -> Tensor:
-    """The grid ``[1 or N, d, *spatial_shape]`` of a map with these axes."""
-    parts = convention.parts if isinstance(convention, Joined) else (convention,)
+def grid_along(
+    axes: List[Axis],
+    spatial_shape: Sequence[Any],
+    convention: Formula,
+    with_r: bool,
+    dtype: str,
+    table: Optional[Tensor] = None,
+) -> Tensor:
+    """The grid ``[1 or N, d, *spatial_shape]`` of a map with these axes. With a learnt table, gradients flow there."""
+    parts = parts_of(convention)
     coordinates = [_coordinates(axes, spatial_shape, part, grid_dtype(dtype)) for part in parts]
     channels: List[Tensor] = []
     for part, own in zip(parts, coordinates):
-        channels += own if part.encoding is None else _encoded(own, part.encoding)
+        if isinstance(part.encoding, Learnt):
+            lines = sorted(lines_along(axes, part), key=lambda line: line[0])
+            channels.append(part.encoding.interpolated(table, [line for _, line in lines]))
+        else:
+            channels += own if part.encoding is None else _encoded(own, part.encoding)
     if with_r:
         channels.append(_radius(coordinates[0], axes, parts[0]))
+    if len({channel.shape[0] for channel in channels}) > 1:  # those that are relative are each sample's own
+        largest = max(channels, key=lambda channel: channel.shape[0] if channel.shape[0] > 0 else math.inf)
+        channels = [channel + paddle.zeros_like(largest[:, :1]) for channel in channels]
     grid = paddle.concat(channels, axis=1).astype(dtype)
     # Functions of a user's own may compute with what has a gradient.
-    return grid if grid.stop_gradient else grid.detach()
+    return grid if grid.stop_gradient or table is not None else grid.detach()
 
 
 def _encoded(coordinates: List[Tensor], encoding: Any) -> List[Tensor]:
@@ -123,7 +145,7 @@ def lines_along(axes: List[Axis], convention: Coords) -> List[Tuple[int, Tensor]
         if is_eager():
             _check_function("coordinate", line, list(axis.index.shape))
             _check_pure(convention.coordinate, axis, line)
-        lines.append((number, line))
+        lines.append((number, line if not convention.relative else line - axis.origin))
     return lines
 
 

@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 from paddle import Tensor
 
-from .encodings import ENCODINGS
+from .encodings import ENCODINGS, Learnt
 
 # Paddle 3.2 warns at the first max and the first split that torch's have other arguments.
 warnings.filterwarnings("ignore", message=r"\nNon compatible API.*torch\.(max|split)")
@@ -77,6 +77,11 @@ def ramp(index: Tensor, length: Tensor) -> Tensor:
     return index / _span(length)
 
 
+def middles(index: Tensor, length: Tensor) -> Tensor:
+    """``(2i + 1)/n - 1``: the middles of n cells between -1 and 1."""
+    return (2 * index + 1) / length - 1
+
+
 # Those that rise by the same from index to index.
 AFFINE = frozenset(
     [
@@ -89,6 +94,7 @@ AFFINE = frozenset(
         from_zero,
         pixels,
         ramp,
+        middles,
     ]
 )
 
@@ -122,6 +128,7 @@ class Coords:
             the last channel.
         radius_over_maximum: the radius is divided by the largest of the whole map's corners; 0 where that is 0.
         coords_first: the coordinate channels go before the features instead of after them.
+        relative: the coordinates are those of a place minus those of a point, which ``pcc.relative_to`` gives.
         encoding: from the list of the coordinate channels to the channels that take their place, as many as its method
             ``count_channels(axes)`` says; None: the coordinates themselves. One of ``encodings``, or another.
 
@@ -138,6 +145,7 @@ class Coords:
     radius: Callable[[Sequence[Tensor]], Tensor] = distance_from_origin
     radius_over_maximum: bool = False
     coords_first: bool = False
+    relative: bool = False
     encoding: Optional[Callable[[Sequence[Tensor]], List[Tensor]]] = None
 
 
@@ -215,6 +223,10 @@ CONVENTIONS: Dict[str, Coords] = {
 }
 
 
+# What ``coords=`` takes beside the conventions and encodings.
+RELATIVE = Coords(middles, relative=True)
+
+
 def list_coords() -> List[str]:
     """The names of the conventions, any of which ``coords=`` takes.
 
@@ -230,8 +242,9 @@ def find_coords(coords: CoordsLike) -> Convention:
     """What is meant by ``coords=``.
 
     Parameters:
-        coords: the name of a convention; an encoding of the coordinates from -1 to 1, as "fourier(4)" or
-            "gaussian_fourier(64, scale=2.0)"; a list of such, whose channels are joined; or what that gives already.
+        coords: the name of a convention; "relative", to points; an encoding of the coordinates from -1 to 1, as
+            "fourier(4)", "gaussian_fourier(64, scale=2.0)" or "learnt(16, 32)"; a list of such, whose channels are
+            joined; or what that gives already.
 
     Raises:
         TypeError: ``coords`` is something else.
@@ -245,6 +258,8 @@ def find_coords(coords: CoordsLike) -> Convention:
         raise TypeError(f"coords takes the name of a convention, a Coords, a list of them, or a Given, got {coords!r}")
     if coords in CONVENTIONS:
         return CONVENTIONS[coords]
+    if coords == "relative":
+        return RELATIVE
     if found := re.fullmatch(r"(\w+)\((.*)\)", coords):
         return Coords(encoding=_encoding(*found.groups()))
     near = difflib.get_close_matches(coords, CONVENTIONS, n=1)
@@ -252,7 +267,7 @@ def find_coords(coords: CoordsLike) -> Convention:
     encodings = ", ".join(f"{name}(...)" for name in ENCODINGS)
     raise ValueError(
         f"coords={coords!r} names no convention{hint} The conventions are {', '.join(CONVENTIONS)}; the encodings "
-        f"{encodings}"
+        f"relative, {encodings}"
     )
 
 
@@ -262,6 +277,8 @@ def _joined(parts: List[Convention]) -> Convention:
         raise ValueError("coords takes a Given alone, not in a list; join the given grid with other channels yourself")
     if len({part.coords_first for part in flat}) > 1:
         raise ValueError(f"coords takes a list of which all go before the features, or all after them, got {flat}")
+    if sum(isinstance(part.encoding, Learnt) for part in flat) > 1:  # type: ignore[union-attr]
+        raise ValueError("coords takes a list with one learnt(...) at most; give that more channels")
     return flat[0] if len(flat) == 1 else Joined(tuple(flat))  # type: ignore[arg-type]
 
 
@@ -281,6 +298,26 @@ def _encoding(name: str, arguments: str) -> Any:
         return ENCODINGS[name](*values, **named)
     except TypeError as error:  # of the signature
         raise ValueError(f"coords: {name}({arguments}) has other numbers than the encoding takes: {error}") from error
+
+
+def parts_of(convention: Convention) -> Tuple[Coords, ...]:
+    """The conventions that are joined in it; of a Given none."""
+    if isinstance(convention, Given):
+        return ()
+    return convention.parts if isinstance(convention, Joined) else (convention,)
+
+
+def learnt_part(convention: Convention) -> Optional[Learnt]:
+    """The encoding of it that has a table."""
+    for part in parts_of(convention):
+        if isinstance(part.encoding, Learnt):
+            return part.encoding
+    return None
+
+
+def is_relative(convention: Convention) -> bool:
+    """Some of its coordinates are relative to points."""
+    return any(part.relative for part in parts_of(convention))
 
 
 def count_channels(convention: Convention, axes: int, with_r: bool) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import List, Sequence
+from typing import List, Sequence, Tuple
 
 import numpy as np
+import paddle
 from paddle import Tensor
 
 
@@ -67,4 +68,56 @@ class GaussianFourier:
         return [angle.cos() for angle in angles] + [angle.sin() for angle in angles]
 
 
-ENCODINGS = {"fourier": Fourier, "gaussian_fourier": GaussianFourier}
+@dataclass(frozen=True)
+class Learnt:
+    """A table that a layer learns, interpolated linearly to the size of its map, as the position embeddings of ViT are.
+
+    Dosovitskiy et al. 2020, arXiv:2010.11929, section 3.2, whose table is interpolated to other sizes. Its corners lie
+    at the coordinates -1 and 1; beyond them, as a window may reach, is what is at the edge.
+
+    Parameters:
+        channels: of the table.
+        sizes: its length along each of the map's axes, in their order; one for all.
+    """
+
+    channels: int
+    sizes: Tuple[int, ...]
+
+    def __init__(self, channels: int, *sizes: int) -> None:
+        for name, values in (("channels", [channels]), ("size", sizes or [None])):
+            if not all(type(n) is int and n >= 1 for n in values) or len(values) > 3:
+                given = values[0] if len(values) == 1 else list(values)
+                raise ValueError(f"learnt: {name} takes a whole number of at least 1, got {given!r}")
+        object.__setattr__(self, "channels", channels)
+        object.__setattr__(self, "sizes", sizes)
+
+    def count_channels(self, axes: int) -> int:
+        return self.channels
+
+    def shape(self, axes: int) -> List[int]:
+        """Of the table of a map with so many spatial axes: ``[1, channels, *sizes]``.
+
+        Raises:
+            ValueError: it has the sizes of another number of axes.
+        """
+        sizes = self.sizes * axes if len(self.sizes) == 1 else self.sizes
+        if len(sizes) != axes:
+            raise ValueError(f"learnt: expected one size, or one for each of {axes} axes, got {list(sizes)}")
+        return [1, self.channels, *sizes]
+
+    def interpolated(self, table: Tensor, lines: Sequence[Tensor]) -> Tensor:
+        """``[1 or N, channels, *spatial]`` at the coordinates along each axis of the map, ``[n]`` or ``[N, n]``."""
+        for axis, line in enumerate(lines):
+            size = table.shape[2 + axis]
+            index = (line + 1).clip(0, 2) * ((size - 1) / 2)
+            # How much each place takes of each entry: [entries, places], or [N, 1, ..., entries, places]
+            parts = (1 - (index.unsqueeze(-2) - paddle.arange(size, dtype=index.dtype).unsqueeze(1)).abs()).clip(0)
+            parts = parts.astype(table.dtype)
+            if line.ndim == 2 and table.ndim > 3:
+                parts = parts.unsqueeze(list(range(1, table.ndim - 2)))
+            last = [n for n in range(table.ndim) if n != 2 + axis] + [2 + axis]
+            table = paddle.matmul(table.transpose(last), parts).transpose(np.argsort(last).tolist())
+        return table
+
+
+ENCODINGS = {"fourier": Fourier, "gaussian_fourier": GaussianFourier, "learnt": Learnt}

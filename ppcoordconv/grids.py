@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Union
+from typing import Any, Dict, Optional, Union
 
 import paddle
 from paddle import Tensor
 
 from .affine import AffineGrid
 from .compat import grid_dtype, is_eager, shape_of
-from .coord_grids import Axis, coord_grid, grid_along, lines_along
-from .coords import AFFINE, Coords, Formula, Joined, ramp
+from .coord_grids import axis_of_map, coord_grid, grid_along, lines_along
+from .coords import AFFINE, Coords, Formula, is_relative, ramp
+from .points import Points, current_points
 from .windows import Window, current_window
 
 # A grid is a constant, and layers share it. In detection, sizes vary from batch to batch.
@@ -20,31 +21,45 @@ _MAX_GRIDS, _MAX_ELEMENTS = 16, 2**24
 
 
 @paddle.jit.not_to_static
-def grid_of(x: Tensor, coords: Formula, with_r: bool) -> Tensor:
+def grid_of(x: Tensor, coords: Formula, with_r: bool, table: Optional[Tensor] = None) -> Tensor:
     """The grid ``[1 or N, d, *spatial]`` of a feature map ``[N, C, *spatial]``, in its place and ``grid_dtype``.
 
     In eager mode, maps of the same size get the same tensor; grids of 16 sizes, and of 64 MB, are kept.
+
+    Parameters:
+        table: that of coordinates that are learnt.
     """
-    grid = affine_or_grid_of(x, coords, with_r)
+    grid = affine_or_grid_of(x, coords, with_r, table)
     return grid.expand() if isinstance(grid, AffineGrid) else grid
 
 
 @paddle.jit.not_to_static
-def affine_or_grid_of(x: Tensor, coords: Formula, with_r: bool) -> Union[Tensor, AffineGrid]:
+def affine_or_grid_of(
+    x: Tensor, coords: Formula, with_r: bool, table: Optional[Tensor] = None
+) -> Union[Tensor, AffineGrid]:
     """The same, or an ``AffineGrid`` where each sample has a grid of its own that can be one."""
     window = current_window()
-    if window is None:
+    points = _points_for(x, coords) if is_relative(coords) else None
+    if window is None and points is None and table is None:
         return _grid_of_size(x, coords, with_r)
-    window.check_map(x.shape)
-    if not is_eager():
-        size = shape_of(x)[2:]
-        return grid_along(window.axes_of_map(size), size, coords, with_r, grid_dtype(x.dtype))
+    if window is not None:
+        window.check_map(x.shape)
+    if window is None or points is not None or table is not None or not is_eager():
+        return _grid_at_place(x, coords, with_r, window, points, table)
     key = (tuple(x.shape[2:]), coords, with_r, grid_dtype(x.dtype), str(x.place))
     if key not in window.grids:
         if len(window.grids) >= _MAX_GRIDS:
             window.grids.clear()
-        window.grids[key] = _grid_in_window(x, coords, with_r, window)
+        window.grids[key] = _grid_at_place(x, coords, with_r, window)
     return window.grids[key]
+
+
+def _points_for(x: Tensor, coords: Formula) -> Points:
+    points = current_points()
+    if points is None:
+        raise ValueError("coords='relative': expected points, by pcc.relative_to(points, image_size), got none")
+    points.check_map(x.shape)
+    return points
 
 
 def _grid_of_size(x: Tensor, coords: Formula, with_r: bool) -> Tensor:
@@ -64,12 +79,28 @@ def _grid_of_size(x: Tensor, coords: Formula, with_r: bool) -> Tensor:
     return grid
 
 
-def _grid_in_window(x: Tensor, coords: Formula, with_r: bool, window: Window) -> Union[Tensor, AffineGrid]:
-    size, dtype = x.shape[2:], grid_dtype(x.dtype)
-    axes = window.axes_of_map(size)
-    if isinstance(coords, Joined) or coords.encoding or coords.coordinate not in AFFINE or with_r or window.is_shared:
-        return _beside(x, grid_along(axes, size, coords, with_r, dtype))
-    ends = [Axis(paddle.stack([axis.index[:, 0], axis.index[:, -1]], axis=1), axis.length) for axis in axes]
+def _grid_at_place(
+    x: Tensor,
+    coords: Formula,
+    with_r: bool,
+    window: Optional[Window] = None,
+    points: Optional[Points] = None,
+    table: Optional[Tensor] = None,
+) -> Union[Tensor, AffineGrid]:
+    size, dtype = shape_of(x)[2:], grid_dtype(x.dtype)
+    axes = window.axes_of_map(size) if window is not None else [axis_of_map(length, dtype) for length in size]
+    axes = points.on(axes) if points is not None else axes
+    is_shared = all(place is None or place.is_shared for place in (window, points))
+    if (
+        not is_eager()
+        or is_shared
+        or with_r
+        or table is not None
+        or not isinstance(coords, Coords)
+        or not _is_affine(coords)
+    ):
+        return _beside(x, grid_along(axes, size, coords, with_r, dtype, table))
+    ends = [axis._replace(index=paddle.stack([axis.index[..., 0], axis.index[..., -1]], axis=-1)) for axis in axes]
     # [N, d, 2]: of each sample and channel, the first coordinate and the last
     lines = paddle.stack([line for _, line in lines_along(ends, coords)], axis=1)
     first, last = lines.unbind(2)
@@ -77,6 +108,10 @@ def _grid_in_window(x: Tensor, coords: Formula, with_r: bool, window: Window) ->
     return AffineGrid(_grid_of_size(x, Coords(ramp, x_first=coords.x_first), False), _beside(x, rising))
 
 
+def _is_affine(coords: Coords) -> bool:
+    return coords.encoding is None and coords.coordinate in AFFINE
+
+
 def _beside(x: Tensor, grid: Tensor) -> Tensor:
     """In the same place."""
-    return grid if grid.place._equals(x.place) else paddle.to_tensor(grid, place=x.place)
+    return grid if not is_eager() or grid.place._equals(x.place) else paddle.to_tensor(grid, place=x.place)

@@ -7,21 +7,13 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 import paddle
-from paddle import Tensor
 
 from .compat import dtype_name, is_eager
 from .contexts import Context
 from .coord_grids import Axis
+from .rows import BOX, BOXES, SIZE, checked_rows, rows_in_graph, same_count
 
 WINDOWS: Context[Window] = Context("window", "boxes that are an input")
-# The order of a box's numbers, by the number of axes; the ends along x, y, z, which are the tensor's axes backwards.
-BOX = {
-    1: "left, right",
-    2: "left, top, right, bottom",
-    3: "left, top, front, right, bottom, back",
-}
-BOXES = {2 * axes: names for axes, names in BOX.items()}
-SIZE = {1: "length", 2: "height, width", 3: "depth, height, width"}
 
 
 class Window:
@@ -36,9 +28,9 @@ class Window:
         if is_eager():
             self.boxes, self.sizes = map(paddle.to_tensor, checked_window(boxes, image_size))
         else:
-            self.boxes = _rows_in_graph("boxes", boxes, BOXES)
+            self.boxes = rows_in_graph("boxes", boxes, BOXES)
             axes = self.boxes.shape[1] // 2
-            self.sizes = _rows_in_graph("image_size", image_size, {axes: SIZE[axes]})
+            self.sizes = rows_in_graph("image_size", image_size, {axes: SIZE[axes]})
         self.axes = self.sizes.shape[1]
         self.grids: Dict[Tuple[Any, ...], Any] = {}
 
@@ -122,65 +114,8 @@ def current_window() -> Optional[Window]:
     return WINDOWS.current()
 
 
-def checked_window(boxes: Any, image_size: Any) -> Tuple[np.ndarray, np.ndarray]:
+def checked_window(boxes: Any, image_size: Any) -> List[np.ndarray]:
     """``[M, 2 * axes]`` and ``[M, axes]``, float64, of what ``window`` takes; raises what it raises."""
-    boxes = _rows("boxes", boxes, BOXES)
-    axes = boxes.shape[1] // 2
-    sizes = _rows("image_size", image_size, {axes: SIZE[axes]})
-    if len(boxes) != len(sizes) and 1 not in (len(boxes), len(sizes)):
-        raise ValueError(f"image_size: expected one, or one for each of the {len(boxes)} boxes, got {len(sizes)}")
-    count = max(len(boxes), len(sizes))
-    return boxes.repeat(count // len(boxes), axis=0), sizes.repeat(count // len(sizes), axis=0)
-
-
-def _rows(name: str, value: Any, names: Dict[int, str]) -> np.ndarray:
-    """``[k]`` or ``[M, k]`` numbers as float64 ``[M, k]``."""
-    try:
-        # numpy has no bfloat16, and takes its bits for whole numbers.
-        rows = np.asarray(value.astype("float64") if isinstance(value, Tensor) else value)
-    except ValueError:  # lists of different lengths
-        rows = np.asarray(None)
-    if rows.dtype.kind not in "iuf":
-        raise TypeError(f"{name}: expected numbers, {_widths(names)}, got {value!r}")
-    _check_shape(name, list(rows.shape), names)
-    rows = np.atleast_2d(rows).astype(np.float64)
-    for number, row in enumerate(rows):
-        if wrong := WRONG[name](row):
-            raise ValueError(f"{name}: expected {wrong}, got {row.tolist()} in row {number}")
-    return rows
-
-
-def _wrong_box(box: np.ndarray) -> str:
-    axes = len(box) // 2
-    if not np.isfinite(box).all():
-        return "finite numbers"
-    return "" if (box[axes:] > box[:axes]).all() else f"{BOX[axes]} with every end beyond its beginning"
-
-
-def _wrong_size(size: np.ndarray) -> str:
-    return "" if ((size > 0) & np.isfinite(size)).all() else "lengths above 0"
-
-
-# Of what is expected of a row, what is not so.
-WRONG = {"boxes": _wrong_box, "image_size": _wrong_size}
-
-
-def _rows_in_graph(name: str, value: Any, names: Dict[int, str]) -> Tensor:
-    """The same as a Tensor in float32, of what may be known only when the graph is run."""
-    if isinstance(value, (list, tuple)) and any(hasattr(item, "stop_gradient") for item in value):  # as x.shape[2:]
-        value = paddle.concat([paddle.to_tensor(item).reshape([1]).astype("float32") for item in value])
-    if not hasattr(value, "stop_gradient"):
-        return paddle.to_tensor(_rows(name, value, names).astype("float32"))
-    shape = list(value.shape)
-    _check_shape(name, shape, names)
-    rows = value.astype("float32")
-    return rows.reshape([1, shape[0]]) if len(shape) == 1 else rows
-
-
-def _check_shape(name: str, shape: List[int], names: Dict[int, str]) -> None:
-    if len(shape) not in (1, 2) or shape[-1] not in names or shape[0] == 0:
-        raise ValueError(f"{name}: expected {_widths(names)}, got {shape}")
-
-
-def _widths(names: Dict[int, str]) -> str:
-    return " or ".join(f"[{k}] or [N, {k}] ({words})" for k, words in names.items())
+    rows = checked_rows("boxes", boxes, BOXES)
+    axes = rows.shape[1] // 2
+    return same_count("boxes", rows, checked_rows("image_size", image_size, {axes: SIZE[axes]}))

@@ -171,7 +171,7 @@ def test_grids_that_do_not_fit(grid, error, words):
         (lambda: pcc.AddCoords()(X, paddle.zeros([1, 2, 4, 5])), ValueError, r"grid: is for coords=Given"),
         (lambda: pcc.CoordConv(3, 4, 1, coords=pcc.Given(2), with_r=True), ValueError, "with_r: expected False with"),
         (lambda: pcc.AddCoords(pcc.Given(2), with_r=True), ValueError, "with_r: expected False with"),
-        (lambda: pcc.coord_grid([4, 5], pcc.Given(2)), TypeError, "the grid of a Given is not computed but given"),
+        (lambda: pcc.coord_grid([4, 5], pcc.Given(2)), TypeError, "of the size alone, got coords=Given"),
         (lambda: pcc.CoordConv(3, 4, 1, coords=["paddle", pcc.Given(1)]), ValueError, "takes a Given alone, not in"),
         (lambda: pcc.given(5).__enter__(), TypeError, "given: expected a Tensor, or a function .*, got int"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -28,20 +29,33 @@ def draw_conventions(arguments: argparse.Namespace) -> None:
 
 
 def draw_encodings(arguments: argparse.Namespace) -> None:
-    """The channels of each encoding along one axis."""
+    """The channels of each encoding along one axis; the relative ones of three samples."""
     import matplotlib.pyplot as plt
     import numpy as np
+    import paddle
 
     import ppcoordconv as pcc
     from ppcoordconv.utils.files import atomic_write
 
-    names = ["paddle", "fourier(3)", "gaussian_fourier(6)"]
-    figure, rows = plt.subplots(len(names), 1, figsize=(7, 5), layout="constrained", sharex=True)
+    titles = {
+        "paddle": "paddle",
+        "fourier(3)": "fourier(3)",
+        "gaussian_fourier(6)": "gaussian_fourier(6)",
+        "learnt(3, 6)": "learnt(3, 6): random here; linear between six entries",
+        "relative": "relative, to three points",
+    }
     x = np.linspace(-1, 1, 201)
-    for axes, name in zip(rows, names):
-        axes.plot(x, pcc.coord_grid([201], name)[0].numpy().T)
-        axes.set_title(name, loc="left")
-        axes.set_ylim(-1.1, 1.1)
+    maps = paddle.zeros([3, 0, 201])
+    figure, rows = plt.subplots(len(titles), 1, figsize=(7, 8), layout="constrained", sharex=True)
+    for axes, (name, title) in zip(rows, titles.items()):
+        layer = pcc.AddCoords(name, data_format="NCL")
+        if layer.table is not None:
+            table = np.random.default_rng(1).uniform(-1, 1, layer.table.weight.shape)
+            layer.table.weight.set_value(table.astype("float32"))
+        with pcc.relative_to([[50], [100], [170]], [201]) if name == "relative" else contextlib.nullcontext():
+            channels = layer(maps).numpy()
+        axes.plot(x, channels[:, 0].T if name == "relative" else channels[0].T)
+        axes.set_title(title, loc="left")
     rows[-1].set_xlabel("the coordinate along the axis")
     with atomic_write(arguments.output) as path:
         figure.savefig(path, format="png", dpi=110)

@@ -25,12 +25,13 @@ PACKAGE = ROOT / "ppcoordconv"
 PARTS: Dict[str, Tuple[List[str], List[str]]] = {
     "coords": (
         ["coords.py", "coord_grids.py", "encodings.py", "grids.py"],
-        ["tests/test_coords.py", "tests/test_encodings.py", "tests/test_grids.py", "tests/test_windows.py",
+        ["tests/test_coords.py", "tests/test_encodings.py", "tests/test_learnt.py", "tests/test_grids.py",
+         "tests/test_windows.py", "tests/test_points.py",
          "tests/layers/test_layers.py"],
     ),
     "windows": (
-        ["windows.py", "tiling.py", "given_coords.py", "affine.py"],
-        ["tests/test_windows.py", "tests/test_tiling.py", "tests/test_given_coords.py"],
+        ["rows.py", "windows.py", "points.py", "tiling.py", "given_coords.py", "affine.py"],
+        ["tests/test_windows.py", "tests/test_points.py", "tests/test_tiling.py", "tests/test_given_coords.py"],
     ),
     "functional": (
         ["functional.py", "forms.py", "offset.py"],

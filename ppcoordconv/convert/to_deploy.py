@@ -10,12 +10,12 @@ import paddle
 from paddle import Tensor, nn
 
 from ..compat import dtype_name, grid_dtype, is_eager, to_channels_first, to_channels_last
-from ..coord_grids import coord_grid
-from ..coords import Given
+from ..coords import Given, is_relative
 from ..forms import Call, run
 from ..grids import grid_of
 from ..layers import CoordConvNd
 from ..layers.checks import padding_sides
+from ..layers.table import grid_of_table
 from ..windows import current_window
 from .batch_norm import fold_batch_norms
 from .to_coordconv import REPLACEMENTS, is_hooked, replace_layers
@@ -45,6 +45,7 @@ class DeployedCoordConv(nn.Layer):
         self.form = form
         self.convention, self.with_r, self.data_format = layer.convention, layer.with_r, layer.data_format
         self.spec = layer.conv.spec()
+        self.table = layer.table
         self.weight, self.bias = layer.conv.weight, layer.conv.bias
         tap = _inner_tap(layer) if form == "concat" else None
         self.has_ones = tap is not None
@@ -60,8 +61,8 @@ class DeployedCoordConv(nn.Layer):
 
     def set_size(self, size: List[int]) -> None:
         """Makes the grid of maps of that size a constant."""
-        grid = coord_grid(size, self.convention, self.with_r, grid_dtype(self.weight.dtype))
-        self.grid = self._append_ones(grid)
+        x = paddle.zeros([1, 1, *size], self.weight.dtype)
+        self.grid = self._append_ones(self._grid_of(x).detach())
 
     def extra_repr(self) -> str:
         size = None if self.grid is None else list(self.grid.shape[2:])
@@ -73,9 +74,14 @@ class DeployedCoordConv(nn.Layer):
         is_half = x.dtype not in (paddle.float32, paddle.float64)
         is_for_x = grid is not None and list(grid.shape[2:]) == list(x.shape[2:]) and current_window() is None
         if not is_for_x or dtype_name(grid.dtype) != grid_dtype(x.dtype):
-            grid = self._append_ones(grid_of(x, self.convention, self.with_r))
+            grid = self._append_ones(self._grid_of(x))
         spec = self.spec.with_output_size(output_size)
         return run(Call(x, grid, self.weight, self.bias, spec), self._form_for(x, is_half))
+
+    def _grid_of(self, x: Tensor) -> Tensor:
+        if self.table is not None:
+            return grid_of_table(self.table, x, self.convention, self.with_r)
+        return grid_of(x, self.convention, self.with_r)
 
     def _form_for(self, x: Tensor, is_half: bool) -> str:
         if self.form == "concat":
@@ -162,12 +168,17 @@ def restore_grids(model: nn.Layer) -> None:
 
 def _can_replace(layer: CoordConvNd) -> bool:
     is_known = type(layer) in REPLACEMENTS.values() or getattr(layer, "runs_in_order", False)
-    # A given grid is an input of what is exported.
-    return is_known and not isinstance(layer.convention, Given) and not is_hooked(layer, layer.conv)
+    # What a grid is given by, or relative to, is an input of what is exported.
+    is_input = isinstance(layer.convention, Given) or is_relative(layer.convention)
+    return is_known and not is_input and not is_hooked(layer, layer.conv)
 
 
 def _deployed(layer: CoordConvNd, form: str) -> nn.Layer:
-    following = [child for name, child in layer.named_children() if name != "conv" and type(child) is not nn.Identity]
+    following = [
+        child
+        for name, child in layer.named_children()
+        if name not in ("conv", "table") and type(child) is not nn.Identity
+    ]
     deployed = DeployedCoordConv(layer, form)
     return nn.Sequential(deployed, *following) if following else deployed
 

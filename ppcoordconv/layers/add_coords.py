@@ -13,6 +13,7 @@ from ..given_coords import given_grid
 from ..grids import grid_of
 from .base import CoordConvNd
 from .checks import DATA_FORMATS, check_choice, check_flag, check_input, check_radius, name_of
+from .table import grid_of_table, make_table
 
 
 class AddCoords(nn.Layer):
@@ -46,6 +47,7 @@ class AddCoords(nn.Layer):
         check_flag(self, "with_r", with_r)
         self.convention = find_coords(coords)
         check_radius(self, self.convention, with_r)
+        self.table = make_table(self, self.convention, len(data_format or "NCHW") - 2)
         self.coords = coords
         self.with_r = with_r
         self.data_format = data_format
@@ -63,6 +65,8 @@ class AddCoords(nn.Layer):
             grid = given_grid(x, self.convention.channels, grid, name_of(self))
         elif grid is not None:
             raise ValueError(f"AddCoords: grid: is for coords=Given(...), not {self.coords!r}")
+        elif self.table is not None:
+            grid = grid_of_table(self.table, x, self.convention, self.with_r)
         else:
             grid = grid_of(x, self.convention, self.with_r)
         grid = expand_to_batch(grid.astype(x.dtype), x)

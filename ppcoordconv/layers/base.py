@@ -15,6 +15,7 @@ from ..given_coords import given_grid
 from ..grids import affine_or_grid_of
 from . import checks
 from .grid_conv import GRID_CONVS, GridConv
+from .table import grid_of_table, make_table
 
 
 class InnerParameters(OrderedDict):
@@ -31,6 +32,7 @@ class CoordConvNd(nn.Layer):
         in_channels, data_format, with_r: as they were given.
         coords: as it was given; ``convention`` is what ``find_coords`` makes of it.
         conv: the inner convolution, which holds ``weight`` and ``bias``.
+        table: what coordinates that are learnt are read from, with a ``weight`` ``[1, channels, *sizes]``; else None.
     """
 
     rank: int
@@ -64,6 +66,7 @@ class CoordConvNd(nn.Layer):
         self.data_format = data_format
         if data_format.endswith("C") and checks.is_pairs(padding):
             padding = [padding[0], padding[-1], *padding[1:-1]]
+        self.table = make_table(self, self.convention, self.rank)
         self.conv: GridConv = GRID_CONVS[self.rank, self.transposed](
             in_channels,
             out_channels,
@@ -128,4 +131,6 @@ def _grid_for(layer: CoordConvNd, x: Tensor, grid: Optional[Tensor]) -> Any:
         return given_grid(x, layer.convention.channels, grid, checks.name_of(layer))
     if grid is not None:
         raise ValueError(f"{checks.name_of(layer)}: grid: is for layers with coords=Given(...), not {layer.coords!r}")
+    if layer.table is not None:
+        return grid_of_table(layer.table, x, layer.convention, layer.with_r)
     return affine_or_grid_of(x, layer.convention, layer.with_r)
