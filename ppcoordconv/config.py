@@ -120,8 +120,9 @@ class Config(_Section):
 
     ``task`` decides what ``model`` and ``data`` must provide. ``output_dir`` is by default ``output/<config name>``.
 
-    - ``export``: ``window``: true: an exported model takes the place of each input in a whole image, too; and options
-      of the task that concern its exported form alone.
+    - ``export``: ``window``: true: an exported model takes the place of each input in a whole image, too; ``int8``: N:
+      it is computed in 8-bit numbers, whose ranges are measured on N training samples; and options of the task that
+      concern its exported form alone.
     - ``batch_size``: samples of one step, over all processes; ``accumulate_steps``: computed in so many parts.
     - ``seed``: one, or a list, for which training runs are made one after another.
     - ``epochs``, ``max_steps``, ``max_minutes``: training ends at the first that is reached; minutes are those of the

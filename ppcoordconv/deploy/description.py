@@ -32,7 +32,7 @@ _KEYS: Dict[str, Callable[[Any], bool]] = {
     "model_file": _is_one_of("inference.json", "inference.pdmodel", "inference.onnx"),
     "files": lambda value: isinstance(value, dict) and _is_list_of_texts([*value, *value.values()]),
     "input_shape": _is_shape,
-    "precision": _is_one_of("fp32", "fp16", "bf16"),
+    "precision": _is_one_of("fp32", "fp16", "bf16", "int8"),
     "window": lambda value: isinstance(value, bool),
     "served_form": lambda value: isinstance(value, str),
     "preprocess": lambda value: isinstance(value, dict),

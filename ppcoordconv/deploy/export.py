@@ -10,14 +10,17 @@ import paddle
 from paddle import nn
 from paddle.static import InputSpec
 
+from ..compat import is_paddle_3
 from ..layers import has_coords
 from ..postprocess import SERVED
+from ..utils.arguments import check_int
 from ..utils.errors import ArgumentError, UserError
 from ..utils.files import sha256
 from ..utils.folders import atomic_folder
 from ..utils.progress import log_info
 from .description import DESCRIPTION, write_description
 from .formats import DTYPES, FORMATS, LEGACY_MODEL, MODEL, ONNX_MODEL, PARAMS, InWindow, deploy_form
+from .int8 import calibration_samples, quantise_onnx, quantised
 from .runtimes import INPUT, WINDOW
 from .verification import SIZES, probe, random_places, verified
 
@@ -35,6 +38,7 @@ def export(
     dynamic_size: bool = False,
     precision: str = "fp32",
     window: bool = False,
+    int8: int = 0,
 ) -> Dict[str, Any]:
     """Writes a task's network as an inference model with everything that serving it needs.
 
@@ -50,6 +54,8 @@ def export(
             coordinates, whose part is computed in float32 and rounded once. Inputs and outputs stay float32.
         window: the model takes a second input, "window", ``[N, 6]``: of each sample the box that it is of a whole, and
             the whole's height and width, as ``pcc.window``.
+        int8: on how many training samples the ranges of 8-bit numbers are measured, in which "onnx" and "legacy" models
+            are computed then; 0: none, the model is in ``precision``.
 
     Returns:
         What ``inference.yml`` holds.
@@ -60,6 +66,7 @@ def export(
             export is left as it was.
     """
     _check_arguments(model_format, precision)
+    _check_int8(int8, model_format, precision, dynamic_size)
     metadata = task.export_metadata()
     reason = SERVED.build(metadata["served_form"]).without_onnx
     if model_format == "onnx" and reason:
@@ -70,9 +77,13 @@ def export(
     network = task.network if task.head is None else nn.Sequential(task.network, task.head)
     if window:
         _check_windows(network, shape)
-    inputs = probe(task, SIZES if dynamic_size else ())
+    samples = calibration_samples(task, int8) if int8 else None
+    inputs = probe(task, SIZES if dynamic_size else (), samples)
     places: List[Optional[np.ndarray]] = random_places(inputs) if window else [None] * len(inputs)
     network.eval()
+    is_quantised = samples is not None and model_format != "onnx"
+    if samples is not None and is_quantised:
+        network = quantised(network, samples)
     try:
         with paddle.no_grad():
             expected = [_outputs(network, batch, place) for batch, place in zip(inputs, places)]
@@ -82,7 +93,8 @@ def export(
         raise UserError(f"the network takes inputs of {shape} and no others; export it without dynamic_size") from None
     served = [shape[0], None, None] if dynamic_size else shape
     example = None if dynamic_size else paddle.to_tensor(inputs[0])
-    network = deploy_form(network, model_format, precision, None if window else example)
+    if not is_quantised:
+        network = deploy_form(network, model_format, precision, None if window else example)
     specs = [InputSpec([None, *served], "float32", INPUT)]
     if window:
         network = InWindow(network)
@@ -96,13 +108,15 @@ def export(
                 raise
             reason = str(error).strip().splitlines()[-1].strip()
             raise UserError(f"the network can't be written in {precision}: {reason}") from error
+        if samples is not None and model_format == "onnx":
+            quantise_onnx(folder / files[0], samples, window)
         for by_product in set(folder.iterdir()) - {folder / file for file in files}:
             by_product.unlink()
         description = {
             "model_file": files[0],
             "files": {file: sha256(folder / file) for file in files},
             "input_shape": served,
-            "precision": precision,
+            "precision": "int8" if int8 else precision,
             "window": window,
             **metadata,
         }
@@ -121,6 +135,14 @@ def _check_windows(network: nn.Layer, shape: List[int]) -> None:
         raise UserError(f"export.window is for networks that take maps, and this one takes {shape}")
     if not has_coords(network):
         raise UserError("export.window is for networks with CoordConv, and this one has none")
+
+
+def _check_int8(count: Any, model_format: str, precision: str, dynamic_size: bool) -> None:
+    check_int("int8", count, 0, 2**20)
+    if count and model_format == "paddle" and is_paddle_3():
+        raise ArgumentError("int8", "is for the formats onnx and legacy, which Paddle Inference reads in int8")
+    if count and (precision != "fp32" or dynamic_size):
+        raise ArgumentError("int8", "is for models of a fixed size and no other precision")
 
 
 def _check_arguments(model_format: str, precision: str) -> None:

@@ -47,7 +47,7 @@ class Settings:
             if getattr(self, name) is not None or name == "gpu_memory_mb":
                 check_int(name, getattr(self, name), 1, maximum)
         if self.trt == "int8":
-            raise UserError("trt_int8 needs a calibrated model, which export does not make yet; take trt_fp16")
+            raise UserError("trt_int8 was never run, and is refused; take trt_fp16")
         if self.trt is not None:
             check_choice("trt", self.trt, ("fp32", "fp16"))
         if self.trt is not None and self.device != "gpu":
@@ -120,7 +120,9 @@ class PaddleEngine:
         # What is right in one version of Paddle crashes in another.
         is_same_paddle = checked["paddle"] == paddle.__version__
         onednn = is_same_paddle and checked["onednn"] if settings.onednn is None else settings.onednn
-        if precision != "fp32" and settings.device == "cpu":
+        if precision == "int8" and settings.device == "gpu":
+            raise UserError(f"{folder} was exported in int8, which was checked on CPUs: take device='cpu'")
+        if precision in ("fp16", "bf16") and settings.device == "cpu":
             raise UserError(f"{folder} was exported in {precision}, which is for GPUs: take device='gpu'")
         if settings.precision == "bf16" and settings.device == "cpu" and not (is_same_paddle and checked["bf16"]):
             raise UserError(

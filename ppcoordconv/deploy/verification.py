@@ -6,7 +6,7 @@ import json
 from importlib.metadata import version
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import paddle
@@ -21,8 +21,9 @@ from .runtimes import cpu_has_bf16
 if TYPE_CHECKING:
     from ..tasks import Task
 
-# The largest error, as a part of the largest output, by precision.
-TOLERANCES = {"fp32": 1e-5, "fp16": 1e-2, "bf16": 3e-2}
+# By precision: the largest error, as a part of the largest output; in int8, where single outputs may be far off, the
+# norm of all errors, as a part of that of the outputs.
+TOLERANCES = {"fp32": 1e-5, "fp16": 1e-2, "bf16": 3e-2, "int8": 0.5}
 BATCHES = (1, 3)
 # By engine and name, the settings of Predictor that a model is run with.
 SETTINGS: Dict[str, Dict[str, Dict[str, Any]]] = {
@@ -38,8 +39,16 @@ SETTINGS: Dict[str, Dict[str, Dict[str, Any]]] = {
 SIZES = ((0.5, 0.75), (1.25, 0.625))
 
 
-def probe(task: Task, sizes: Sequence[Tuple[float, float]]) -> List[np.ndarray]:
-    """Batches of the numbers and sizes to check, every other input real where there are any, the rest noise."""
+def probe(
+    task: Task, sizes: Sequence[Tuple[float, float]], calibration: Optional[np.ndarray] = None
+) -> List[np.ndarray]:
+    """Batches of the numbers and sizes to check, every other input real where there are any, the rest noise.
+
+    Parameters:
+        calibration: samples to take alone, because the model has only the range of such.
+    """
+    if calibration is not None:
+        return [np.resize(calibration, [number, *calibration.shape[1:]]) for number in BATCHES]
     rng = np.random.default_rng(0)
     count = max(BATCHES)
     try:
@@ -88,11 +97,11 @@ def verified(
     write_description(folder, description)
     precision = description["precision"]
     engine = "onnxruntime" if description["model_file"] == ONNX_MODEL else "paddle"
-    kind = "paddle, half" if engine == "paddle" and precision != "fp32" else engine
+    kind = "paddle, half" if engine == "paddle" and precision in ("fp16", "bf16") else engine
     settings = {
         name: options
         for name, options in SETTINGS[kind].items()
-        if options.get("precision") != "bf16" or cpu_has_bf16()
+        if options.get("precision") != "bf16" or (cpu_has_bf16() and precision == "fp32")
     }
     log_info(f"checking it: {', '.join(settings)}")
     running: Dict[str, Apart] = {}
@@ -101,7 +110,7 @@ def verified(
         for name in settings:
             running[name] = Apart("check", str(folder), name, json.dumps(settings[name]))
         for name, process in running.items():
-            found[name] = _error_of(folder, name, process.finish(), expected)
+            found[name] = _error_of(folder, name, process.finish(), expected, precision)
     finally:
         for process in running.values():
             process.kill()
@@ -124,16 +133,19 @@ def verified(
     }
 
 
-def _error_of(folder: Path, name: str, run: CompletedProcess, expected: List[np.ndarray]) -> Union[float, str]:
+def _error_of(
+    folder: Path, name: str, run: CompletedProcess, expected: List[np.ndarray], precision: str
+) -> Union[float, str]:
     if run.returncode:
         lines = run.stderr.strip().splitlines()
         return f"crashed ({run.returncode}): {lines[-1] if lines else 'no message'}"
     with np.load(folder.parent / f"{name}.npz") as outputs:
-        error = max(_relative_error(outputs[key], right) for key, right in zip(outputs.files, expected))
+        measure = np.linalg.norm if precision == "int8" else np.max
+        error = max(_relative_error(outputs[key], right, measure) for key, right in zip(outputs.files, expected))
     return error if np.isfinite(error) else "the outputs have another shape, or are not finite"
 
 
-def _relative_error(got: np.ndarray, expected: np.ndarray) -> float:
+def _relative_error(got: np.ndarray, expected: np.ndarray, measure: Callable[[np.ndarray], Any]) -> float:
     if got.shape != expected.shape or not np.isfinite(got).all():
         return float("inf")
-    return float(np.abs(got - expected).max() / max(np.abs(expected).max(), 1e-12))
+    return float(measure(np.abs(got - expected)) / max(measure(np.abs(expected)), 1e-12))

@@ -91,7 +91,10 @@ def build_task(config: Config, metadata: Optional[Dict[str, Any]] = None) -> Tas
         UserError: a name or an option that there isn't, a wrong value, data that can't be read, a model that doesn't
             fit them.
     """
-    options = {**config.task.options(), **{key: value for key, value in config.export.items() if key != "window"}}
+    options = {
+        **config.task.options(),
+        **{key: value for key, value in config.export.items() if key not in ("window", "int8")},
+    }
     given = {"model": config.model, "data": config.data, "metadata": metadata}
     for name in given:
         if name in options:

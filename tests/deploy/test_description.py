@@ -63,7 +63,7 @@ def test_the_yaml_of_earlier_versions_is_read_where_pyyaml_is(folder, monkeypatc
         ("files", {"/etc/passwd": "0"}, "files names ['/etc/passwd']"),
         ("files", {"../a": "0", "inference.json": "0", "inference.pdiparams": "0"}, "files names ['../a'"),
         ("model_file", "inference.onnx", "and inference.onnx needs ['inference.onnx']"),
-        ("precision", "int8", "precision is 'int8'"),
+        ("precision", "int4", "precision is 'int4'"),
         ("served_form", 5, "served_form is 5"),
         ("preprocess", [], "preprocess is"),
         ("labels", [0, 1], "labels is"),

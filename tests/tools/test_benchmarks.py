@@ -12,7 +12,7 @@ import numpy as np
 import paddle
 import pytest
 from benchmark import PARAMETERS
-from benchmarks import files, inference, load, steps, train, tuning, windows
+from benchmarks import files, inference, int8, load, steps, train, tuning, windows
 from benchmarks import layer as benchmark
 from conftest import run_tool
 from PIL import Image
@@ -62,7 +62,7 @@ def test_windows_are_beside_the_same_call_without():
     assert len(windows.as_table(result).splitlines()) == 4
 
 
-@pytest.mark.parametrize("what", ["layer", "windows", "tuning", "train", "inference", "necks", "files", "load"])
+@pytest.mark.parametrize("what", ["layer", "windows", "tuning", "train", "inference", "int8", "necks", "files", "load"])
 def test_the_command_has_what_each_measurement_takes(what):
     arguments = SimpleNamespace(device="cpu", amp=None, repeats=3, count=5, clients=2, seconds=1)
     measure = importlib.import_module(f"benchmarks.{what}").measure
@@ -162,6 +162,15 @@ def test_the_variants_of_a_network_are_what_they_are_called(name):
         variants["concat"].set_state_dict(dict(zip(variants["concat"].state_dict(), network.state_dict().values())))
         x = paddle.randn([2, *network.input_shape])
         np.testing.assert_allclose(variants["concat"](x), network(x), rtol=1e-4, atol=1e-4)
+
+
+def test_the_int8_benchmark(monkeypatch):
+    monkeypatch.setattr(int8, "SUBJECTS", ["aistudio_coordconv"])
+    monkeypatch.setattr(int8, "FORMATS_IN_INT8", ["legacy"])
+    result = int8.measure(1)
+    assert [row["batch"] for row in result["rows"]] == [1, 8]
+    assert all(row["ratio"] == row["int8"] / row["float"] > 0 for row in result["rows"])
+    assert len(int8.as_table(result).splitlines()) == 3
 
 
 def test_the_tuning_benchmark(monkeypatch):
