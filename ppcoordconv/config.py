@@ -20,6 +20,8 @@ _HERE = Path(__file__).resolve().parent
 CONFIGS = _HERE / "configs" if (_HERE / "configs").exists() else _HERE.parent / "configs"
 
 
+# Of ``export``, what is no option of the task.
+EXPORT_OPTIONS = ("window", "int8")
 # Counts beyond this are mistakes, and overflow what computes with them.
 _MOST = 10**9
 # In float32, 1 - 0.9999999 has one digit left.

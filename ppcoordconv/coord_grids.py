@@ -64,7 +64,7 @@ class Axis(NamedTuple):
     Tensors ``[n]`` and ``[1]``, or ``[N, n]`` and ``[N, 1]`` where each sample of a batch has its own.
 
     Attributes:
-        origin: the coordinate that relative ones are from, ``[1]`` or ``[N, 1]``.
+        origin: the index of the point that relative coordinates are from, ``[1]`` or ``[N, 1]``.
     """
 
     index: Tensor
@@ -99,7 +99,8 @@ def grid_along(
     for part, own in zip(parts, coordinates):
         if isinstance(part.encoding, Learnt):
             lines = sorted(lines_along(axes, part), key=lambda line: line[0])
-            channels.append(part.encoding.interpolated(table, [line for _, line in lines]))
+            channel = part.encoding.interpolated(table, [line for _, line in lines])
+            channels.append(channel.astype(grid_dtype(dtype)))
         else:
             channels += own if part.encoding is None else _encoded(own, part.encoding)
     if with_r:
@@ -145,7 +146,7 @@ def lines_along(axes: List[Axis], convention: Coords) -> List[Tuple[int, Tensor]
         if is_eager():
             _check_function("coordinate", line, list(axis.index.shape))
             _check_pure(convention.coordinate, axis, line)
-        lines.append((number, line if not convention.relative else line - axis.origin))
+        lines.append((number, line - convention.coordinate(axis.origin, axis.length) if convention.relative else line))
     return lines
 
 

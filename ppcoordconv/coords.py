@@ -262,7 +262,7 @@ def find_coords(coords: CoordsLike) -> Convention:
         return RELATIVE
     if found := re.fullmatch(r"(\w+)\((.*)\)", coords):
         return Coords(encoding=_encoding(*found.groups()))
-    near = difflib.get_close_matches(coords, CONVENTIONS, n=1)
+    near = difflib.get_close_matches(coords, [*CONVENTIONS, "relative"], n=1)
     hint = f": did you mean {near[0]!r}?" if near else "."
     encodings = ", ".join(f"{name}(...)" for name in ENCODINGS)
     raise ValueError(
@@ -285,7 +285,9 @@ def _joined(parts: List[Convention]) -> Convention:
 def _encoding(name: str, arguments: str) -> Any:
     """From "fourier" and "4": numbers alone, by position or by name."""
     if name not in ENCODINGS:
-        raise ValueError(f"coords: there is no encoding {name!r}; the encodings are {', '.join(ENCODINGS)}")
+        near = difflib.get_close_matches(name.lower(), ENCODINGS, n=1)
+        hint = f": did you mean {near[0]}(...)?" if near else "."
+        raise ValueError(f"coords: there is no encoding {name!r}{hint} The encodings are {', '.join(ENCODINGS)}")
     try:
         call: Any = ast.parse(f"{name}({arguments})", mode="eval").body
         if not isinstance(call.func, ast.Name):

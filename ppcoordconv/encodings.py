@@ -84,10 +84,14 @@ class Learnt:
     sizes: Tuple[int, ...]
 
     def __init__(self, channels: int, *sizes: int) -> None:
-        for name, values in (("channels", [channels]), ("size", sizes or [None])):
-            if not all(type(n) is int and n >= 1 for n in values) or len(values) > 3:
-                given = values[0] if len(values) == 1 else list(values)
-                raise ValueError(f"learnt: {name} takes a whole number of at least 1, got {given!r}")
+        if not 1 <= len(sizes) <= 3:
+            raise ValueError(
+                f"learnt: takes channels and one to three sizes, as learnt(16, 32), got {len(sizes)} sizes"
+            )
+        for name, values in (("channels", (channels,)), ("sizes", sizes)):
+            for n in values:
+                if type(n) is not int or n < 1:
+                    raise ValueError(f"learnt: {name} takes whole numbers of at least 1, got {n!r}")
         object.__setattr__(self, "channels", channels)
         object.__setattr__(self, "sizes", sizes)
 
@@ -107,12 +111,12 @@ class Learnt:
 
     def interpolated(self, table: Tensor, lines: Sequence[Tensor]) -> Tensor:
         """``[1 or N, channels, *spatial]`` at the coordinates along each axis of the map, ``[n]`` or ``[N, n]``."""
+        table = table.astype(lines[0].dtype)  # which is not half precision
         for axis, line in enumerate(lines):
             size = table.shape[2 + axis]
             index = (line + 1).clip(0, 2) * ((size - 1) / 2)
             # How much each place takes of each entry: [entries, places], or [N, 1, ..., entries, places]
             parts = (1 - (index.unsqueeze(-2) - paddle.arange(size, dtype=index.dtype).unsqueeze(1)).abs()).clip(0)
-            parts = parts.astype(table.dtype)
             if line.ndim == 2 and table.ndim > 3:
                 parts = parts.unsqueeze(list(range(1, table.ndim - 2)))
             last = [n for n in range(table.ndim) if n != 2 + axis] + [2 + axis]

@@ -45,14 +45,16 @@ class Points:
                 f"points: {POINT[axes]} are for maps with {axes} spatial axes, but a layer has a map with "
                 f"{len(shape) - 2}: {list(shape)}"
             )
-        if count > 1 and shape[0] >= 0 and count != shape[0]:
+        if count not in (1, shape[0]) and min(count, shape[0]) >= 0:
             raise ValueError(f"points: expected one for each of the {shape[0]} samples, or one for all, got {count}")
 
     def on(self, axes: List[Axis]) -> List[Axis]:
-        """The axes of a map, with the coordinate that the point has along each."""
-        places = [self.parts[:, number : number + 1].astype(axis.length.dtype) for number, axis in enumerate(axes)]
+        """The axes of a map, with the index that the point has along each."""
+        parts = [self.parts[:, number : number + 1] for number in range(len(axes))]
         return [
-            axis._replace(origin=2 * (place[0] if self.is_shared else place) - 1) for axis, place in zip(axes, places)
+            # The middle of sample i is i + 1/2 from the beginning.
+            axis._replace(origin=(part[0] if self.is_shared else part).astype(axis.length.dtype) * axis.length - 0.5)
+            for axis, part in zip(axes, parts)
         ]
 
 

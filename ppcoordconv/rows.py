@@ -80,19 +80,19 @@ def rows_in_graph(name: str, value: Any, names: Dict[int, str]) -> Tensor:
 
 
 def same_count(name: str, rows: np.ndarray, sizes: np.ndarray) -> List[np.ndarray]:
-    """Both repeated to as many as the longer has.
+    """Both repeated to as many as the longer has; none where one has none, as for an empty batch.
 
     Raises:
         ValueError: neither is one, nor are they as many.
     """
     if len(rows) != len(sizes) and 1 not in (len(rows), len(sizes)):
         raise ValueError(f"image_size: expected one, or one for each of the {len(rows)} {name}, got {len(sizes)}")
-    count = max(len(rows), len(sizes))
-    return [array.repeat(count // len(array), axis=0) for array in (rows, sizes)]
+    count = 0 if 0 in (len(rows), len(sizes)) else max(len(rows), len(sizes))
+    return [np.broadcast_to(array[:count], [count, array.shape[1]]).copy() for array in (rows, sizes)]
 
 
 def _check_shape(name: str, shape: List[int], names: Dict[int, str]) -> None:
-    if len(shape) not in (1, 2) or shape[-1] not in names or shape[0] == 0:
+    if len(shape) not in (1, 2) or shape[-1] not in names:
         raise ValueError(f"{name}: expected {_widths(names)}, got {shape}")
 
 

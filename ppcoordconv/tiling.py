@@ -12,6 +12,7 @@ import paddle
 from paddle import Tensor, nn
 
 from .compat import dtype_name
+from .given_coords import GRIDS
 from .utils.progress import bar
 from .windows import WINDOWS, Window
 
@@ -42,7 +43,7 @@ def predict_tiled(
         blend: what two tiles both give is mixed, from one to the other across the overlap, which hides seams where
             they do not give the same.
         batch_size: how many tiles go through the network at a time.
-        out: ``[C', *places]`` of zeros, where to write the result, as a ``np.memmap``; None: a new array.
+        out: ``[C', *places]``, where to write the result, as a ``np.memmap``; None: a new array.
 
     Returns:
         ``[C', *places]`` of the whole image.
@@ -50,7 +51,7 @@ def predict_tiled(
     Raises:
         ValueError: an argument is out of range, or the image or the output has other axes; ``tile`` or ``tile -
             overlap`` is no multiple of the network's stride; or an output at a tile's end depends on its beginning, so
-            that the network sees more than a tile.
+            that the network sees more than a tile; or a ``pcc.window`` or ``pcc.given`` is open around the call.
 
     Examples:
         >>> import paddle, ppcoordconv as pcc
@@ -62,6 +63,9 @@ def predict_tiled(
     shape = list(image.shape) if hasattr(image, "shape") else []
     if not 2 <= len(shape) <= 4 or min(shape) < 1:
         raise ValueError(f"image: expected [C, *spatial] with one to three axes, got {shape or type(image).__name__}")
+    for context, name in ((WINDOWS, "window"), (GRIDS, "given")):
+        if context.current() is not None:
+            raise ValueError(f"predict_tiled: expected no pcc.{name} around it, whose grid is not that of a tile")
     size = shape[1:]
     tiles, overlaps = _each("tile", tile, len(size), 1), _each("overlap", overlap, len(size), 0)
     for one, both in zip(tiles, overlaps):
@@ -183,7 +187,7 @@ class _Tiles:
             if np.abs(change).max() > 1e-6 * np.abs(y).max():
                 raise ValueError(
                     f"tile: expected more than the network sees, got {axis.places[0][1]}, at whose end the output "
-                    "depends on its beginning"
+                    "depends on its beginning; a network that pools over its whole map can't be run in tiles"
                 )
 
 
@@ -191,6 +195,7 @@ def _joined(tiles: _Tiles, blend: bool, batch_size: int, out: Optional[np.ndarra
     def size_of(numbers: Tuple[int, ...]) -> List[int]:
         return [end - start for start, end in tiles.place(numbers)]
 
+    is_first = True
     with bar(len(tiles.numbers), unit="tile") as progress:
         for _, group in itertools.groupby(tiles.numbers, size_of):
             while batch := list(itertools.islice(group, batch_size)):
@@ -199,6 +204,9 @@ def _joined(tiles: _Tiles, blend: bool, batch_size: int, out: Optional[np.ndarra
                     out = np.zeros(shape, y.dtype) if out is None else out
                     if list(out.shape) != shape:
                         raise ValueError(f"out: expected {shape}, got {list(out.shape)}")
+                    if is_first and blend:
+                        out[...] = 0  # to which the tiles are added
+                    is_first = False
                     _add(out, y, tiles.axes, numbers, blend)
                 progress.update(len(batch))
     assert out is not None

@@ -47,7 +47,7 @@ class Window:
                 f"boxes: {BOX[self.axes]} are for maps with {self.axes} spatial axes, but a layer has a map with "
                 f"{len(shape) - 2}: {list(shape)}"
             )
-        if count > 1 and shape[0] >= 0 and count != shape[0]:
+        if count not in (1, shape[0]) and min(count, shape[0]) >= 0:
             raise ValueError(f"boxes: expected one for each of the {shape[0]} samples, or one for all, got {count}")
 
     def axes_of_map(self, spatial_shape: Sequence[Any]) -> List[Axis]:
@@ -102,7 +102,8 @@ def window(boxes: Any, image_size: Any) -> Iterator[None]:
         True
     """
     unused = (
-        "no CoordConv or AddCoords asked for its coordinates in it, so that it changed nothing; "
+        "no CoordConv or AddCoords asked for its coordinates in it, so that it changed nothing (with "
+        "coords=Given they don't, and a Predictor takes window=...); "
         "a model that was traced before, by to_static, asks no more: open the window inside of what is traced"
     )
     with WINDOWS.opened(Window(boxes, image_size), unused):

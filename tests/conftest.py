@@ -136,7 +136,7 @@ DEPENDS_ON_PADDLE = (
     "test_grids.py",
     "test_learnt.py",
     "test_offset.py",
-    "test_points.py",
+    "test_relative.py",
     "test_tiling.py",
     "test_windows.py",
     "test_works_with.py",

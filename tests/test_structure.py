@@ -22,7 +22,7 @@ BELOW = {
     "given_coords": {"compat", "contexts"},
     "points": {"compat", "contexts", "coord_grids", "rows"},
     "windows": {"compat", "contexts", "coord_grids", "rows"},
-    "tiling": {"compat", "utils", "windows"},
+    "tiling": {"compat", "given_coords", "utils", "windows"},
     "affine": set(),
     "grids": {"affine", "compat", "coord_grids", "coords", "points", "windows"},
     "offset": {"compat"},

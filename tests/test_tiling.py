@@ -166,3 +166,20 @@ IMAGE = np.zeros([1, 40, 40])
 def test_wrong_arguments(model, image, tile, overlap, options, words):
     with pytest.raises(ValueError, match=words):
         pcc.predict_tiled(model, image, tile, overlap, **options)
+
+
+def test_no_window_and_no_given_grid_around_it():
+    layer, image = pcc.CoordConv(3, 2, 3, padding=1), np.zeros([3, 40, 40], "float32")
+    with pytest.raises(ValueError, match="expected no pcc.window around it"), pcc.window([0, 0, 9, 9], (9, 9)):
+        pcc.predict_tiled(layer, image, 32, 8)
+    with pytest.raises(ValueError, match="expected no pcc.given around it"), pcc.given(paddle.zeros([1, 1, 32, 32])):
+        pcc.predict_tiled(layer, image, 32, 8)
+
+
+def test_what_out_held_is_gone():
+    layer, image = pcc.CoordConv(3, 2, 3, padding=1), np.random.default_rng(0).random([3, 40, 40], "float32")
+    for blend in (False, True):
+        out = np.full([2, 40, 40], 7, "float32")
+        expected = pcc.predict_tiled(layer, image, 32, 8, blend=blend)
+        assert pcc.predict_tiled(layer, image, 32, 8, blend=blend, out=out) is out
+        np.testing.assert_allclose(out, expected, atol=1e-6)

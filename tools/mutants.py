@@ -26,12 +26,12 @@ PARTS: Dict[str, Tuple[List[str], List[str]]] = {
     "coords": (
         ["coords.py", "coord_grids.py", "encodings.py", "grids.py"],
         ["tests/test_coords.py", "tests/test_encodings.py", "tests/test_learnt.py", "tests/test_grids.py",
-         "tests/test_windows.py", "tests/test_points.py",
+         "tests/test_windows.py", "tests/test_relative.py",
          "tests/layers/test_layers.py"],
     ),
     "windows": (
         ["rows.py", "windows.py", "points.py", "tiling.py", "given_coords.py", "affine.py"],
-        ["tests/test_windows.py", "tests/test_points.py", "tests/test_tiling.py", "tests/test_given_coords.py"],
+        ["tests/test_windows.py", "tests/test_relative.py", "tests/test_tiling.py", "tests/test_given_coords.py"],
     ),
     "functional": (
         ["functional.py", "forms.py", "offset.py"],

@@ -22,10 +22,9 @@ def add_arguments(parser: Parser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    from ..config import load_config
+    from ..config import EXPORT_OPTIONS, load_config
     from ..deploy.export import export
     from ..tasks import trained_task
-    from ..utils.arguments import check_bool, check_int
     from ..utils.device import select_device
     from ..utils.errors import argument_prefix
 
@@ -33,13 +32,10 @@ def main(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config, arguments.override)
     # CPU builds of Paddle refuse to trace convolutions in half precision.
     select_device("cpu" if arguments.precision == "fp32" else "auto")
-    window, int8 = config.export.get("window", False), config.export.get("int8", 0)
-    with argument_prefix("export."):
-        check_bool("window", window)
-        check_int("int8", int8, 0, 2**20)
     task = trained_task(config, arguments.weights)
     options = arguments.format, arguments.dynamic_size, arguments.precision
-    with argument_prefix("--"):
-        description = export(task, arguments.output_dir, *options, window=window, int8=int8)
+    own = {key: value for key, value in config.export.items() if key in EXPORT_OPTIONS}
+    with argument_prefix("--"), argument_prefix("export.", own):
+        description = export(task, arguments.output_dir, *options, **own)
     print(json.dumps({"output_dir": str(arguments.output_dir), "checked": description["checked"]}))
     return 0

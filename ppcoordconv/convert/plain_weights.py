@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterator, List, Tuple
 
 import paddle
 from paddle import nn
@@ -15,7 +15,7 @@ def load_plain_weights(model: nn.Layer, state: Dict[str, Any]) -> List[str]:
     """Loads the weights of a network of plain convolutions into one that has CoordConv in some places.
 
     A CoordConv takes those of the convolution that had its name; its weights on the coordinates become zero, so that
-    the network computes what the plain one computed, until it is trained.
+    the network computes what the plain one computed, until it is trained. A learnt table stays as it is.
 
     Parameters:
         model: the network with CoordConv.
@@ -41,7 +41,7 @@ def load_plain_weights(model: nn.Layer, state: Dict[str, Any]) -> List[str]:
         raise TypeError(f"state: expected a dict, got {type(state).__name__}")
     given = {name: paddle.to_tensor(value) for name, value in state.items() if hasattr(value, "shape")}
     filled = []
-    for name, layer in model.named_sublayers(include_self=True):
+    for name, layer in _all_names(model):
         if not isinstance(layer, CoordConvNd):
             continue
         before = f"{name}." if name else ""
@@ -54,6 +54,8 @@ def load_plain_weights(model: nn.Layer, state: Dict[str, Any]) -> List[str]:
         if weight is not None and list(weight.shape) == wanted:
             given[f"{before}conv.weight"] = filled_weight(conv, weight)
             filled.append(name)
+            if layer.table is not None:
+                given.setdefault(f"{before}table.weight", layer.table.weight)
     own = model.state_dict()
     faults = [f"{name} is missing" for name in own if name not in given]
     faults += [f"{name} is not the model's" for name in given if name not in own]
@@ -66,3 +68,11 @@ def load_plain_weights(model: nn.Layer, state: Dict[str, Any]) -> List[str]:
         raise ValueError(f"state: it does not fit the model: {'; '.join(faults[:5])}{'; ...' if faults[5:] else ''}")
     model.set_state_dict({name: value.astype(own[name].dtype) for name, value in given.items()})
     return filled
+
+
+def _all_names(layer: nn.Layer, name: str = "") -> Iterator[Tuple[str, nn.Layer]]:
+    """Every layer by every name that it has in the state dict; ``named_sublayers`` tells of a shared one only once."""
+    yield name, layer
+    for own, child in layer._sub_layers.items():
+        if child is not None:
+            yield from _all_names(child, f"{name}.{own}" if name else own)

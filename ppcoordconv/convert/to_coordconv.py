@@ -50,7 +50,7 @@ def convert_to_coordconv(
         model: any network of Paddle's convolutions.
         match: which to replace. None: the first; "all"; a pattern for their names, ``"backbone.*.conv1"``; or a
             function ``(name, layer) -> bool``.
-        coords: the name of a convention or a ``Coords``.
+        coords: as ``CoordConv`` takes them.
         with_r: adds the radius channel.
 
     Returns:

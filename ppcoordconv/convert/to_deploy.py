@@ -62,7 +62,8 @@ class DeployedCoordConv(nn.Layer):
     def set_size(self, size: List[int]) -> None:
         """Makes the grid of maps of that size a constant."""
         x = paddle.zeros([1, 1, *size], self.weight.dtype)
-        self.grid = self._append_ones(self._grid_of(x).detach())
+        # A copy: the grid is shared with every layer of that size, and the buffer may be cast.
+        self.grid = self._append_ones(self._grid_of(x)).detach().clone()
 
     def extra_repr(self) -> str:
         size = None if self.grid is None else list(self.grid.shape[2:])
@@ -175,9 +176,7 @@ def _can_replace(layer: CoordConvNd) -> bool:
 
 def _deployed(layer: CoordConvNd, form: str) -> nn.Layer:
     following = [
-        child
-        for name, child in layer.named_children()
-        if name not in ("conv", "table") and type(child) is not nn.Identity
+        child for child in layer.children() if child not in (layer.conv, layer.table) and type(child) is not nn.Identity
     ]
     deployed = DeployedCoordConv(layer, form)
     return nn.Sequential(deployed, *following) if following else deployed

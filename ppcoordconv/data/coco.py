@@ -118,7 +118,8 @@ def _read_json(path: Path) -> Dict[str, Any]:
             tree = json.loads(file.read().decode("utf-8"))
     except MissingFileError:
         raise UserError(
-            f"there is no file {path}; coco takes a folder in COCO's format, as scattered_digits.write_fields makes one"
+            f"there is no file {path}; coco takes a folder in COCO's format, as python tools/fields.py --output FOLDER "
+            "writes one"
         ) from None
     except UserError:
         raise

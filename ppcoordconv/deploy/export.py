@@ -13,7 +13,7 @@ from paddle.static import InputSpec
 from ..compat import is_paddle_3
 from ..layers import has_coords
 from ..postprocess import SERVED
-from ..utils.arguments import check_int
+from ..utils.arguments import check_bool, check_int
 from ..utils.errors import ArgumentError, UserError
 from ..utils.files import sha256
 from ..utils.folders import atomic_folder
@@ -66,11 +66,16 @@ def export(
             export is left as it was.
     """
     _check_arguments(model_format, precision)
-    _check_int8(int8, model_format, precision, dynamic_size)
+    check_bool("window", window)
+    _check_int8(int8, model_format, precision, dynamic_size, window)
     metadata = task.export_metadata()
     reason = SERVED.build(metadata["served_form"]).without_onnx
     if model_format == "onnx" and reason:
         raise UserError(reason)
+    if int8 and reason:
+        raise ArgumentError(
+            "int8", "is for models without non-maximum suppression: leave it to infer, by export.nms=false"
+        )
     shape = task.input_shape
     if dynamic_size and len(shape) != 3:
         raise ArgumentError("dynamic_size", f"is for networks that take maps, and this one takes {shape}")
@@ -78,12 +83,11 @@ def export(
     if window:
         _check_windows(network, shape)
     samples = calibration_samples(task, int8) if int8 else None
-    inputs = probe(task, SIZES if dynamic_size else (), samples)
+    inputs = probe(task, SIZES if dynamic_size else ())
+    if samples is not None:  # noise is beyond the ranges
+        inputs = [np.resize(samples, batch.shape) for batch in inputs]
     places: List[Optional[np.ndarray]] = random_places(inputs) if window else [None] * len(inputs)
     network.eval()
-    is_quantised = samples is not None and model_format != "onnx"
-    if samples is not None and is_quantised:
-        network = quantised(network, samples)
     try:
         with paddle.no_grad():
             expected = [_outputs(network, batch, place) for batch, place in zip(inputs, places)]
@@ -93,7 +97,9 @@ def export(
         raise UserError(f"the network takes inputs of {shape} and no others; export it without dynamic_size") from None
     served = [shape[0], None, None] if dynamic_size else shape
     example = None if dynamic_size else paddle.to_tensor(inputs[0])
-    if not is_quantised:
+    if samples is not None and model_format != "onnx":
+        network = quantised(network, samples)
+    else:
         network = deploy_form(network, model_format, precision, None if window else example)
     specs = [InputSpec([None, *served], "float32", INPUT)]
     if window:
@@ -109,7 +115,7 @@ def export(
             reason = str(error).strip().splitlines()[-1].strip()
             raise UserError(f"the network can't be written in {precision}: {reason}") from error
         if samples is not None and model_format == "onnx":
-            quantise_onnx(folder / files[0], samples, window)
+            quantise_onnx(folder / files[0], samples)
         for by_product in set(folder.iterdir()) - {folder / file for file in files}:
             by_product.unlink()
         description = {
@@ -137,12 +143,12 @@ def _check_windows(network: nn.Layer, shape: List[int]) -> None:
         raise UserError("export.window is for networks with CoordConv, and this one has none")
 
 
-def _check_int8(count: Any, model_format: str, precision: str, dynamic_size: bool) -> None:
+def _check_int8(count: Any, model_format: str, precision: str, dynamic_size: bool, window: bool) -> None:
     check_int("int8", count, 0, 2**20)
     if count and model_format == "paddle" and is_paddle_3():
-        raise ArgumentError("int8", "is for the formats onnx and legacy, which Paddle Inference reads in int8")
-    if count and (precision != "fp32" or dynamic_size):
-        raise ArgumentError("int8", "is for models of a fixed size and no other precision")
+        raise ArgumentError("int8", "is for the formats onnx and legacy, not for that of Paddle 3")
+    if count and (precision != "fp32" or dynamic_size or window):
+        raise ArgumentError("int8", "is for models of a fixed size, without windows, and of no other precision")
 
 
 def _check_arguments(model_format: str, precision: str) -> None:

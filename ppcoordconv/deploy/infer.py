@@ -21,7 +21,7 @@ from ..utils.errors import ArgumentError, MissingFileError, UserError
 from ..utils.files import atomic_write, move_aside, open_regular, remove_abandoned
 from ..utils.progress import bar, log_info
 from .predictor import Predictor
-from .tiles import Tiles, pictures_of_any_size, results_in_tiles
+from .tiles import Tiles, read_of_any_size, results_in_tiles
 
 BATCH_SIZE = 32
 READERS = 2
@@ -42,7 +42,8 @@ def infer(
 ) -> Iterator[Dict[str, Any]]:
     """A result for each input, in order: "input" (the path, or path:line) and what the served form decodes, or "error".
 
-    The next inputs are read and preprocessed while the model runs; of a picture no more is kept than the network takes.
+    The next inputs are read and preprocessed while the model runs; of a picture no more is kept than the network takes,
+    unless it is cut into tiles.
 
     Parameters:
         inputs: picture files or folders of them; for a model that takes points, text files with an ``x,y`` a line.
@@ -98,8 +99,6 @@ def infer(
     )
     with contextlib.ExitStack() as stack:
         stack.callback(results.close)
-        if tiles:
-            stack.enter_context(pictures_of_any_size())
         progress = stack.enter_context(bar(len(items), done, unit="input"))
         file = stack.enter_context(_results_file(output, bool(done)))
         for item, picture, (row, result) in zip(left, pictures[done:], results):
@@ -165,7 +164,7 @@ def _ahead(items: List[Input]) -> Generator[Union[Prepared, UserError], None, No
 def _draw(form: ServedForm, item: Input, row: np.ndarray, result: Dict[str, Any], picture: Path) -> Dict[str, Any]:
     """Draws it on the input, which is read again: whole pictures that wait for the model would take much memory."""
     try:
-        pixels = item.read()
+        pixels = read_of_any_size(item)
     except UserError as error:
         return {"error": str(error)}
     with atomic_write(picture) as path:

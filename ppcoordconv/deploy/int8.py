@@ -1,11 +1,12 @@
-"""int8: convolutions and matrix products on 8-bit numbers, whose ranges are measured on some of the training samples.
+"""int8: convolutions and matrix products of 8-bit numbers, whose ranges are measured on some of the training samples.
 
-The coordinates stay in float. ONNX Runtime computes in int8; Paddle Inference computes in float what int8 would give,
+The coordinates stay in float. ONNX Runtime computes in int8; Paddle Inference computes in float with such numbers,
 because its own int8 kernels for CPUs give wrong numbers (Paddle 3.2.2, of networks without CoordConv too).
 """
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Optional
 
@@ -17,7 +18,7 @@ from ..convert.batch_norm import fold_batch_norms
 from ..layers import QuantedGridConv
 from ..utils.errors import ArgumentError
 from ..utils.progress import bar, log_info
-from .runtimes import INPUT, WINDOW
+from .runtimes import INPUT
 
 if TYPE_CHECKING:
     from ..tasks import Task
@@ -46,8 +47,9 @@ def quantised(network: nn.Layer, samples: np.ndarray) -> nn.Layer:
         if issubclass(kind, (nn.Linear, nn.Conv2D)) or quanted is QuantedGridConv:
             config.add_type_config(kind, activation=AbsmaxObserver(), weight=AbsmaxObserver())
     ptq = PTQ(config)
+    network = copy.deepcopy(network)
+    fold_batch_norms(network)
     observed = ptq.quantize(network)
-    fold_batch_norms(observed)
     observed.eval()
     with paddle.no_grad(), bar(len(samples), unit="sample") as progress:
         for x in samples:
@@ -61,16 +63,14 @@ def quantised(network: nn.Layer, samples: np.ndarray) -> nn.Layer:
 class _Reader:
     """Gives ONNX Runtime a sample after another."""
 
-    def __init__(self, samples: np.ndarray, window: bool) -> None:
-        height, width = samples.shape[-2:] if samples.ndim == 4 else (1, 1)
-        whole = np.array([[0, 0, width, height, height, width]], np.float32)
-        self._feeds = ({INPUT: x[None], **({WINDOW: whole} if window else {})} for x in samples)
+    def __init__(self, samples: np.ndarray) -> None:
+        self._feeds = ({INPUT: x[None]} for x in samples)
 
     def get_next(self) -> Optional[Dict[str, Any]]:
         return next(self._feeds, None)
 
 
-def quantise_onnx(model: Path, samples: np.ndarray, window: bool) -> None:
+def quantise_onnx(model: Path, samples: np.ndarray) -> None:
     """Replaces a model file by one that ONNX Runtime runs in int8."""
     from onnxruntime.quantization import QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -81,7 +81,7 @@ def quantise_onnx(model: Path, samples: np.ndarray, window: bool) -> None:
     quantize_static(
         str(prepared),
         str(model),
-        _Reader(samples, window),  # type: ignore[arg-type]
+        _Reader(samples),  # type: ignore[arg-type]
         per_channel=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,

@@ -102,9 +102,11 @@ class Predictor:
             )
         if self._engine is None:
             raise RuntimeError("this Predictor is closed; make another")
-        # oneDNN crashes on an empty batch.
-        run = batch if len(batch) else np.zeros([1, *shape], np.float32)
-        return self._threads.submit(self._run, run, *self._windows(run, window)).result()[: len(batch)]
+        count, windows = len(batch), self._windows(batch, window)
+        if not count:  # oneDNN crashes on an empty batch
+            batch = np.zeros([1, *shape], np.float32)
+            windows = self._windows(batch, None)
+        return self._threads.submit(self._run, batch, *windows).result()[:count]
 
     def _windows(self, batch: np.ndarray, window: Optional[Tuple[Any, Any]]) -> List[np.ndarray]:
         """What the engine takes beside the batch: nothing, or ``[N, 2 * axes + axes]``."""

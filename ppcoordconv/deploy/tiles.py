@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
+import threading
 from dataclasses import dataclass
-from typing import Any, Generator, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Generator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from PIL import Image
@@ -13,12 +13,14 @@ from PIL import Image
 from ..data.inputs import Input
 from ..postprocess import Result, ServedForm, decoded
 from ..utils.arguments import check_int
-from ..utils.errors import ArgumentError, UserError
+from ..utils.errors import UserError
 from ..utils.progress import bar
 from .predictor import Predictor
 
 # In parts of an overlap: this near a tile's end, the neighbour alone is asked.
 MARGIN = 0.375
+# Pillow has one for all threads.
+_LIMIT = threading.Lock()
 # So many tiles go through the network at a time.
 BATCH_SIZE = 8
 
@@ -47,10 +49,8 @@ class Tiles:
 
     def __post_init__(self) -> None:
         check_int("tile", self.tile, 1, 2**20)
-        if self.overlap is not None and not 0 <= self.overlap < self.tile:
-            raise ArgumentError(
-                "overlap", f"takes 0 to {self.tile - 1} pixels with tiles of {self.tile}, got {self.overlap}"
-            )
+        if self.overlap is not None:
+            check_int("overlap", self.overlap, 0, self.tile - 1)
 
     def parts(self, size: Sequence[int]) -> List[Part]:
         """Of a picture of that height and width.
@@ -78,45 +78,46 @@ class Tiles:
 def results_in_tiles(
     predictor: Predictor, form: ServedForm, preprocess: Any, items: List[Input], tiles: Tiles
 ) -> Generator[Result, None, None]:
-    """The outputs and the result of each picture, in order.
+    """Nothing, as the outputs of all tiles are not kept, and the result of each picture, in order.
 
-    A picture is read in full, in 3 bytes a pixel. A model that takes windows gets each tile's.
+    A picture is read in full, in 6 bytes a pixel. A model that takes windows gets each tile's.
     """
     for item in items:
         try:
-            yield _result(predictor, form, preprocess, item.read(), tiles)
+            result = _result(predictor, form, preprocess, read_of_any_size(item), tiles)
         except UserError as error:
-            yield np.empty(0), {"error": str(error)}
+            result = {"error": str(error)}
+        yield np.empty(0), result
 
 
-def _result(predictor: Predictor, form: ServedForm, preprocess: Any, pixels: np.ndarray, tiles: Tiles) -> Result:
+def read_of_any_size(item: Input) -> np.ndarray:
+    """Pillow refuses pictures of over 178 million pixels, which might be meant to fill the memory."""
+    with _LIMIT:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return item.read()
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _result(
+    predictor: Predictor, form: ServedForm, preprocess: Any, pixels: np.ndarray, tiles: Tiles
+) -> Dict[str, Any]:
     size, labels = pixels.shape[:2], predictor.description["labels"]
     parts = tiles.parts(size)
-    outputs: List[np.ndarray] = []
-    results: List[Any] = []
+    results: List[Dict[str, Any]] = []
     with bar(len(parts), unit="tile") as progress:
         for start in range(0, len(parts), BATCH_SIZE):
             chunk = parts[start : start + BATCH_SIZE]
             crops = [pixels[top:bottom, left:right] for (left, top, right, bottom), _ in chunk]
-            x, window = np.stack(list(map(preprocess, crops))), {}
+            window = {}
             if predictor.description["window"]:
                 places = np.stack([preprocess.window(np.array(part.box), size, preprocess) for part in chunk])
                 window = {"window": (places[:, :4], places[:, 4:])}
-            rows = predictor(x, **window)
-            found = decoded(form, rows, labels)
-            for error in (one for one in found if "error" in one):
-                return rows, error
-            outputs += list(rows)
-            results += [form.to_image(one, preprocess, crop.shape) for one, crop in zip(found, crops)]
+            rows = predictor(np.stack(list(map(preprocess, crops))), **window)
+            for found, crop in zip(decoded(form, rows, labels), crops):
+                if "error" in found:
+                    return found
+                results.append(form.to_image(found, preprocess, crop.shape))
             progress.update(len(chunk))
-    return np.stack(outputs), form.joined(results, parts, size)
-
-
-@contextlib.contextmanager
-def pictures_of_any_size() -> Iterator[None]:
-    """Pillow refuses pictures of over 178 million pixels, which might be meant to fill the memory."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+    return form.joined(results, parts, size)

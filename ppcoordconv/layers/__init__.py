@@ -1,7 +1,8 @@
 """The layers: convolutions over features and their coordinates, and the coordinate channels alone."""
 
-from .add_coords import AddCoords, has_coords
+from .add_coords import AddCoords
 from .base import CoordConvNd
+from .contained import has_coords, needs_points
 from .coord_conv import CoordConv, CoordConv1D, CoordConv2D, CoordConv3D
 from .coord_conv_transpose import CoordConv1DTranspose, CoordConv2DTranspose, CoordConv3DTranspose
 from .fast_bias import Conv2D
@@ -24,4 +25,5 @@ __all__ = [
     "GridConv",
     "QuantedGridConv",
     "has_coords",
+    "needs_points",
 ]

@@ -11,7 +11,6 @@ from ..compat import expand_to_batch, to_channels_first, to_channels_last
 from ..coords import CoordsLike, Given, find_coords
 from ..given_coords import given_grid
 from ..grids import grid_of
-from .base import CoordConvNd
 from .checks import DATA_FORMATS, check_choice, check_flag, check_input, check_radius, name_of
 from .table import grid_of_table, make_table
 
@@ -20,7 +19,8 @@ class AddCoords(nn.Layer):
     """Concatenates the coordinate channels to a feature map (Liu et al. 2018, arXiv:1807.03247).
 
     Parameters:
-        coords: the name of a convention (``pcc.list_coords()``) or a ``pcc.Coords``.
+        coords: the name of a convention (``pcc.list_coords()``), a ``pcc.Coords``, "relative", an encoding as
+            "fourier(4)" or "learnt(16, 32)", a list of these, which are joined, or a ``pcc.Given``.
         with_r: adds the radius channel.
         data_format: "NCL", "NCHW", "NCDHW", "NLC", "NHWC" or "NDHWC"; None: "NCHW", and "NCDHW" for five axes. Of three
             axes, ``[C, H, W]`` may be meant, so that "NCL" has to be said.
@@ -75,8 +75,3 @@ class AddCoords(nn.Layer):
 
     def extra_repr(self) -> str:
         return f"coords={self.coords!r}, with_r={self.with_r}, data_format={self.data_format!r}"
-
-
-def has_coords(model: nn.Layer) -> bool:
-    """Whether a layer of the model has coordinates."""
-    return any(isinstance(layer, (AddCoords, CoordConvNd)) for layer in model.sublayers(include_self=True))

@@ -26,7 +26,8 @@ class CoordConv(CoordConvNd):
             coordinates are padded like the features.
         weight_attr, bias_attr: as ``nn.Conv2D`` takes them; ``bias_attr=False`` leaves the bias out.
         data_format: "NCHW" or "NHWC".
-        coords: the name of a convention (``pcc.list_coords()``) or a ``pcc.Coords``.
+        coords: the name of a convention (``pcc.list_coords()``), a ``pcc.Coords``, "relative", an encoding as
+            "fourier(4)" or "learnt(16, 32)", a list of these, which are joined, or a ``pcc.Given``.
         with_r: adds the radius channel.
 
     Shape:

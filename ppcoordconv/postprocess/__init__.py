@@ -14,7 +14,7 @@ from ..utils.arguments import has_shape
 from ..utils.errors import UserError
 from ..utils.registry import Registry
 
-# The outputs that a result was made of, and the result.
+# The outputs that a result was made of, empty where they are not kept, and the result.
 Result = Tuple[np.ndarray, Dict[str, Any]]
 SERVED = Registry("served form", __name__)
 
@@ -85,6 +85,6 @@ class ServedForm:
 
         Parameters:
             pixels: the input before the preprocessing: a picture ``[H, W, 3]``, or what else the model takes.
-            output: the network's, ``[...]``; of a picture in tiles ``[tiles, ...]``. result: what was made of it.
+            output: the network's, ``[...]``; of a picture in tiles nothing. result: what was made of it.
         """
         raise NotImplementedError

@@ -11,9 +11,9 @@ from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Tupl
 import numpy as np
 from paddle import Tensor, nn
 
-from ..config import Config, NamedConfig
+from ..config import EXPORT_OPTIONS, Config, NamedConfig
 from ..data import DATASETS
-from ..layers import has_coords
+from ..layers import has_coords, needs_points
 from ..metrics import Metric
 from ..models import create
 from ..utils.arguments import check_bool
@@ -91,15 +91,13 @@ def build_task(config: Config, metadata: Optional[Dict[str, Any]] = None) -> Tas
         UserError: a name or an option that there isn't, a wrong value, data that can't be read, a model that doesn't
             fit them.
     """
-    options = {
-        **config.task.options(),
-        **{key: value for key, value in config.export.items() if key not in ("window", "int8")},
-    }
+    own = {key: value for key, value in config.export.items() if key not in EXPORT_OPTIONS}
+    options = {**config.task.options(), **own}
     given = {"model": config.model, "data": config.data, "metadata": metadata}
     for name in given:
         if name in options:
             raise UserError(f"task {config.task.name!r} has no option {name!r}")
-    with argument_prefix("task."), argument_prefix("export.", config.export):
+    with argument_prefix("task."), argument_prefix("export.", own):
         return TASKS.build(config.task.name, **given, **options)
 
 
@@ -139,6 +137,10 @@ def build_network(model: NamedConfig, for_task: Optional[str] = None, **derived:
             raise UserError(f"model.{name} follows from the data, {value} here; leave it out")
     with argument_prefix("model."):
         network = create(model.name, **derived, **options)
+    if needs_points(network):
+        raise UserError(
+            "model.coords: 'relative' asks for points, which tasks don't give; call the network from Python"
+        )
     if (only := getattr(network, "for_task", for_task)) != for_task:
         raise UserError(f"the model {model.name!r} is for the task {only!r} alone; take that task or another model")
     return network

@@ -30,7 +30,7 @@ def with_coordinates(**options):
     )
 
 
-@pytest.mark.parametrize("coords", ["paddle", "wizaron", "fourier(2)"])
+@pytest.mark.parametrize("coords", ["paddle", "wizaron", "fourier(2)", "learnt(3, 4)"])
 @pytest.mark.parametrize("as_arrays", [False, True])
 def test_it_computes_the_same(coords, as_arrays):
     old, new = plain(), with_coordinates(coords=coords, with_r=True)
@@ -76,3 +76,21 @@ def test_wrong_arguments():
         pcc.load_plain_weights({}, {})
     with pytest.raises(TypeError, match="state: expected a dict, got str"):
         pcc.load_plain_weights(plain(), "weights.pdparams")
+
+
+class Shared(nn.Layer):
+    """One convolution by two names."""
+
+    def __init__(self, conv):
+        super().__init__()
+        self.first = self.second = conv
+
+    def forward(self, x):
+        return self.second(self.first(x))
+
+
+def test_a_layer_that_has_two_names():
+    old, new = Shared(nn.Conv2D(3, 3, 1)), Shared(pcc.CoordConv(3, 3, 1))
+    assert pcc.load_plain_weights(new, old.state_dict()) == ["first", "second"]
+    x = paddle.randn([2, 3, 4, 4])
+    np.testing.assert_allclose(new(x).numpy(), old(x).numpy(), rtol=1e-5, atol=1e-6)

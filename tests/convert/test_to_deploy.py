@@ -378,3 +378,17 @@ def test_layers_that_are_also_in_a_list_are_replaced_there():
     assert [type(layer).__name__ for layer in deployed.convs] == ["DeployedCoordConv"] * 2
     assert [type(layer).__name__ for layer in model.convs] == ["CoordConv"] * 2
     np.testing.assert_allclose(deployed(x).numpy(), model(x).numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("coords", ["paddle", "learnt(2, 4)"])
+def test_in_half_precision_the_grid_is_its_own_and_in_float(coords):
+    """It was the one that layers of that size share, which were given half precision then."""
+    from ppcoordconv.deploy.formats import deploy_form
+
+    layer, x = pcc.CoordConv(3, 4, 1, coords=coords), paddle.rand([1, 3, 6, 9])
+    expected = layer(x).numpy()
+    deployed = deploy_form(layer, "onnx", "fp16", x)
+    (grid,) = [one.grid for one in deployed.sublayers() if isinstance(one, DeployedCoordConv)]
+    assert grid.dtype == paddle.float32
+    assert (layer(x).numpy() == expected).all()
+    assert (pcc.AddCoords()(x)[:, 3:] == pcc.coord_grid([6, 9])).all().item()

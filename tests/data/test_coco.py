@@ -161,7 +161,10 @@ def test_wrong_entries_are_named(folder, name):
         ("{", "is not valid JSON"),
         ("[1]", "takes an object with images"),
         ("[" * 100000, "is not valid JSON"),
-        (None, "there is no file .*train.json; coco takes a folder .*, as scattered_digits.write_fields makes one$"),
+        (
+            None,
+            "no file .*train.json; coco takes a folder .*, as python tools/fields.py --output FOLDER writes one$",
+        ),
     ],
 )
 def test_wrong_files(folder, text, words):

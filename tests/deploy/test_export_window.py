@@ -49,7 +49,8 @@ def test_it_is_checked_and_takes_windows(task, tmp_path, model_format):
             np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
         expected = task.network(paddle.to_tensor(x)).numpy()
         np.testing.assert_allclose(predictor(x), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
-        assert predictor(x[:0], window=(BOXES[0], (80, 100))).shape == (0, 10)
+        for boxes in (BOXES[0], BOXES[:0]):
+            assert predictor(x[:0], window=(boxes, (80, 100))).shape == (0, 10)
 
 
 class Maps(nn.Layer):

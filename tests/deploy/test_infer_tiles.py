@@ -161,12 +161,21 @@ def test_bad_pictures_are_a_line_each_and_large_ones_are_read(tmp_path, monkeypa
     assert Image.MAX_IMAGE_PIXELS == 1000
 
 
+def test_pillows_limit_holds_while_results_are_waited_for(tmp_path, monkeypatch):
+    Image.new("RGB", (70, 70)).save(tmp_path / "good.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with Predictor(str(DETECTOR)) as predictor:
+        for _ in infer(predictor, [tmp_path / "good.png"] * 2, tile=64):
+            assert Image.MAX_IMAGE_PIXELS == 1000
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"tile": 0}, "^tile takes a whole number from 1 to 1048576, got 0"),
-        ({"tile": 64, "overlap": 64}, "^overlap takes 0 to 63 pixels with tiles of 64, got 64"),
-        ({"tile": 64, "overlap": -1}, "^overlap takes 0 to 63 pixels"),
+        ({"tile": 64, "overlap": 64}, "^overlap takes a whole number from 0 to 63, got 64"),
+        ({"tile": 64, "overlap": -1}, "^overlap takes a whole number from 0 to 63, got -1"),
+        ({"tile": 64, "overlap": 16.5}, "^overlap takes a whole number from 0 to 63, got 16.5"),
         ({"overlap": 8}, "^overlap is that of tiles; give their side, tile, too"),
     ],
 )
@@ -192,4 +201,4 @@ def test_the_command(field, tmp_path):
     assert json.loads(done.stdout) == expected
     wrong = run_tool("infer", *options, "--overlap", 100, cwd=tmp_path)
     assert wrong.status == 2
-    assert "--overlap takes 0 to 63 pixels with tiles of 64, got 100" in wrong.stderr
+    assert "--overlap takes a whole number from 0 to 63, got 100" in wrong.stderr

@@ -6,10 +6,13 @@ import numpy as np
 import paddle
 import pytest
 from conftest import ROOT, run_tool
+from paddle import nn
 
 import ppcoordconv as pcc
 from ppcoordconv.compat import is_paddle_3
 from ppcoordconv.config import load_config
+from ppcoordconv.data import DATASETS
+from ppcoordconv.data.scattered_digits import write_fields
 from ppcoordconv.deploy import Predictor
 from ppcoordconv.deploy import export as export_module
 from ppcoordconv.deploy.evaluate import evaluate_exported
@@ -49,16 +52,6 @@ def test_as_accurate_as_in_float(task, tmp_path, model_format):
         assert size_of(tmp_path / "int8") < size_of(tmp_path / "float") / 2
 
 
-def test_in_windows(task, tmp_path, monkeypatch):
-    pytest.importorskip("paddle2onnx")
-    monkeypatch.chdir(tmp_path)
-    export(task, tmp_path / "m", "onnx", window=True, int8=8)
-    x = task.test_samples()[0][0][None]
-    with Predictor(str(tmp_path / "m")) as predictor:
-        assert (predictor(x) != predictor(x, window=([0, 0, 32, 32], (100, 100)))).any()
-    assert [path.name for path in tmp_path.iterdir()] == ["m"]
-
-
 def test_the_coordinates_stay_in_float(task):
     network = quantised(task.network, calibration_samples(task, 4))
     seen = []
@@ -76,13 +69,25 @@ def test_calibration_samples_are_those_of_training_and_spread(task):
         assert (got == every[index][0]).all()
 
 
-def test_a_model_that_is_far_off_is_thrown_away(task, tmp_path, monkeypatch):
-    pytest.importorskip("paddle2onnx")
-    real = export_module.quantise_onnx
-    monkeypatch.setattr(export_module, "quantise_onnx", lambda path, samples, window: real(path, samples / 1e4, window))
+@pytest.mark.parametrize("model_format", ["legacy", "onnx"])
+def test_a_model_that_is_far_off_is_thrown_away(task, tmp_path, monkeypatch, model_format):
+    if model_format == "onnx":
+        pytest.importorskip("paddle2onnx")
+    real = {name: getattr(export_module, name) for name in ("quantise_onnx", "quantised")}
+    for name, quantise in real.items():
+        wrong = lambda what, samples, quantise=quantise: quantise(what, samples / 1e4)  # noqa: E731
+        monkeypatch.setattr(export_module, name, wrong)
     with pytest.raises(UserError, match="the exported model is not right, and was thrown away"):
-        export(task, tmp_path / "m", "onnx", int8=4)
+        export(task, tmp_path / "m", model_format, int8=4)
     assert not (tmp_path / "m").exists()
+
+
+def test_norms_are_folded_before_ranges_are_measured(task):
+    network = nn.Sequential(nn.Conv2D(3, 4, 3), nn.BatchNorm2D(4), pcc.CoordConv(4, 4, 3), nn.BatchNorm2D(4))
+    network.eval()
+    made = quantised(network, np.random.default_rng(0).random([4, 3, 8, 8], np.float32))
+    assert not any(isinstance(layer, nn.BatchNorm2D) for layer in made.sublayers())
+    assert sum(isinstance(layer, nn.BatchNorm2D) for layer in network.sublayers()) == 2
 
 
 @pytest.mark.parametrize(
@@ -91,8 +96,9 @@ def test_a_model_that_is_far_off_is_thrown_away(task, tmp_path, monkeypatch):
         ({"int8": -1}, "^int8 takes a whole number from 0 to 1048576, got -1"),
         ({"int8": True}, "^int8 takes a whole number"),
         ({"int8": 10000}, r"^int8 takes at most the \d+ training samples there are, got 10000"),
-        ({"int8": 4, "dynamic_size": True}, "^int8 is for models of a fixed size and no other precision"),
-        ({"int8": 4, "precision": "fp16"}, "^int8 is for models of a fixed size and no other precision"),
+        ({"int8": 4, "dynamic_size": True}, "^int8 is for models of a fixed size, without windows"),
+        ({"int8": 4, "window": True}, "^int8 is for models of a fixed size, without windows"),
+        ({"int8": 4, "precision": "fp16"}, "^int8 is for models of a fixed size, without windows"),
     ],
 )
 def test_wrong_options(task, tmp_path, options, words):
@@ -124,13 +130,14 @@ def test_the_command(tmp_path):
     )  # fmt: skip
     assert done.status == 0, done.stderr
     assert json.loads((tmp_path / "m" / "inference.yml").read_text())["precision"] == "int8"
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
     with pytest.raises(UserError, match="was exported in int8, which was checked on CPUs: take device='cpu'"):
         Predictor(str(tmp_path / "m"), device="gpu")
     wrong = run_tool(
         "export", "-c", CONFIG, "-w", WEIGHTS, "--output_dir", tmp_path / "n", "-o", "export.int8=many", cwd=tmp_path
     )
     assert wrong.status == 2
-    assert "export.int8 takes a whole number from 0 to 1048576, got 'many'" in wrong.stderr
+    assert "export.py: export.int8 takes a whole number from 0 to 1048576, got 'many'" in wrong.stderr
 
 
 def test_numbers_of_8_bits(task):
@@ -139,3 +146,12 @@ def test_numbers_of_8_bits(task):
     (layer, *_) = [layer for layer in network.sublayers() if isinstance(layer, pcc.layers.QuantedGridConv)]
     weight = layer.weight.numpy()
     assert len(np.unique(weight)) <= 255
+
+
+def test_without_non_maximum_suppression_in_it(tmp_path):
+    write_fields(tmp_path / "fields", DATASETS.build("digits"), (4, 2))
+    config = load_config(ROOT / "configs" / "detection" / "digits_coordconv.yml", [f"data.path={tmp_path / 'fields'}"])
+    with pytest.raises(UserError, match="int8 is for models without non-maximum suppression: leave it to infer"):
+        export(build_task(config), tmp_path / "m", "legacy", int8=2)
+    config.export["nms"] = False
+    assert export(build_task(config), tmp_path / "m", "legacy", int8=2)["precision"] == "int8"

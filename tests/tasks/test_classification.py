@@ -118,3 +118,9 @@ def test_with_the_labels_of_weights_no_data_are_read(tmp_path):
 def test_refused(options, words):
     with pytest.raises(UserError, match=words):
         build(**options)
+
+
+def test_coordinates_that_no_task_gives_points_for():
+    model = NamedConfig(name="aistudio_coordconv", coords="relative")
+    with pytest.raises(UserError, match="model.coords: 'relative' asks for points, which tasks don't give"):
+        build(model)

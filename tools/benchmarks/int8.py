@@ -68,7 +68,7 @@ def _exported(
         network = deploy_form(network, model_format, example=paddle.zeros([1, *shape]))
     model, *_ = FORMATS[model_format](network, [InputSpec([None, *shape], "float32", INPUT)], folder)
     if int8 and model_format == "onnx":
-        quantise_onnx(folder / model, samples, window=False)
+        quantise_onnx(folder / model, samples)
     checked = {"paddle": paddle.__version__, "onednn": True, "bf16": False}
     precision = "int8" if int8 else "fp32"
     description = {"model_file": model, "input_shape": shape, "precision": precision, "checked": checked}

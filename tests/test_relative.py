@@ -1,5 +1,7 @@
 """coords="relative": from a point for each sample, as the formula written out."""
 
+import dataclasses
+
 import numpy as np
 import paddle
 import pytest
@@ -10,6 +12,7 @@ from paddle.nn import functional as F
 from paddle.static import InputSpec
 
 import ppcoordconv as pcc
+from ppcoordconv.coords import CONVENTIONS
 
 LAYERS = {1: (pcc.CoordConv1D, F.conv1d), 2: (pcc.CoordConv, F.conv2d), 3: (pcc.CoordConv3D, F.conv3d)}
 
@@ -104,6 +107,17 @@ def test_joined_with_what_is_the_same_for_all():
     assert y.shape == [2, 5, 3, 4]
 
 
+@pytest.mark.parametrize("with_r", [False, True])
+def test_an_empty_batch_has_no_points(with_r):
+    layer = pcc.CoordConv(3, 4, 3, padding=1, coords="relative", with_r=with_r)
+    with pcc.relative_to(np.zeros([0, 2]), (6, 8)):
+        y = layer(paddle.zeros([0, 3, 6, 8]))
+    assert y.shape == [0, 4, 6, 8]
+    y.sum().backward()
+    with pytest.raises(ValueError, match="one for each of the 2 samples"), pcc.relative_to(np.zeros([0, 2]), (6, 8)):
+        layer(paddle.zeros([2, 3, 6, 8]))
+
+
 def test_the_innermost_holds():
     add, x = pcc.AddCoords("relative"), paddle.zeros([1, 0, 3, 4])
     with pcc.relative_to([0, 0], (6, 8)):
@@ -164,3 +178,14 @@ def test_none_and_unused():
         pcc.AddCoords()(paddle.zeros([2, 1, 3, 4]))
     with pytest.raises(TypeError, match="expected coordinates of the size alone, got coords='relative'"):
         pcc.coord_grid([3, 3], "relative")
+
+
+@pytest.mark.parametrize("name", ["paddle", "half_open", "pixel", "solo"])
+def test_of_any_convention(name):
+    """The coordinate of an index minus that of the point's, as a point in the middle of a pixel shows."""
+    convention = dataclasses.replace(CONVENTIONS[name], relative=True)
+    with pcc.relative_to([[2.5, 1.5], [0.5, 3.5]], (4, 6)):
+        y = pcc.AddCoords(convention)(paddle.zeros([2, 0, 4, 6]))
+    grid = pcc.coord_grid([4, 6], name)[0]
+    for got, (x, row) in zip(y, [(2, 1), (0, 3)]):
+        np.testing.assert_allclose(got.numpy(), (grid - grid[:, row : row + 1, x : x + 1]).numpy(), atol=1e-6)
