@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from contextvars import ContextVar
-from typing import Any, Generic, Iterator, Optional, TypeVar
+from typing import Any, Generic, Iterator, Tuple, TypeVar
 
 from .compat import is_eager
 
@@ -28,7 +28,8 @@ class Context(Generic[T]):
 
     def __init__(self, name: str, as_input: str) -> None:
         self._name, self._as_input = name, as_input
-        self._entries: ContextVar[Optional[_Entry[T]]] = ContextVar(name, default=None)
+        # The outermost first.
+        self._entries: ContextVar[Tuple[_Entry[T], ...]] = ContextVar(name, default=())
 
     @contextlib.contextmanager
     def opened(self, value: T, unused: str = "") -> Iterator[None]:
@@ -38,13 +39,14 @@ class Context(Generic[T]):
             unused: what the ValueError says that is raised where nobody asked for it; "": nobody has to.
         """
         entry, outer = _Entry(value), self._entries.get()
-        if outer is not None:
-            outer.is_used = True
-        token = self._entries.set(entry)
+        if outer:
+            outer[-1].is_used = True
+        self._entries.set((*outer, entry))
         try:
             yield
         finally:
-            self._entries.reset(token)
+            # Not what was there before: generators may leave theirs in another order.
+            self._entries.set(tuple(other for other in self._entries.get() if other is not entry))
         if unused and not entry.is_used:
             raise ValueError(f"{self._name}: {unused}")
 
@@ -54,9 +56,10 @@ class Context(Generic[T]):
         Raises:
             ValueError: it was opened in eager mode, and a graph is being traced.
         """
-        entry = self._entries.get()
-        if entry is None:
+        entries = self._entries.get()
+        if not entries:
             return None
+        entry = entries[-1]
         if entry.is_of_eager_mode and not is_eager():
             raise ValueError(
                 f"{self._name}: it was opened outside of what is being traced, and the graph would keep it for ever; "

@@ -90,8 +90,8 @@ class Learnt:
             )
         for name, values in (("channels", (channels,)), ("sizes", sizes)):
             for n in values:
-                if type(n) is not int or n < 1:
-                    raise ValueError(f"learnt: {name} takes whole numbers of at least 1, got {n!r}")
+                if type(n) is not int or not 1 <= n <= 4096:
+                    raise ValueError(f"learnt: {name} takes whole numbers from 1 to 4096, got {n!r}")
         object.__setattr__(self, "channels", channels)
         object.__setattr__(self, "sizes", sizes)
 
@@ -112,15 +112,20 @@ class Learnt:
     def interpolated(self, table: Tensor, lines: Sequence[Tensor]) -> Tensor:
         """``[1 or N, channels, *spatial]`` at the coordinates along each axis of the map, ``[n]`` or ``[N, n]``."""
         table = table.astype(lines[0].dtype)  # which is not half precision
+        if lines[0].ndim == 2:  # in a graph, a length of 1 would stay one
+            shape = list(table.shape[1:])
+            table = (paddle.ones_like(lines[0][:, :1]) @ table.reshape([1, -1])).reshape([-1, *shape])
         for axis, line in enumerate(lines):
             size = table.shape[2 + axis]
             index = (line + 1).clip(0, 2) * ((size - 1) / 2)
             # How much each place takes of each entry: [entries, places], or [N, 1, ..., entries, places]
-            parts = (1 - (index.unsqueeze(-2) - paddle.arange(size, dtype=index.dtype).unsqueeze(1)).abs()).clip(0)
+            far = index.unsqueeze(-2) - paddle.arange(size, dtype=index.dtype).unsqueeze(1)
+            parts = (1 - far.clip(0) - (-far).clip(0)).clip(0)
             if line.ndim == 2 and table.ndim > 3:
                 parts = parts.unsqueeze(list(range(1, table.ndim - 2)))
             last = [n for n in range(table.ndim) if n != 2 + axis] + [2 + axis]
-            table = paddle.matmul(table.transpose(last), parts).transpose(np.argsort(last).tolist())
+            # Neither paddle.matmul nor abs, which can't write graphs for Paddle 2.
+            table = (table.transpose(last) @ parts).transpose(np.argsort(last).tolist())
         return table
 
 

@@ -75,7 +75,7 @@ def rows_in_graph(name: str, value: Any, names: Dict[int, str]) -> Tensor:
         return paddle.to_tensor(checked_rows(name, value, names).astype("float32"))
     shape = list(value.shape)
     _check_shape(name, shape, names)
-    rows = value.astype("float32")
+    rows = value.detach().astype("float32")
     return rows.reshape([1, shape[0]]) if len(shape) == 1 else rows
 
 

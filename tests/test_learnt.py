@@ -149,6 +149,41 @@ def test_saved(tmp_path, size):
     np.testing.assert_allclose(paddle.jit.load(str(tmp_path / "m"))(x).numpy(), expected, rtol=0, atol=1e-5)
 
 
+class InWindows(paddle.nn.Layer):
+    def __init__(self, coords):
+        super().__init__()
+        self.layer = pcc.CoordConv(3, 4, 1, coords=coords)
+
+    def forward(self, x, place):
+        with pcc.window(place[:, :4], place[:, 4:]):
+            return self.layer(x)
+
+
+@pytest.mark.parametrize("coords", ["learnt(2, 3)", ["paddle", "learnt(2, 3)"]])
+@pytest.mark.parametrize("size", [[4, 5], [None, None]])
+def test_a_window_for_each_sample_in_a_graph(coords, size):
+    """Without gradients into the windows, as in eager mode."""
+    net, x = InWindows(coords), paddle.rand([3, 3, 4, 5])
+    place = paddle.to_tensor([[0.0, 0, 4, 4, 8, 8], [4, 4, 8, 8, 8, 8], [-3, 2, 9, 7, 9, 9]])
+    place.stop_gradient = False
+    expected = net(x, place)
+    specs = [InputSpec([None, 3, *size]), InputSpec([None, 6], stop_gradient=False)]
+    traced = paddle.jit.to_static(InWindows(coords), input_spec=specs, full_graph=True)
+    traced.set_state_dict(net.state_dict())
+    for count in (1, 3):
+        y = traced(x[:count], place[:count])
+        np.testing.assert_allclose(y.numpy(), expected[:count].numpy(), atol=1e-5)
+    traced(x, place).sum().backward()
+    assert place.grad is None or (place.grad == 0).all().item()
+
+
+def test_points_that_nothing_asks_for_are_told_of():
+    layer = pcc.CoordConv(3, 4, 1, coords="learnt(2, 3)")
+    unused = pytest.raises(ValueError, match="no layer with coords='relative' asked")
+    with unused, paddle.no_grad(), pcc.relative_to([1, 2], (4, 4)):
+        layer(paddle.rand([1, 3, 4, 4]))
+
+
 def test_wrong_maps():
     add = pcc.AddCoords("learnt(2, 3)")
     with pytest.raises(ValueError, match=r"learnt: expected a map with 4 axes, got \[1, 1, 2, 2, 2\]"):

@@ -12,6 +12,7 @@ from paddle.nn import functional as F
 from paddle.static import InputSpec
 
 import ppcoordconv as pcc
+from ppcoordconv.compat import is_paddle_3
 from ppcoordconv.coords import CONVENTIONS
 
 LAYERS = {1: (pcc.CoordConv1D, F.conv1d), 2: (pcc.CoordConv, F.conv2d), 3: (pcc.CoordConv3D, F.conv3d)}
@@ -109,6 +110,8 @@ def test_joined_with_what_is_the_same_for_all():
 
 @pytest.mark.parametrize("with_r", [False, True])
 def test_an_empty_batch_has_no_points(with_r):
+    if not is_paddle_3():
+        pytest.skip("Paddle 2.6 can't convolve an empty batch")
     layer = pcc.CoordConv(3, 4, 3, padding=1, coords="relative", with_r=with_r)
     with pcc.relative_to(np.zeros([0, 2]), (6, 8)):
         y = layer(paddle.zeros([0, 3, 6, 8]))

@@ -20,6 +20,7 @@ from test_coords import FORMULAS
 import ppcoordconv as pcc
 from ppcoordconv import forms
 from ppcoordconv import windows as windows_module
+from ppcoordconv.compat import is_paddle_3
 from ppcoordconv.layers import GridConv
 from ppcoordconv.models import create
 
@@ -73,8 +74,29 @@ def windows(draw, axes=(1, 2, 3)):
     return [samples, 2, *shape], np.concatenate([low, low + extent], axis=1), whole
 
 
+def test_generators_that_are_left_in_another_order():
+    """Each window ends with its block, whatever was opened in between."""
+    add, x = pcc.AddCoords(), paddle.zeros([1, 0, 1, 4])
+
+    def crops(box):
+        with pcc.window(box, (8, 8)):
+            while True:
+                yield add(x)
+
+    plain = add(x)
+    first, second = crops([0, 0, 4, 4]), crops([4, 4, 8, 8])
+    next(first)
+    right = next(second)
+    first.close()
+    assert (next(second) == right).all().item()
+    second.close()
+    assert (add(x) == plain).all().item()
+
+
 @pytest.mark.parametrize("with_r", [False, True])
 def test_an_empty_batch_has_no_boxes(with_r):
+    if not is_paddle_3():
+        pytest.skip("Paddle 2.6 can't convolve an empty batch")
     layer = pcc.CoordConv(3, 4, 3, padding=1, with_r=with_r)
     x = paddle.zeros([0, 3, 8, 8])
     for boxes, size in [(np.zeros([0, 4]), (8, 8)), (np.zeros([0, 4]), np.zeros([0, 2])), ([0, 0, 4, 4], (8, 8))]:

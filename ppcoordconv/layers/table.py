@@ -8,7 +8,7 @@ import paddle
 from paddle import Tensor, nn
 
 from ..compat import is_eager
-from ..coords import Convention, learnt_part
+from ..coords import Convention, is_relative, learnt_part
 from ..grids import grid_of
 from ..points import current_points
 from ..windows import current_window
@@ -40,7 +40,8 @@ def grid_of_table(table: Table, x: Tensor, convention: Any, with_r: bool) -> Ten
 
     if not is_eager() or paddle.is_grad_enabled() or not x.place.is_cpu_place():
         return compute()
-    key = (tuple(x.shape[2:]), x.dtype, current_window(), current_points())
+    points = current_points() if is_relative(convention) else None  # to ask for them is to use them
+    key = (tuple(x.shape[2:]), x.dtype, current_window(), points)
     return table.cache(key, [weight.numpy()], compute, max_size=x.size)
 
 

@@ -10,7 +10,7 @@ from typing import Any, List
 
 from paddle import nn
 
-from ..coords import find_coords
+from ..coords import find_coords, learnt_part
 from ..utils.errors import ArgumentError, UserError
 from ..utils.registry import Registry
 from ..utils.weights import load_weights
@@ -53,7 +53,8 @@ def create(name: str, pretrained: bool = False, **options: Any) -> nn.Layer:
         raise ArgumentError("pretrained", f"takes True or False, got {pretrained!r}")
     if "coords" in options:
         try:
-            find_coords(options["coords"])
+            if learnt := learnt_part(find_coords(options["coords"])):
+                learnt.shape(2)  # the axes of a picture
         except (TypeError, ValueError) as error:
             raise UserError(str(error)) from error
     if not pretrained:

@@ -82,14 +82,14 @@ class Detection(ServedForm):
                     objects.append((number, {**found, "box": box.tolist()}))
         objects.sort(key=lambda one: -one[1]["score"])
         boxes = np.array([found["box"] for _, found in objects]).reshape(-1, 4)
-        kinds = [(number, found["class_id"]) for number, found in objects]
-        kept: List[int] = []
-        for n, (number, kind) in enumerate(kinds):
-            others = [k for k in kept if kinds[k][1] == kind and kinds[k][0] != number]
-            shared = intersections(boxes[others], boxes[n : n + 1])[:, 0]
-            if not (shared > SAME_OBJECT * np.minimum(areas(boxes[others]), areas(boxes[n]))).any():
-                kept.append(n)
-        return {"height": int(size[0]), "width": int(size[1]), "objects": [objects[n][1] for n in kept]}
+        numbers = np.array([number for number, _ in objects])
+        classes = np.array([found["class_id"] for _, found in objects])
+        kept = np.zeros(len(objects), bool)
+        for n, box in enumerate(boxes):
+            others = boxes[kept & (classes == classes[n]) & (numbers != numbers[n])]
+            shared = intersections(others, box[None])[:, 0]
+            kept[n] = not (shared > SAME_OBJECT * np.minimum(areas(others), areas(box))).any()
+        return {"height": int(size[0]), "width": int(size[1]), "objects": [objects[n][1] for n in np.flatnonzero(kept)]}
 
     def draw(self, pixels: np.ndarray, output: np.ndarray, result: Dict[str, Any]) -> np.ndarray:
         return boxed(pixels, result["objects"], side=256)

@@ -134,3 +134,21 @@ def test_wrong_windows(task, tmp_path_factory, window, error, words):
         export(task, folder, window=True)
     with Predictor(str(folder)) as predictor, pytest.raises(error, match=words):
         predictor(np.zeros([3, 3, 32, 32]), window=window)
+
+
+@pytest.mark.parametrize("coords", ["learnt(2, 4)", ["paddle", "learnt(2, 4)"]])
+@pytest.mark.parametrize("model_format", ["paddle", "legacy", "onnx"])
+def test_learnt_coordinates(tmp_path, coords, model_format):
+    if model_format == "onnx":
+        pytest.importorskip("paddle2onnx")
+    config = load_config(CONFIG, [])
+    config.model.coords = coords
+    task = build_task(config)
+    export(task, tmp_path / "m", model_format, window=True)
+    x = np.random.default_rng(0).random([3, 3, 32, 32]).astype("float32")
+    with Predictor(str(tmp_path / "m")) as predictor:
+        got = predictor(x, window=(BOXES, (80, 100)))
+    expected = in_window(task.network, x, BOXES, (80, 100))
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    if model_format != "paddle":
+        assert export(task, tmp_path / "q", model_format, int8=4)["precision"] == "int8"

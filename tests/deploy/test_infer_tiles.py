@@ -18,6 +18,8 @@ from ppcoordconv.ops.boxes import ious
 from ppcoordconv.postprocess.detection import Detection
 from ppcoordconv.utils.errors import UserError
 
+pytestmark = pytest.mark.any_paddle
+
 # For fields of 64x64 pixels.
 DETECTOR = ROOT / "demo" / "models" / "detector"
 

@@ -124,3 +124,9 @@ def test_coordinates_that_no_task_gives_points_for():
     model = NamedConfig(name="aistudio_coordconv", coords="relative")
     with pytest.raises(UserError, match="model.coords: 'relative' asks for points, which tasks don't give"):
         build(model)
+
+
+@pytest.mark.parametrize("coords", ["learnt(4, 2, 3, 4)", "learnt(4, 10000)", "fourier(99)"])
+def test_wrong_coordinates_are_a_line(coords):
+    with pytest.raises(UserError, match="^(learnt|fourier): "):
+        build(NamedConfig(name="aistudio_coordconv", coords=coords))
