@@ -56,6 +56,10 @@ def different_coords() -> List[str]:
     return list({convention: name for name, convention in CONVENTIONS.items()}.values())
 
 
+# Between them they have every kind of operator: the others add, multiply and divide.
+COORDS_OF_ALL_OPERATORS = ("paddle", "solo", "wizaron", "thelper", "monai")
+
+
 @contextlib.contextmanager
 def mounted(folder: Path, options: str) -> Iterator[Path]:
     """A file system of its own, in memory."""

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import paddle
 import pytest
-from conftest import ROOT, different_coords, run_tool
+from conftest import COORDS_OF_ALL_OPERATORS, ROOT, different_coords, run_tool
 from paddle import nn
 
 import ppcoordconv as pcc
@@ -73,8 +73,8 @@ def test_every_convention_at_any_size(tmp_path, model_format):
 
     if model_format == "onnx":
         pytest.importorskip("paddle2onnx")
-    # Paddle2ONNX takes seconds for each layer whose size is free.
-    network = Maps(["paddle", "solo", "wizaron"] if model_format == "onnx" else different_coords())
+    # Paddle 2's graphs, and what is made of them, take seconds for each layer whose size is free.
+    network = Maps(different_coords() if model_format == "paddle" else COORDS_OF_ALL_OPERATORS)
     network.eval()
     specs = [InputSpec([None, 3, None, None], "float32", "x"), InputSpec([None, 6], "float32", WINDOW)]
     model, *_ = FORMATS[model_format](InWindow(deploy_form(network, model_format)), specs, tmp_path)

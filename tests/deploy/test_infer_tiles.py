@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from conftest import ROOT, run_tool
-from hypothesis import given
+from conftest import ROOT, examples, run_tool
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -35,6 +35,7 @@ def field(tmp_path_factory):
     return folder / "test" / "00001.png", corners, [str(one["category_id"] - 1) for one in truth]
 
 
+@settings(max_examples=examples(30))
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 80), st.data())
 def test_tiles_cover_the_picture(height, width, tile, data):
     overlap = data.draw(st.integers(0, tile - 1))
