@@ -80,7 +80,7 @@ def results_in_tiles(
 ) -> Generator[Result, None, None]:
     """Nothing, as the outputs of all tiles are not kept, and the result of each picture, in order.
 
-    A picture is read in full, in 6 bytes a pixel. A model that takes windows gets each tile's.
+    A picture is read in full, which takes 10 bytes a pixel. A model that takes windows gets each tile's.
     """
     for item in items:
         try:
