@@ -44,7 +44,10 @@ PARTS: Dict[str, Tuple[List[str], List[str]]] = {
          "tests/layers/test_fast_bias.py", "tests/test_functional.py", "tests/convert/test_to_deploy.py",
          "tests/models/test_models.py"],
     ),
-    "postprocess": (["postprocess/*.py"], ["tests/postprocess", "tests/tasks", "tests/deploy/test_infer.py"]),
+    "postprocess": (
+        ["postprocess/*.py"],
+        ["tests/postprocess", "tests/deploy/test_infer_tiles.py", "tests/tasks", "tests/deploy/test_infer.py"],
+    ),
     "metrics": (["metrics/*.py"], ["tests/metrics", "tests/tasks"]),
 }  # fmt: skip
 SWAPS = {
