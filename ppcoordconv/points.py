@@ -10,7 +10,7 @@ import paddle
 from .compat import is_eager
 from .contexts import Context
 from .coord_grids import Axis
-from .rows import POINT, SIZE, checked_rows, rows_in_graph, same_count
+from .rows import POINT, SIZE, check_map, checked_rows, rows_in_graph, same_count
 
 POINTS: Context[Points] = Context("relative_to", "points that are an input")
 
@@ -40,13 +40,7 @@ class Points:
     def check_map(self, shape: Sequence[int]) -> None:
         """Whether the points fit a feature map ``[N, C, *spatial]``; a length that is not known yet is negative."""
         count, axes = self.parts.shape
-        if len(shape) - 2 != axes:
-            raise ValueError(
-                f"points: {POINT[axes]} are for maps with {axes} spatial axes, but a layer has a map with "
-                f"{len(shape) - 2}: {list(shape)}"
-            )
-        if count not in (1, shape[0]) and min(count, shape[0]) >= 0:
-            raise ValueError(f"points: expected one for each of the {shape[0]} samples, or one for all, got {count}")
+        check_map("points", POINT, count, axes, shape)
 
     def on(self, axes: List[Axis]) -> List[Axis]:
         """The axes of a map, with the index that the point has along each."""

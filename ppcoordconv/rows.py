@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Sequence
 
 import numpy as np
 import paddle
@@ -89,6 +89,24 @@ def same_count(name: str, rows: np.ndarray, sizes: np.ndarray) -> List[np.ndarra
         raise ValueError(f"image_size: expected one, or one for each of the {len(rows)} {name}, got {len(sizes)}")
     count = 0 if 0 in (len(rows), len(sizes)) else max(len(rows), len(sizes))
     return [np.broadcast_to(array[:count], [count, array.shape[1]]).copy() for array in (rows, sizes)]
+
+
+def check_map(name: str, words: Dict[int, str], count: int, axes: int, shape: Sequence[int]) -> None:
+    """Whether that many rows, for so many axes, fit a feature map ``[N, C, *spatial]``.
+
+    Parameters:
+        shape: the map's; a length that is not known yet is negative.
+
+    Raises:
+        ValueError: they don't.
+    """
+    if len(shape) - 2 != axes:
+        raise ValueError(
+            f"{name}: {words[axes]} are for maps with {axes} spatial axes, but a layer has a map with "
+            f"{len(shape) - 2}: {list(shape)}"
+        )
+    if count not in (1, shape[0]) and min(count, shape[0]) >= 0:
+        raise ValueError(f"{name}: expected one for each of the {shape[0]} samples, or one for all, got {count}")
 
 
 def _check_shape(name: str, shape: List[int], names: Dict[int, str]) -> None:

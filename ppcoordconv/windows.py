@@ -11,7 +11,7 @@ import paddle
 from .compat import dtype_name, is_eager
 from .contexts import Context
 from .coord_grids import Axis
-from .rows import BOX, BOXES, SIZE, checked_rows, rows_in_graph, same_count
+from .rows import BOX, BOXES, SIZE, check_map, checked_rows, rows_in_graph, same_count
 
 WINDOWS: Context[Window] = Context("window", "boxes that are an input")
 
@@ -41,14 +41,7 @@ class Window:
 
     def check_map(self, shape: Sequence[int]) -> None:
         """Whether the boxes fit a feature map ``[N, C, *spatial]``; a length that is not known yet is negative."""
-        count = max(self.boxes.shape[0], self.sizes.shape[0])
-        if len(shape) - 2 != self.axes:
-            raise ValueError(
-                f"boxes: {BOX[self.axes]} are for maps with {self.axes} spatial axes, but a layer has a map with "
-                f"{len(shape) - 2}: {list(shape)}"
-            )
-        if count not in (1, shape[0]) and min(count, shape[0]) >= 0:
-            raise ValueError(f"boxes: expected one for each of the {shape[0]} samples, or one for all, got {count}")
+        check_map("boxes", BOX, max(self.boxes.shape[0], self.sizes.shape[0]), self.axes, shape)
 
     def axes_of_map(self, spatial_shape: Sequence[Any]) -> List[Axis]:
         """Where the samples of a map lie in the map that the whole would have."""
