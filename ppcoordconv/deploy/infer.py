@@ -8,8 +8,9 @@ import json
 import os
 from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, ContextManager, Deque, Dict, Generator, Iterator, List, Optional, Union
+from typing import IO, Any, Callable, ContextManager, Deque, Dict, Generator, Iterator, List, Optional, Union
 
 import numpy as np
 from PIL import Image
@@ -103,7 +104,9 @@ def infer(
         file = stack.enter_context(_results_file(output, bool(done)))
         for item, picture, (row, result) in zip(left, pictures[done:], results):
             if picture is not None and "error" not in result:
-                result = _draw(form, item, row, result, picture)
+                # Not of any size beside the readers, who would read such, too: the limit is one for all threads.
+                read = partial(read_of_any_size, item) if tiles else item.read
+                result = _draw(form, read, row, result, picture)
             result = {"input": item.name, **result}
             if file is not None:
                 _write_line(file, as_json(result))
@@ -161,10 +164,12 @@ def _ahead(items: List[Input]) -> Generator[Union[Prepared, UserError], None, No
                 future.cancel()
 
 
-def _draw(form: ServedForm, item: Input, row: np.ndarray, result: Dict[str, Any], picture: Path) -> Dict[str, Any]:
+def _draw(
+    form: ServedForm, read: Callable[[], np.ndarray], row: np.ndarray, result: Dict[str, Any], picture: Path
+) -> Dict[str, Any]:
     """Draws it on the input, which is read again: whole pictures that wait for the model would take much memory."""
     try:
-        pixels = read_of_any_size(item)
+        pixels = read()
     except UserError as error:
         return {"error": str(error)}
     with atomic_write(picture) as path:
