@@ -51,7 +51,8 @@ def predict_tiled(
     Raises:
         ValueError: an argument is out of range, or the image or the output has other axes; ``tile`` or ``tile -
             overlap`` is no multiple of the network's stride; or an output at a tile's end depends on its beginning, so
-            that the network sees more than a tile; or a ``pcc.window`` or ``pcc.given`` is open around the call.
+            that the network sees more than a tile; or it can't be run on a tile, as its strides don't divide the sides;
+            or a ``pcc.window`` or ``pcc.given`` is open around the call.
 
     Examples:
         >>> import paddle, ppcoordconv as pcc
@@ -167,9 +168,16 @@ class _Tiles:
         boxes = [[end for side in zip(*self.place(numbers)[::-1]) for end in side] for numbers in batch]
         crops = np.stack([self.crop(numbers) for numbers in batch]) if crops is None else crops
         # A network without coordinates may be run in tiles too.
-        with WINDOWS.opened(Window(boxes, self.image.shape[1:])):
-            x = paddle.to_tensor(crops)
-            y = self.model(x if self.dtype is None else x.astype(self.dtype))
+        x = paddle.to_tensor(crops)
+        try:
+            with WINDOWS.opened(Window(boxes, self.image.shape[1:])):
+                y = self.model(x if self.dtype is None else x.astype(self.dtype))
+        except (ValueError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[-1:]
+            raise ValueError(
+                f"model: can't be run on {list(x.shape)}, {len(batch)} tile(s) of an image [C, *spatial] of "
+                f"{list(self.image.shape)} (are the tiles' sides multiples of its strides?): {''.join(reason)}"
+            ) from error
         if not isinstance(y, Tensor) or y.ndim != crops.ndim:
             given = list(y.shape) if isinstance(y, Tensor) else type(y).__name__
             raise ValueError(f"model: expected an output [N, C, *places] with {crops.ndim} axes, got {given}")

@@ -158,6 +158,8 @@ IMAGE = np.zeros([1, 40, 40])
         (nn.Conv2D(1, 1, 3, 2, 1), IMAGE, 16, 5, {}, "got 16, of which it makes 8, and 11"),
         (nn.Conv2D(1, 1, 3, 2, 1), IMAGE, 15, 5, {}, "got 15, of which it makes 8, and 10"),
         (nn.Conv2D(1, 1, 3), np.zeros([1, 160, 160]), 64, 32, {}, "that pads its maps, got 64, of which"),
+        (CONV, IMAGE[None], 16, 4, {}, r"can't be run on \[1, 1, 1, 16, 16\], .* of an image .* of \[1, 1, 40, 40\]"),
+        (nn.PixelUnshuffle(2), np.zeros([1, 33, 40]), 16, 4, {}, "can't be run on .*multiples of its strides"),
         (nn.Flatten(), IMAGE, 16, 4, {}, r"model: expected an output \[N, C, \*places\] with 4 axes, got \[1, 256\]"),
         (lambda x: [x], IMAGE, 16, 4, {}, "model: expected an output .* got list"),
         (lambda x: x + x.mean(), IMAGE, 16, 4, {}, "tile: expected more than the network sees, got 16"),
