@@ -14,7 +14,7 @@ from ppcoordconv.config import load_config
 from ppcoordconv.data.coco import read_coco
 from ppcoordconv.data.points import read_point
 from ppcoordconv.deploy import Predictor, formats, verification
-from ppcoordconv.deploy import export as export_module
+from ppcoordconv.deploy.export_task import export_task
 from ppcoordconv.deploy.infer import infer
 from ppcoordconv.deploy.runtimes import PaddleEngine, Settings
 from ppcoordconv.tasks import build_task
@@ -112,7 +112,7 @@ def on_no_gpu(action):
 def differing_export(folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verification, "_error_of", lambda *_: 0.5)
-        export_module.export(build_task(config()), folder)
+        export_task(build_task(config()), folder)
 
 
 def onnx_that_is_not_installed(folder):
@@ -190,9 +190,9 @@ CAUSES = {
     "…: there is no image of": lambda folder: coco(folder, image_id=7),
     "…: bbox takes": lambda folder: coco(folder, bbox=[0, 0, 2]),
     "the exported model is": differing_export,
-    "the network takes inputs": lambda folder: export_module.export(build_task(config()), folder, dynamic_size=True),
+    "the network takes inputs": lambda folder: export_task(build_task(config()), folder, dynamic_size=True),
     "the format onnx": onnx_that_is_not_installed,
-    "a model in": lambda folder: on_no_gpu(lambda: export_module.export(None, folder, precision="fp16")),
+    "a model in": lambda folder: on_no_gpu(lambda: export_task(build_task(config()), folder, precision="fp16")),
     "… is not the file": damaged_model,
     "… is a model of Paddle 3": model_of_paddle_3,
 }

@@ -23,7 +23,7 @@ def add_arguments(parser: Parser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     from ..config import EXPORT_OPTIONS, load_config
-    from ..deploy.export import export
+    from ..deploy.export_task import export_task
     from ..tasks import trained_task
     from ..utils.device import select_device
     from ..utils.errors import argument_prefix
@@ -33,9 +33,9 @@ def main(arguments: argparse.Namespace) -> int:
     # CPU builds of Paddle refuse to trace convolutions in half precision.
     select_device("cpu" if arguments.precision == "fp32" else "auto")
     task = trained_task(config, arguments.weights)
-    options = arguments.format, arguments.dynamic_size, arguments.precision
+    options = {"format": arguments.format, "dynamic_size": arguments.dynamic_size, "precision": arguments.precision}
     own = {key: value for key, value in config.export.items() if key in EXPORT_OPTIONS}
     with argument_prefix("--"), argument_prefix("export.", own):
-        description = export(task, arguments.output_dir, *options, **own)
+        description = export_task(task, arguments.output_dir, **options, **own)
     print(json.dumps({"output_dir": str(arguments.output_dir), "checked": description["checked"]}))
     return 0

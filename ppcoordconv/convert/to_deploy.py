@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Set, Tuple, Union
 
 import numpy as np
 import paddle
@@ -108,7 +108,9 @@ class DeployedCoordConv(nn.Layer):
         return parameter
 
 
-def convert_to_deploy(model: nn.Layer, example: Optional[Tensor] = None, engine: Optional[str] = None) -> nn.Layer:
+def convert_to_deploy(
+    model: nn.Layer, example: Optional[Union[Tensor, Sequence[Tensor]]] = None, engine: Optional[str] = None
+) -> nn.Layer:
     """The form of a model that is exported: a copy, for inference alone, that computes the same with less.
 
     Batch norms that follow a convolution in a ``nn.Sequential`` are folded into its weights (in another layer too, if
@@ -118,15 +120,16 @@ def convert_to_deploy(model: nn.Layer, example: Optional[Tensor] = None, engine:
 
     Parameters:
         model: any network; it is not changed.
-        example: an input of the sizes that will be served: the coordinates of these sizes become constants. None: the
-            sizes stay free, and the coordinates are computed from them.
+        example: an input of the sizes that will be served, or a tuple of all inputs of a model that takes several: the
+            coordinates of these sizes become constants. None: the sizes stay free, and the coordinates are computed
+            from them.
         engine: what will run the model: "onednn", "onnxruntime" or "tensorrt"; None: Paddle Inference in general.
 
     Returns:
         The copy, in ``eval`` mode. Its outputs are those of ``model.eval()`` but for rounding.
 
     Raises:
-        TypeError: ``model`` is not a layer, or ``example`` not a Tensor.
+        TypeError: ``model`` is not a layer, or ``example`` not a Tensor nor a tuple of them.
         ValueError: there is no such engine.
 
     Examples:
@@ -141,8 +144,10 @@ def convert_to_deploy(model: nn.Layer, example: Optional[Tensor] = None, engine:
     """
     if not isinstance(model, nn.Layer):
         raise TypeError(f"convert_to_deploy: expected a paddle.nn.Layer, got {type(model).__name__}")
-    if example is not None and not isinstance(example, Tensor):
-        raise TypeError(f"example: expected a Tensor, got {type(example).__name__}")
+    examples = list(example) if isinstance(example, (tuple, list)) else [] if example is None else [example]
+    for one in examples:
+        if not isinstance(one, Tensor):
+            raise TypeError(f"example: expected a Tensor, or a tuple of them, got {type(one).__name__}")
     if not isinstance(engine, (str, type(None))) or engine not in ENGINES:
         raise ValueError(f"engine: expected one of {', '.join(map(repr, ENGINES))}, got {engine!r}")
     model = copy.deepcopy(model)
@@ -155,8 +160,8 @@ def convert_to_deploy(model: nn.Layer, example: Optional[Tensor] = None, engine:
         elif hasattr(layer, "convert_to_deploy"):
             layer.convert_to_deploy()
     model = replace_layers(model, replaced)
-    if example is not None:
-        _set_sizes(model, example)
+    if examples:
+        _set_sizes(model, examples)
     return model
 
 
@@ -182,7 +187,7 @@ def _deployed(layer: CoordConvNd, form: str) -> nn.Layer:
     return nn.Sequential(deployed, *following) if following else deployed
 
 
-def _set_sizes(model: nn.Layer, example: Tensor) -> None:
+def _set_sizes(model: nn.Layer, examples: List[Tensor]) -> None:
     """Sets the sizes that the deployed layers see in a run; one that sees several computes its grids."""
     seen: Dict[int, Set[Tuple[int, ...]]] = {}
 
@@ -196,7 +201,7 @@ def _set_sizes(model: nn.Layer, example: Tensor) -> None:
     hooks = [layer.register_forward_pre_hook(record) for layer in layers]
     try:
         with paddle.no_grad():
-            model(example)
+            model(*examples)
     finally:
         for hook in hooks:
             hook.remove()

@@ -10,10 +10,11 @@ from .boxes import Letterbox
 from .images import Preprocess
 from .points import PointPreprocess
 
+Preprocessing = Union[Preprocess, PointPreprocess]
 KINDS = {"image": Preprocess, "letterbox": Letterbox, "points": PointPreprocess}
 
 
-def served_preprocess(description: Dict[str, Any]) -> Union[Preprocess, PointPreprocess]:
+def served_preprocess(description: Dict[str, Any]) -> Preprocessing:
     """What prepares the inputs of an exported model.
 
     Raises:
@@ -26,7 +27,7 @@ def served_preprocess(description: Dict[str, Any]) -> Union[Preprocess, PointPre
     return preprocess
 
 
-def preprocess_of(settings: Dict[str, Any]) -> Union[Preprocess, PointPreprocess]:
+def preprocess_of(settings: Dict[str, Any]) -> Preprocessing:
     """Raises a UserError where the settings are not those of a kind, or out of range."""
     with argument_prefix("preprocess."):
         check_choice("kind", settings.get("kind"), KINDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterable, List
 
-from ..postprocess import SERVED
+from ..postprocess import served_form_of
 from ..utils.errors import UserError
 
 
@@ -17,7 +17,7 @@ def as_coco(results: Iterable[Dict[str, Any]], description: Dict[str, Any]) -> D
     Raises:
         UserError: the model finds no objects.
     """
-    if SERVED.build(description["served_form"]).score_threshold is None:
+    if served_form_of(description).score_threshold is None:
         raise UserError("annotations in COCO's format are for models that find objects; take --format jsonl")
     images: List[Dict[str, Any]] = []
     annotations: List[Dict[str, Any]] = []

@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, List, Sequence, Tuple
 
 import numpy as np
 
@@ -14,10 +14,26 @@ from .predictor import Predictor
 def main(folder: Path, name: str, **settings: Any) -> None:
     """Writes the outputs, in the windows of ``places.npz`` if it has some, to ``<name>.npz``, beside the folder too."""
     predictor = Predictor(str(folder), **settings)
-    with np.load(folder.parent / "inputs.npz") as inputs, np.load(folder.parent / "places.npz") as places:
-        windows = {key: (places[key][:, :4], places[key][:, 4:]) for key in places.files}
-        outputs = [predictor(inputs[key], window=windows.get(key)) for key in inputs.files]
-    np.savez(folder.parent / f"{name}.npz", *outputs)
+    outputs = []
+    with np.load(folder.parent / "places.npz") as places:
+        for number, batch in enumerate(load_batches(folder.parent / "inputs.npz")):
+            place = places[f"arr_{number}"] if places.files else None
+            given = predictor(*batch, window=None if place is None else (place[:, :4], place[:, 4:]))
+            outputs.append(given if isinstance(given, tuple) else (given,))
+    save_batches(folder.parent / f"{name}.npz", outputs)
+
+
+def save_batches(path: Path, batches: Sequence[Tuple[np.ndarray, ...]]) -> None:
+    """Each of the same number of arrays."""
+    np.savez(path, *[array for batch in batches for array in batch], count=len(batches[0]))
+
+
+def load_batches(path: Path) -> List[Tuple[np.ndarray, ...]]:
+    """What ``save_batches`` wrote."""
+    with np.load(path) as file:
+        count = int(file["count"])
+        arrays = [file[f"arr_{number}"] for number in range(len(file.files) - 1)]
+    return [tuple(arrays[start : start + count]) for start in range(0, len(arrays), count)]
 
 
 if __name__ == "__main__":

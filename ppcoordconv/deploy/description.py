@@ -12,6 +12,8 @@ from ..utils.files import open_regular, sha256
 from ..utils.labels import are_labels
 
 DESCRIPTION = "inference.yml"
+# Of a model's inputs.
+DTYPES = ("float32", "int32", "int64", "bool")
 
 
 def _is_list_of_texts(value: Any) -> bool:
@@ -21,6 +23,12 @@ def _is_list_of_texts(value: Any) -> bool:
 def _is_shape(value: Any) -> bool:
     sides = value if isinstance(value, list) else []
     return bool(sides) and all(side is None or (type(side) is int and 0 < side < 2**31) for side in sides)
+
+
+def _is_input(value: Any) -> bool:
+    keys = ("name", "shape", "dtype")
+    name, shape, dtype = (value.get(key) for key in keys) if isinstance(value, dict) else (None,) * 3
+    return isinstance(name, str) and dtype in DTYPES and (shape == [] or _is_shape(shape))
 
 
 def _is_one_of(*choices: str) -> Callable[[Any], bool]:
@@ -34,7 +42,9 @@ _KEYS: Dict[str, Callable[[Any], bool]] = {
     "input_shape": _is_shape,
     "precision": _is_one_of("fp32", "fp16", "bf16", "int8"),
     "window": lambda value: isinstance(value, bool),
-    "served_form": lambda value: isinstance(value, str),
+    "inputs": lambda value: isinstance(value, list) and bool(value) and all(map(_is_input, value)),
+    "outputs": lambda value: type(value) is int and 0 < value < 2**16,
+    "served_form": lambda value: value is None or isinstance(value, str),
     "preprocess": lambda value: isinstance(value, dict),
     "labels": are_labels,
     "checked": lambda value: isinstance(value, dict),
@@ -95,12 +105,17 @@ def _check(description: Any) -> None:
         raise ValueError(f"it holds a {type(description).__name__}")
     description.setdefault("precision", "fp32")  # which earlier exports did not say
     description.setdefault("window", False)
+    description.setdefault("outputs", 1)
+    only = {"name": "x", "shape": description.get("input_shape"), "dtype": "float32"}
+    description.setdefault("inputs", [only])
     for key, is_right in _KEYS.items():
         if not is_right(description.get(key)):
             raise ValueError(f"{key} is {shortened_repr(description.get(key))}")
     for key, kind in _CHECKED.items():
         if not isinstance(description["checked"].get(key), kind):
             raise ValueError(f"checked.{key} is {shortened_repr(description['checked'].get(key))}")
+    if description["inputs"][0]["shape"] != description["input_shape"]:
+        raise ValueError("input_shape is not that of the first of inputs")
     model = description["model_file"]
     needed = {model} if model.endswith(".onnx") else {model, "inference.pdiparams"}
     if set(description["files"]) != needed:

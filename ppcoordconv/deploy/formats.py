@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 import warnings
 from pathlib import Path
-from typing import Callable, Dict, List, Optional
+from typing import Callable, Dict, List, Optional, Sequence
 
 import paddle
 from paddle import nn
@@ -29,7 +29,7 @@ DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 
 def deploy_form(
-    network: nn.Layer, model_format: str, precision: str = "fp32", example: Optional[paddle.Tensor] = None
+    network: nn.Layer, model_format: str, precision: str = "fp32", example: Optional[Sequence[paddle.Tensor]] = None
 ) -> nn.Layer:
     """The network as it is written: for the engines of a format, in a precision, for the sizes of an example."""
     # Half precision is for GPUs, which add an offset at no cost, as TensorRT does.

@@ -17,7 +17,7 @@ from PIL import Image
 
 from ..data.inputs import Input, Prepared, value_or_error
 from ..data.preprocessing import served_preprocess
-from ..postprocess import SERVED, Result, ServedForm, decoded
+from ..postprocess import Result, ServedForm, decoded, served_form_of
 from ..utils.errors import ArgumentError, MissingFileError, UserError
 from ..utils.files import atomic_write, move_aside, open_regular, remove_abandoned
 from ..utils.progress import bar, log_info
@@ -64,8 +64,8 @@ def infer(
     if resume and output is None:
         raise ArgumentError("resume", "needs the output folder that the earlier call had")
     description = predictor.description
+    form = served_form_of(description)
     preprocess = served_preprocess(description)
-    form = SERVED.build(description["served_form"])
     if threshold is not None:
         _check_finds_objects("threshold", form)
         if not 0 <= threshold <= 1:

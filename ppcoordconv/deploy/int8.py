@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Optional
+from typing import Any, Dict, Optional
 
 import numpy as np
 import paddle
@@ -16,24 +16,8 @@ from paddle import nn
 
 from ..convert.batch_norm import fold_batch_norms
 from ..layers import QuantedGridConv
-from ..utils.errors import ArgumentError
 from ..utils.progress import bar, log_info
 from .runtimes import INPUT
-
-if TYPE_CHECKING:
-    from ..tasks import Task
-
-
-def calibration_samples(task: Task, count: int) -> np.ndarray:
-    """``[count, *input_shape]``: training inputs, spread over the set.
-
-    Raises:
-        UserError: there are fewer, or the data can't be read.
-    """
-    samples = task.train_samples(seed=0)
-    if count > len(samples):
-        raise ArgumentError("int8", f"takes at most the {len(samples)} training samples there are, got {count}")
-    return np.stack([samples[int(index)][0] for index in np.linspace(0, len(samples) - 1, count)])
 
 
 def quantised(network: nn.Layer, samples: np.ndarray) -> nn.Layer:

@@ -7,7 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, List, Optional, Tuple, Type
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Type
 
 import numpy as np
 
@@ -75,38 +75,46 @@ class Predictor:
         self._process = os.getpid()
         self._engine: Optional[Engine] = self._threads.submit(make_engine, folder, self.description, settings).result()
 
-    def __call__(self, batch: np.ndarray, window: Optional[Tuple[Any, Any]] = None) -> np.ndarray:
+    def __call__(self, *batch: Any, window: Optional[Tuple[Any, Any]] = None) -> Any:
         """The network's outputs for a batch of inputs.
 
         Parameters:
-            batch: ``[N, *input_shape]``, made float32; N may be 0.
+            batch: ``[N, *input_shape]``, made float32; of a network with several inputs each, in its order, of the
+                dtype and the shape in ``description["inputs"]``. N may be 0.
             window: for a model that was exported with ``export.window``, the boxes and the image's size as
                 ``pcc.window`` takes them: where in a whole the inputs lie. None: each is a whole.
 
         Returns:
-            ``[N, ...]``.
+            An array ``[N, ...]``; of a network with several outputs a tuple of them.
 
         Raises:
-            UserError: the batch has another shape, the model takes no windows, or the engine can't compute it.
+            UserError: a batch has another shape or dtype, there are too few or too many inputs, the model takes no
+                windows, or the engine can't compute it.
             TypeError, ValueError: as ``pcc.window``.
         """
-        wanted = self.description["input_shape"]
-        batch = np.ascontiguousarray(batch, np.float32)
-        shape = batch.shape[1:]
-        if not has_shape(shape, wanted):
-            hint = "; for one sample, x[None]" if len(batch.shape) == len(wanted) else ""
-            raise UserError(f"the model takes a batch of shape {['N', *wanted]}, got {list(batch.shape)}{hint}")
+        inputs = self._inputs(batch)
         if os.getpid() != self._process:
             raise RuntimeError(
                 "this Predictor was made by the process that this one was forked from; make another here"
             )
         if self._engine is None:
             raise RuntimeError("this Predictor is closed; make another")
-        count, windows = len(batch), self._windows(batch, window)
+        count = len(inputs[0])
+        inputs += self._windows(inputs[0], window)
         if not count:  # oneDNN crashes on an empty batch
-            batch = np.zeros([1, *shape], np.float32)
-            windows = self._windows(batch, None)
-        return self._threads.submit(self._run, batch, *windows).result()[:count]
+            inputs = [np.zeros([1, *array.shape[1:]], array.dtype) for array in inputs]
+        outputs = [output[:count] for output in self._threads.submit(self._run, inputs).result()]
+        return outputs[0] if self.description["outputs"] == 1 else tuple(outputs)
+
+    def _inputs(self, batch: Sequence[Any]) -> List[np.ndarray]:
+        described = self.description["inputs"]
+        if len(batch) != len(described):
+            names = ", ".join(one["name"] for one in described)
+            raise UserError(f"the model takes {len(described)} inputs, {names}, got {len(batch)}")
+        arrays = [_checked(given, one, len(described) > 1) for given, one in zip(batch, described)]
+        if len(counts := {len(array) for array in arrays}) > 1:
+            raise UserError(f"the inputs of a batch have as many samples each, got {sorted(counts)}")
+        return arrays
 
     def _windows(self, batch: np.ndarray, window: Optional[Tuple[Any, Any]]) -> List[np.ndarray]:
         """What the engine takes beside the batch: nothing, or ``[N, 2 * axes + axes]``."""
@@ -136,13 +144,24 @@ class Predictor:
     def __exit__(self, kind: Optional[Type[BaseException]], error: object, trace: Optional[TracebackType]) -> None:
         self.close()
 
-    def _run(self, batch: np.ndarray, *windows: np.ndarray) -> np.ndarray:
+    def _run(self, inputs: List[np.ndarray]) -> List[np.ndarray]:
         if not hasattr(self._runners, "run"):
             assert self._engine is not None
             self._runners.run = self._engine.runner()
         try:
-            return self._runners.run(batch, *windows)
+            return self._runners.run(*inputs)
         except Exception as error:  # whatever the engine stumbles over; it writes pages
             lines = [line for line in str(error).splitlines() if "Error: " in line] or [str(error)]
             reason = " ".join(lines[-1].split())[:200]
-            raise UserError(f"the model can't compute a batch of shape {list(batch.shape)}: {reason}") from error
+            raise UserError(f"the model can't compute a batch of shape {list(inputs[0].shape)}: {reason}") from error
+
+
+def _checked(given: Any, described: Dict[str, Any], named: bool) -> np.ndarray:
+    array, shape, dtype = np.asarray(given), described["shape"], described["dtype"]
+    what = f"{described['name']}, a batch" if named else "a batch"
+    if not has_shape(array.shape[1:], shape) or not array.shape:
+        hint = "; for one sample, x[None]" if array.ndim == len(shape) else ""
+        raise UserError(f"the model takes {what} of shape {['N', *shape]}, got {list(array.shape)}{hint}")
+    if not np.can_cast(array.dtype, dtype, "same_kind"):
+        raise UserError(f"the model takes {what} of {dtype}, got {array.dtype}")
+    return np.ascontiguousarray(array, dtype)

@@ -64,7 +64,7 @@ def cpu_has_bf16() -> bool:
     return bool({"avx512_bf16", "amx_bf16"} & set(cpu_info().get("flags", "").split()))
 
 
-def paddle_config(model: Path, settings: Settings, onednn: bool, input_shape: List[Optional[int]]) -> Any:
+def paddle_config(model: Path, settings: Settings, onednn: bool, inputs: List[Dict[str, Any]]) -> Any:
     """The ``paddle.inference.Config`` of the settings."""
     config = inference.Config(str(model), str(model.with_suffix(".pdiparams")))
     config.disable_glog_info()
@@ -78,7 +78,8 @@ def paddle_config(model: Path, settings: Settings, onednn: bool, input_shape: Li
         if settings.trt is not None:
             trt_precision = getattr(inference.PrecisionType, PRECISIONS[settings.trt])
             config.enable_tensorrt_engine(1 << 30, max(TRT_BATCHES), 3, trt_precision, False, False)
-            config.set_trt_dynamic_shape_info(*({INPUT: [size, *input_shape]} for size in TRT_BATCHES))
+            shapes = [{one["name"]: [size, *one["shape"]] for one in inputs} for size in TRT_BATCHES]
+            config.set_trt_dynamic_shape_info(*shapes)
         return config
     config.disable_gpu()
     if settings.cpu_threads is not None:
@@ -92,8 +93,8 @@ def paddle_config(model: Path, settings: Settings, onednn: bool, input_shape: Li
     return config
 
 
-# From the batch, and the windows for a model that takes them, to the outputs.
-Runner = Callable[..., np.ndarray]
+# From a batch of each input, and the windows for a model that takes them, to the outputs.
+Runner = Callable[..., List[np.ndarray]]
 
 
 class Engine(Protocol):
@@ -134,7 +135,8 @@ class PaddleEngine:
             raise UserError(f"TensorRT takes a model of a fixed size; export {folder} without dynamic_size")
         if settings.trt is not None and inference.get_trt_compile_version() == (0, 0, 0):
             raise UserError("this build of Paddle has no TensorRT; take run_mode paddle")
-        config = paddle_config(model, settings, onednn, description["input_shape"])
+        config = paddle_config(model, settings, onednn, description["inputs"])
+        self._inputs = description["inputs"]
         self._predictors = [inference.create_predictor(config)]
         self._is_first = True
         self._lock = threading.Lock()
@@ -148,15 +150,15 @@ class PaddleEngine:
                 # Kept until the engine goes: one that was destroyed makes later ones fail.
                 self._predictors.append(predictor)
             self._is_first = False
-        names, output_name = _in_order(predictor.get_input_names()), predictor.get_output_names()[0]
+        numbers = _numbers_of(predictor.get_input_names(), self._inputs)
 
-        def run(*inputs: np.ndarray) -> np.ndarray:
-            for name, array in zip(names, inputs):
+        def run(*inputs: np.ndarray) -> List[np.ndarray]:
+            for name, number in numbers.items():
                 handle = predictor.get_input_handle(name)
-                handle.reshape(array.shape)
-                handle.copy_from_cpu(array)
+                handle.reshape(inputs[number].shape)
+                handle.copy_from_cpu(inputs[number])
             predictor.run()
-            return predictor.get_output_handle(output_name).copy_to_cpu()
+            return [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
 
         return run
 
@@ -175,18 +177,22 @@ class OnnxEngine:
         provider = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}[settings.device]
         if provider not in onnxruntime.get_available_providers():
             raise UserError("this onnxruntime can't use a GPU: pip install onnxruntime-gpu, or take the device 'cpu'")
+        self._inputs = description["inputs"]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = settings.cpu_threads or 0
         self._session = onnxruntime.InferenceSession(str(model), options, providers=[provider])
 
     def runner(self) -> Runner:
-        names = _in_order([one.name for one in self._session.get_inputs()])
-        return lambda *inputs: self._session.run(None, dict(zip(names, inputs)))[0]
+        numbers = _numbers_of([one.name for one in self._session.get_inputs()], self._inputs)
+        return lambda *inputs: self._session.run(None, {name: inputs[number] for name, number in numbers.items()})
 
 
-def _in_order(names: List[str]) -> List[str]:
-    """The batch, then the windows; models of earlier exports call the first otherwise."""
-    return sorted(names, key=lambda name: name == WINDOW)
+def _numbers_of(taken: List[str], inputs: List[Dict[str, Any]]) -> Dict[str, int]:
+    """By the name of each input that an engine takes, which of the call's it is."""
+    if len(inputs) == 1:  # which models of earlier exports call otherwise
+        return {name: int(name == WINDOW) for name in taken}
+    names = [one["name"] for one in inputs]
+    return {name: names.index(name) for name in taken}
 
 
 # By the model file's suffix.

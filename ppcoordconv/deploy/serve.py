@@ -24,7 +24,7 @@ from starlette.requests import ClientDisconnect
 from ..data.images import ImageTooLargeError, Preprocess
 from ..data.inputs import Prepared, value_or_error
 from ..data.preprocessing import served_preprocess
-from ..postprocess import SERVED, decoded
+from ..postprocess import decoded, served_form_of
 from ..utils.errors import UserError
 from ..utils.limits import Limits
 from .batching import Batcher, QueueFull
@@ -68,8 +68,8 @@ def create_app(predictor: Predictor, limits: Limits = Limits()) -> FastAPI:  # n
     ``GET /health`` answers once the model can run, ``GET /metrics`` for Prometheus.
     """
     description = predictor.description
+    form = served_form_of(description)
     preprocess = served_preprocess(description)
-    form = SERVED.build(description["served_form"])
 
     def run(batch: np.ndarray) -> List[Dict[str, Any]]:
         return decoded(form, predictor(batch), description["labels"])

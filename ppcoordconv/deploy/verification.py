@@ -6,7 +6,7 @@ import json
 from importlib.metadata import version
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 import numpy as np
 import paddle
@@ -14,13 +14,13 @@ import paddle
 from ..utils.errors import UserError
 from ..utils.progress import log_info
 from .apart import Apart
+from .check import load_batches, save_batches
 from .description import write_description
 from .formats import ONNX_MODEL
 from .runtimes import cpu_has_bf16
 
-if TYPE_CHECKING:
-    from ..tasks import Task
-
+# A batch of each input.
+Batch = Tuple[np.ndarray, ...]
 # The largest error, as a part of the largest output, by precision. In int8, where single outputs may be far off, it is
 # the mean error as a part of the mean output, which refuses ruins; how accurate a model is, eval says.
 TOLERANCES = {"fp32": 1e-5, "fp16": 1e-2, "bf16": 3e-2, "int8": 0.5}
@@ -39,28 +39,6 @@ SETTINGS: Dict[str, Dict[str, Dict[str, Any]]] = {
 SIZES = ((0.5, 0.75), (1.25, 0.625))
 
 
-def probe(task: Task, sizes: Sequence[Tuple[float, float]]) -> List[np.ndarray]:
-    """Batches of the numbers and sizes to check, every other input real where there are any, the rest noise."""
-    rng = np.random.default_rng(0)
-    count = max(BATCHES)
-    try:
-        samples = task.test_samples()
-        real = [samples[row % len(samples)][0] for row in range(0, count, 2)]
-    except UserError as error:
-        log_info(f"checking with noise alone, without samples of the data: {error}")
-        real = []
-    batches = []
-    for number in BATCHES:
-        batch = rng.standard_normal([number, *task.input_shape]).astype(np.float32)
-        for row, x in zip(range(0, number, 2), real):
-            batch[row] = x
-        batches.append(batch)
-    for height, width in sizes:
-        channels, h, w = task.input_shape
-        batches.append(rng.standard_normal([2, channels, int(h * height), int(w * width)]).astype(np.float32))
-    return batches
-
-
 def random_places(batches: List[np.ndarray]) -> List[Optional[np.ndarray]]:
     """For each batch of maps ``[N, 6]``: boxes that lie in a whole and reach beyond it, and the whole's size."""
     rng = np.random.default_rng(1)
@@ -75,15 +53,15 @@ def random_places(batches: List[np.ndarray]) -> List[Optional[np.ndarray]]:
 def verified(
     folder: Path,
     description: Dict[str, Any],
-    inputs: List[np.ndarray],
+    batches: List[Batch],
     places: List[Optional[np.ndarray]],
-    expected: List[np.ndarray],
+    expected: List[List[np.ndarray]],
 ) -> Dict[str, Any]:
     """Runs the files in processes of their own; returns what was found, and what serving may take.
 
     The processes get their inputs, and leave their outputs, beside the folder.
     """
-    np.savez(folder.parent / "inputs.npz", *inputs)
+    save_batches(folder.parent / "inputs.npz", batches)
     np.savez(folder.parent / "places.npz", *[place for place in places if place is not None])
     description["checked"] = {"paddle": paddle.__version__, "onednn": True, "bf16": True}
     write_description(folder, description)
@@ -117,7 +95,7 @@ def verified(
     return {
         "paddle": paddle.__version__,
         **{name: version(name) for name in ("onnxruntime", "paddle2onnx") if engine == "onnxruntime"},
-        "inputs": [list(batch.shape) for batch in inputs],
+        "inputs": [list(batch[0].shape) for batch in batches],
         "tolerance": TOLERANCES[precision],
         "relative_error": found,
         "onednn": settings[right[0]]["onednn"],
@@ -126,18 +104,20 @@ def verified(
 
 
 def _error_of(
-    folder: Path, name: str, run: CompletedProcess, expected: List[np.ndarray], precision: str
+    folder: Path, name: str, run: CompletedProcess, expected: List[List[np.ndarray]], precision: str
 ) -> Union[float, str]:
     if run.returncode:
         lines = run.stderr.strip().splitlines()
         return f"crashed ({run.returncode}): {lines[-1] if lines else 'no message'}"
-    with np.load(folder.parent / f"{name}.npz") as outputs:
-        measure = np.mean if precision == "int8" else np.max
-        error = max(_relative_error(outputs[key], right, measure) for key, right in zip(outputs.files, expected))
+    measure = np.mean if precision == "int8" else np.max
+    got = [output for batch in load_batches(folder.parent / f"{name}.npz") for output in batch]
+    wanted = [output for batch in expected for output in batch]
+    error = max(_relative_error(*pair, measure) for pair in zip(got, wanted))
     return error if np.isfinite(error) else "the outputs have another shape, or are not finite"
 
 
 def _relative_error(got: np.ndarray, expected: np.ndarray, measure: Callable[[np.ndarray], Any]) -> float:
+    got, expected = got.astype(np.float64), expected.astype(np.float64)
     if got.shape != expected.shape or not np.isfinite(got).all():
         return float("inf")
     return float(measure(np.abs(got - expected)) / max(measure(np.abs(expected)), 1e-12))

@@ -25,6 +25,16 @@ def check_labels(count: int, labels: Sequence[str]) -> None:
         raise UserError(f"the model gives {count} classes, and inference.yml has {len(labels)} labels; export it again")
 
 
+def served_form_of(description: Dict[str, Any]) -> ServedForm:
+    """The served form of an exported model; raises a UserError where it has none."""
+    if description["served_form"] is None:
+        raise UserError(
+            "this model was exported without a served form, so that nothing knows what its outputs mean: call it by "
+            "ppcoordconv.deploy.Predictor, or export it with served_form, preprocess and labels"
+        )
+    return SERVED.build(description["served_form"])
+
+
 def decoded(form: ServedForm, outputs: np.ndarray, labels: List[str]) -> List[Dict[str, Any]]:
     """``form.decode``, with an "error" for each row that has infinite numbers or NaN.
 

@@ -356,7 +356,10 @@ def test_a_layer_that_is_called_by_name_is_converted():
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"example": [1, 3, 8, 8]}, "example: expected a Tensor, got list"), ({"engine": []}, "engine: expected one of")],
+    [
+        ({"example": [1, 3, 8, 8]}, "example: expected a Tensor, or a tuple of them, got int"),
+        ({"engine": []}, "engine: expected one of"),
+    ],
 )
 def test_wrong_options(options, words):
     with pytest.raises((TypeError, ValueError), match=words):

@@ -17,7 +17,7 @@ from PIL import Image, ImageFile
 
 from ppcoordconv.config import load_config
 from ppcoordconv.deploy import Predictor, verification
-from ppcoordconv.deploy import export as export_module
+from ppcoordconv.deploy.export_task import export_task
 from ppcoordconv.deploy.infer import infer
 from ppcoordconv.models.zoo import weights_path
 from ppcoordconv.tasks import build_task
@@ -34,7 +34,7 @@ def task():
 @pytest.fixture(scope="module")
 def model_dir(task, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported") / "model"
-    export_module.export(task, folder)
+    export_task(task, folder)
     return folder
 
 
@@ -77,9 +77,9 @@ def test_what_was_checked_is_written_down(exported):
 
 
 def test_legacy_is_a_pdmodel_that_runs(task, tmp_path):
-    export_module.export(task, tmp_path, "paddle")
+    export_task(task, tmp_path, "paddle")
     expected = Predictor(str(tmp_path))(held_out(task, 3))
-    export_module.export(task, tmp_path, "legacy")
+    export_task(task, tmp_path, "legacy")
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["inference.pdiparams", "inference.pdmodel", "inference.yml"]
     np.testing.assert_allclose(Predictor(str(tmp_path))(held_out(task, 3)), expected, rtol=1e-4, atol=1e-4)
@@ -90,7 +90,7 @@ def test_a_model_that_differs_is_not_handed_over(task, exported, monkeypatch):
     monkeypatch.setitem(verification.TOLERANCES, "fp32", 0.0)
     monkeypatch.setattr(verification, "_relative_error", lambda got, expected, measure: 0.5)
     with pytest.raises(UserError, match="the exported model is not right, and was thrown away"):
-        export_module.export(task, exported)
+        export_task(task, exported)
     assert {path.name: path.read_bytes() for path in exported.iterdir()} == before
 
 
@@ -103,7 +103,7 @@ def test_a_setting_that_crashes_is_found_and_avoided(task, tmp_path, monkeypatch
     )
     fake.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(fake))
-    checked = export_module.export(task, tmp_path / "model")["checked"]
+    checked = export_task(task, tmp_path / "model")["checked"]
     assert checked["relative_error"]["onednn"].startswith("crashed (-11)")
     assert checked["onednn"] is False
     assert Predictor(str(tmp_path / "model"))(held_out(task, 2)).shape == (2, 10)
@@ -112,7 +112,7 @@ def test_a_setting_that_crashes_is_found_and_avoided(task, tmp_path, monkeypatch
 def test_a_folder_that_can_not_be_written(task, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="can't be written"):
-        export_module.export(task, tmp_path / "file" / "model")
+        export_task(task, tmp_path / "file" / "model")
 
 
 def test_a_missing_file(exported):
@@ -235,7 +235,7 @@ def test_a_disk_that_is_full_at_30_random_moments(task, model_dir, tmp_path):
             free = shutil.disk_usage(disk).free - rng.randrange(int(0.95 * size))
             (disk / "filler").write_bytes(bytes(free))
             with pytest.raises(UserError, match="model can't be written: No space left on device"):
-                export_module.export(task, disk / "model", model_format)
+                export_task(task, disk / "model", model_format)
             assert {path.name: path.read_bytes() for path in (disk / "model").iterdir()} == before
             (disk / "filler").unlink()
             assert [path.name for path in disk.iterdir()] == ["model"]

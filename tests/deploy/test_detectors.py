@@ -11,7 +11,7 @@ from PIL import Image
 from ppcoordconv.config import load_config
 from ppcoordconv.deploy import Predictor
 from ppcoordconv.deploy.evaluate import evaluate_exported
-from ppcoordconv.deploy.export import export
+from ppcoordconv.deploy.export_task import export_task
 from ppcoordconv.tasks import build_task
 from ppcoordconv.training.trainer import evaluate
 from ppcoordconv.utils.errors import UserError
@@ -52,9 +52,9 @@ def test_every_form_measures_what_the_weights_do(run, tmp_path, model_format, nm
     task = task_of(run, f"export.nms={nms}")
     if model_format == "onnx" and nms == "true":
         with pytest.raises(UserError, match="can't convert matrix NMS: with nms=False"):
-            export(task, tmp_path, model_format)
+            export_task(task, tmp_path, model_format)
         return
-    export(task, tmp_path, model_format)
+    export_task(task, tmp_path, model_format)
     weights, _ = evaluate(task, task.test_samples(), 8)
     del weights["loss"]
     predictor = Predictor(str(tmp_path))
@@ -84,7 +84,7 @@ def run_metrics(run):
 def test_infer_gives_boxes_on_the_picture(run, tmp_path, nms):
     """A field, and the same at twice its size and on a wider canvas, with twice the boxes."""
     task = task_of(run, f"export.nms={nms}")
-    export(task, tmp_path / "model")
+    export_task(task, tmp_path / "model")
     field = np.asarray(Image.open(run / "fields" / "train" / "00001.png"))
     Image.fromarray(field).save(tmp_path / "a.png")
     wide = np.zeros([128, 128, 3], np.uint8)
@@ -111,7 +111,7 @@ def test_infer_gives_boxes_on_the_picture(run, tmp_path, nms):
 
 
 def test_any_size_is_served(run, tmp_path):
-    export(task_of(run), tmp_path, dynamic_size=True)
+    export_task(task_of(run), tmp_path, dynamic_size=True)
     predictor = Predictor(str(tmp_path))
     for shape in ([2, 3, 64, 64], [1, 3, 96, 32], [0, 3, 64, 64]):
         assert predictor(np.zeros(shape, np.float32)).shape == (shape[0], 100, 6)

@@ -20,7 +20,7 @@ from ppcoordconv.config import load_config
 from ppcoordconv.data.not_so_clevr import all_centres, one_hot
 from ppcoordconv.deploy import Predictor
 from ppcoordconv.deploy import infer as infer_module
-from ppcoordconv.deploy.export import export
+from ppcoordconv.deploy.export_task import export_task
 from ppcoordconv.deploy.infer import BATCH_SIZE, READERS, RESULTS, _distinct_names, infer
 from ppcoordconv.tasks import build_task
 from ppcoordconv.utils.errors import Stopped, UserError
@@ -417,7 +417,8 @@ def detector(tmp_path_factory):
     made = run_tool("fields", "--output", folder / "fields", "--train", 6, "--test", 6, cwd=folder)
     assert made.status == 0, made.stderr
     changes = ["model.pretrained=true", f"data.path={folder / 'fields'}"]
-    export(build_task(load_config(ROOT / "configs" / "detection" / "digits_coordconv.yml", changes)), folder / "model")
+    config = load_config(ROOT / "configs" / "detection" / "digits_coordconv.yml", changes)
+    export_task(build_task(config), folder / "model")
     return folder
 
 

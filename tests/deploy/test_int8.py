@@ -13,11 +13,10 @@ from ppcoordconv.compat import is_paddle_3
 from ppcoordconv.config import load_config
 from ppcoordconv.data import DATASETS
 from ppcoordconv.data.scattered_digits import write_fields
-from ppcoordconv.deploy import Predictor
-from ppcoordconv.deploy import export as export_module
+from ppcoordconv.deploy import Predictor, writing
 from ppcoordconv.deploy.evaluate import evaluate_exported
-from ppcoordconv.deploy.export import export
-from ppcoordconv.deploy.int8 import calibration_samples, quantised
+from ppcoordconv.deploy.export_task import calibration_samples, export_task
+from ppcoordconv.deploy.int8 import quantised
 from ppcoordconv.tasks import build_task, trained_task
 from ppcoordconv.utils.errors import UserError
 
@@ -38,8 +37,8 @@ def size_of(folder):
 def test_as_accurate_as_in_float(task, tmp_path, model_format):
     if model_format == "onnx":
         pytest.importorskip("paddle2onnx")
-    export(task, tmp_path / "float", model_format)
-    description = export(task, tmp_path / "int8", model_format, int8=32)
+    export_task(task, tmp_path / "float", model_format)
+    description = export_task(task, tmp_path / "int8", model_format, int8=32)
     assert description["precision"] == "int8"
     accuracies, outputs = [], []
     for name in ("float", "int8"):
@@ -73,12 +72,12 @@ def test_calibration_samples_are_those_of_training_and_spread(task):
 def test_a_model_that_is_far_off_is_thrown_away(task, tmp_path, monkeypatch, model_format):
     if model_format == "onnx":
         pytest.importorskip("paddle2onnx")
-    real = {name: getattr(export_module, name) for name in ("quantise_onnx", "quantised")}
+    real = {name: getattr(writing, name) for name in ("quantise_onnx", "quantised")}
     for name, quantise in real.items():
         wrong = lambda what, samples, quantise=quantise: quantise(what, samples / 1e4)  # noqa: E731
-        monkeypatch.setattr(export_module, name, wrong)
+        monkeypatch.setattr(writing, name, wrong)
     with pytest.raises(UserError, match="the exported model is not right, and was thrown away"):
-        export(task, tmp_path / "m", model_format, int8=4)
+        export_task(task, tmp_path / "m", model_format, int8=4)
     assert not (tmp_path / "m").exists()
 
 
@@ -103,7 +102,7 @@ def test_norms_are_folded_before_ranges_are_measured(task):
 )
 def test_wrong_options(task, tmp_path, options, words):
     with pytest.raises(UserError, match=words):
-        export(task, tmp_path / "m", "onnx", **options)
+        export_task(task, tmp_path / "m", "onnx", **options)
     assert not (tmp_path / "m").exists()
 
 
@@ -111,7 +110,7 @@ def test_the_format_that_takes_none(task, tmp_path):
     if not is_paddle_3():
         pytest.skip("in Paddle 2 it is a pdmodel")
     with pytest.raises(UserError, match="^int8 is for the formats onnx and legacy"):
-        export(task, tmp_path / "m", "paddle", int8=4)
+        export_task(task, tmp_path / "m", "paddle", int8=4)
 
 
 def test_without_calibration_samples(tmp_path):
@@ -120,7 +119,7 @@ def test_without_calibration_samples(tmp_path):
     with_data = trained_task(load_config(CONFIG, []), WEIGHTS)
     task = build_task(config, with_data.export_metadata())
     with pytest.raises(UserError, match="nowhere"):
-        export(task, tmp_path / "m", "legacy", int8=4)
+        export_task(task, tmp_path / "m", "legacy", int8=4)
 
 
 def test_the_command(tmp_path):
@@ -152,6 +151,6 @@ def test_without_non_maximum_suppression_in_it(tmp_path):
     write_fields(tmp_path / "fields", DATASETS.build("digits"), (4, 2))
     config = load_config(ROOT / "configs" / "detection" / "digits_coordconv.yml", [f"data.path={tmp_path / 'fields'}"])
     with pytest.raises(UserError, match="int8 is for models without non-maximum suppression: leave it to infer"):
-        export(build_task(config), tmp_path / "m", "legacy", int8=2)
+        export_task(build_task(config), tmp_path / "m", "legacy", int8=2)
     config.export["nms"] = False
-    assert export(build_task(config), tmp_path / "m", "legacy", int8=2)["precision"] == "int8"
+    assert export_task(build_task(config), tmp_path / "m", "legacy", int8=2)["precision"] == "int8"

@@ -10,7 +10,7 @@ from ppcoordconv.config import NamedConfig
 from ppcoordconv.data.not_so_clevr import one_hot
 from ppcoordconv.deploy import Predictor
 from ppcoordconv.deploy.evaluate import evaluate_exported
-from ppcoordconv.deploy.export import export
+from ppcoordconv.deploy.export_task import export_task
 from ppcoordconv.deploy.infer import infer
 from ppcoordconv.tasks import TASKS
 from ppcoordconv.tasks.coordinates import as_picture
@@ -35,7 +35,7 @@ def build(name):
     ("name", "model_format"), [*((name, "legacy") for name in NETWORKS), ("coordinate_rendering_coordconv", "paddle")]
 )
 def test_every_network_is_exported_right(tmp_path, name, model_format):
-    checked = export(build(name), tmp_path, model_format)["checked"]
+    checked = export_task(build(name), tmp_path, model_format)["checked"]
     assert checked["relative_error"]["onednn" if checked["onednn"] else "no_onednn"] <= 1e-5
     for path in tmp_path.iterdir():
         # Paddle writes into graphs where in the program each operator was made.
@@ -45,7 +45,7 @@ def test_every_network_is_exported_right(tmp_path, name, model_format):
 
 def test_an_exported_models_metrics_are_its_networks(tmp_path):
     task = build("coordinate_regression_coordconv")
-    export(task, tmp_path)
+    export_task(task, tmp_path)
     samples = task.test_samples()
     expected, _ = evaluate(task, samples, 32)
     got = evaluate_exported(task, Predictor(str(tmp_path)), samples, 50)
@@ -54,7 +54,7 @@ def test_an_exported_models_metrics_are_its_networks(tmp_path):
 
 def test_points_in_results_out(tmp_path):
     task = build("coordinate_classification_coordconv")
-    export(task, tmp_path / "model")
+    export_task(task, tmp_path / "model")
     (tmp_path / "a.csv").write_text("40,17\nhere\n4,59")
     out = tmp_path / "out"
     inputs = [tmp_path / "a.csv", tmp_path / "b.csv"]
@@ -69,7 +69,7 @@ def test_points_in_results_out(tmp_path):
 
 
 def test_a_rendered_square_is_drawn(tmp_path):
-    export(build("coordinate_deconvolution"), tmp_path / "model")
+    export_task(build("coordinate_deconvolution"), tmp_path / "model")
     (tmp_path / "a.csv").write_text("40,17\n")
     (result,) = infer(Predictor(str(tmp_path / "model")), [tmp_path / "a.csv"], tmp_path / "out")
     picture = np.asarray(Image.open(tmp_path / "out" / "a_1.png"))
@@ -78,7 +78,7 @@ def test_a_rendered_square_is_drawn(tmp_path):
 
 def test_a_canvas_as_a_picture_file(tmp_path):
     task = build("coordinate_regression_coordconv")
-    export(task, tmp_path / "model")
+    export_task(task, tmp_path / "model")
     Image.fromarray(as_picture(one_hot(np.array([40, 17])))).save(tmp_path / "canvas.png")
     (result,) = infer(Predictor(str(tmp_path / "model")), [tmp_path / "canvas.png"], tmp_path / "out")
     x, y = 64 * task.network(paddle.to_tensor(task.sample(np.array([40, 17]))[0][None])).numpy()[0]

@@ -12,7 +12,7 @@ from paddle import inference
 from ppcoordconv.config import NamedConfig
 from ppcoordconv.deploy import Predictor
 from ppcoordconv.deploy import runtimes as engines
-from ppcoordconv.deploy.export import export
+from ppcoordconv.deploy.export_task import export_task
 from ppcoordconv.deploy.runtimes import Settings, paddle_config
 from ppcoordconv.tasks import TASKS
 from ppcoordconv.utils.errors import UserError
@@ -36,7 +36,7 @@ def any_size(request, regressor, tmp_path_factory):
     if request.param == "onnx":
         pytest.importorskip("paddle2onnx")
     folder = tmp_path_factory.mktemp(request.param)
-    export(regressor, folder, request.param, dynamic_size=True)
+    export_task(regressor, folder, request.param, dynamic_size=True)
     return folder
 
 
@@ -90,7 +90,7 @@ def test_threads_that_come_after_others_have_ended_share_a_predictor():
 def test_the_network_is_left_as_it_was(tmp_path):
     strided = task("coordinate_regression_conv_strided")
     before = {name: value.numpy().copy() for name, value in strided.network.state_dict().items()}
-    export(strided, tmp_path)
+    export_task(strided, tmp_path)
     assert all(np.array_equal(value.numpy(), before[name]) for name, value in strided.network.state_dict().items())
     model = next(path for path in tmp_path.iterdir() if path.suffix in (".json", ".pdmodel"))
     assert b"batch_norm" not in model.read_bytes()
@@ -99,10 +99,10 @@ def test_the_network_is_left_as_it_was(tmp_path):
 def test_a_network_that_needs_its_size_is_named(tmp_path):
     pooled = task("coordinate_regression_conv_pooled")
     with pytest.raises(UserError, match=r"takes inputs of \[1, 64, 64\] and no others"):
-        export(pooled, tmp_path, dynamic_size=True)
+        export_task(pooled, tmp_path, dynamic_size=True)
     points = task("coordinate_classification_coordconv", "coordinate_classification")
-    with pytest.raises(UserError, match=r"for networks that take maps, and this one takes \[2\]"):
-        export(points, tmp_path, dynamic_size=True)
+    with pytest.raises(UserError, match=r"for networks that take maps \[C, H, W\], and this one takes \[2\]"):
+        export_task(points, tmp_path, dynamic_size=True)
     assert not list(tmp_path.iterdir())
 
 
@@ -113,7 +113,7 @@ def test_an_export_takes_the_place_of_one_in_another_format(regressor, tmp_path)
         "legacy": ["inference.pdiparams", "inference.pdmodel", "inference.yml"],
     }
     for model_format in ("onnx", "legacy", "onnx"):
-        description = export(regressor, tmp_path, model_format)
+        description = export_task(regressor, tmp_path, model_format)
         assert sorted(path.name for path in tmp_path.iterdir()) == names[model_format]
     assert description["checked"]["onnxruntime"]
     assert description["checked"]["relative_error"]["onnxruntime"] <= 1e-5
@@ -123,7 +123,7 @@ def test_onnx_without_its_packages(regressor, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     words = r"the format onnx needs onnx, onnxruntime, paddle2onnx: pip install 'ppcoordconv\[onnx\]' paddle2onnx=="
     with pytest.raises(UserError, match=words):
-        export(regressor, tmp_path, "onnx")
+        export_task(regressor, tmp_path, "onnx")
 
 
 def test_onnx_that_can_not_be_converted(regressor, tmp_path, monkeypatch):
@@ -134,13 +134,13 @@ def test_onnx_that_can_not_be_converted(regressor, tmp_path, monkeypatch):
     fake.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(fake))
     with pytest.raises(UserError, match=r"Paddle2ONNX could not convert the model \(status -11\)"):
-        export(regressor, tmp_path / "model", "onnx")
+        export_task(regressor, tmp_path / "model", "onnx")
     assert not (tmp_path / "model").exists()
 
 
 def test_an_onnx_model_without_onnxruntime(regressor, tmp_path, monkeypatch):
     pytest.importorskip("paddle2onnx")
-    export(regressor, tmp_path, "onnx")
+    export_task(regressor, tmp_path, "onnx")
     for options, words in (
         ({"trt": "fp16", "device": "gpu"}, "without TensorRT"),
         ({"device": "gpu"}, "can't use a GPU"),
@@ -153,7 +153,7 @@ def test_an_onnx_model_without_onnxruntime(regressor, tmp_path, monkeypatch):
 
 
 def test_in_a_version_that_was_not_checked_onednn_is_not_used(regressor, tmp_path, monkeypatch):
-    export(regressor, tmp_path, "legacy")
+    export_task(regressor, tmp_path, "legacy")
     seen, real = [], paddle_config
 
     def noted(model, settings, onednn, input_shape):
@@ -194,7 +194,7 @@ def config_of(tmp_path):
     for name in ("m.pdmodel", "m.pdiparams"):
         (tmp_path / name).touch()
     return lambda onednn=True, **settings: paddle_config(
-        tmp_path / "m.pdmodel", Settings(**settings), onednn, [3, 32, 32]
+        tmp_path / "m.pdmodel", Settings(**settings), onednn, [{"name": "x", "shape": [3, 32, 32]}]
     )
 
 
@@ -228,7 +228,7 @@ def test_settings_for_tensorrt(config_of, trt):
 @pytest.mark.skipif(not engines.cpu_has_bf16(), reason="this processor has no instructions for bf16")
 @pytest.mark.parametrize("model_format", ["paddle", "legacy"])
 def test_bf16_on_a_cpu_is_right_or_refused(regressor, tmp_path, model_format):
-    checked = export(regressor, tmp_path, model_format)["checked"]
+    checked = export_task(regressor, tmp_path, model_format)["checked"]
     batch = canvases(4, 1, 64, 64)
     if not checked["bf16"]:
         with pytest.raises(UserError, match="was not found to be right in bf16"):
@@ -240,7 +240,7 @@ def test_bf16_on_a_cpu_is_right_or_refused(regressor, tmp_path, model_format):
 
 
 def test_bf16_where_the_processor_or_the_model_has_none(regressor, tmp_path, monkeypatch):
-    export(regressor, tmp_path, "legacy")
+    export_task(regressor, tmp_path, "legacy")
     monkeypatch.setattr(engines, "cpu_info", lambda: {"flags": "avx2"})
     with pytest.raises(UserError, match="this processor has no instructions for bf16; take fp32"):
         Predictor(str(tmp_path), precision="bf16")
@@ -254,7 +254,7 @@ def test_bf16_where_the_processor_or_the_model_has_none(regressor, tmp_path, mon
 
 def test_an_onnx_model_in_bf16_says_what_to_do(regressor, tmp_path, monkeypatch):
     pytest.importorskip("paddle2onnx")
-    export(regressor, tmp_path, "onnx")
+    export_task(regressor, tmp_path, "onnx")
     monkeypatch.setattr(engines, "cpu_info", lambda: {"flags": "avx2 avx512_bf16"})
     with pytest.raises(UserError, match="runs in fp32 without TensorRT; for more, export it in the format paddle"):
         Predictor(str(tmp_path), precision="bf16")
@@ -268,7 +268,7 @@ def test_to_make_a_predictor_leaves_the_device_of_paddle_alone(any_size, monkeyp
 @pytest.mark.skipif(NO_GPU, reason="no GPU")
 @pytest.mark.parametrize("options", [{}, {"precision": "fp16"}, {"trt": "fp32"}, {"trt": "fp16"}])
 def test_on_a_gpu(regressor, tmp_path, options):
-    export(regressor, tmp_path)
+    export_task(regressor, tmp_path)
     batch = canvases(4, 1, 64, 64)
     expected = outputs(regressor.network, batch)
     got = Predictor(str(tmp_path), "gpu", **options)(batch)

@@ -30,7 +30,7 @@ from ppcoordconv.config import load_config  # noqa: E402
 from ppcoordconv.data.images import Preprocess  # noqa: E402
 from ppcoordconv.deploy import Predictor  # noqa: E402
 from ppcoordconv.deploy.batching import Batcher, QueueFull  # noqa: E402
-from ppcoordconv.deploy.export import export  # noqa: E402
+from ppcoordconv.deploy.export_task import export_task  # noqa: E402
 from ppcoordconv.deploy.infer import infer  # noqa: E402
 from ppcoordconv.deploy.serve import Limits, create_app, prepared  # noqa: E402
 from ppcoordconv.deploy.server import listen  # noqa: E402
@@ -103,7 +103,7 @@ FORM = f"multipart/form-data; boundary={BOUNDARY}"
 def digits(tmp_path_factory):
     task = build_task(load_config(ROOT / "configs" / "digits" / "coordconv.yml", ["model.pretrained=true"]))
     folder = tmp_path_factory.mktemp("served")
-    export(task, folder / "model")
+    export_task(task, folder / "model")
     (folder / "pictures").mkdir()
     for number in range(6):
         Image.fromarray(task.test_samples().pixels(number)).save(folder / "pictures" / f"{number}.png")

@@ -17,7 +17,7 @@ from paddle import inference
 import ppcoordconv
 from ppcoordconv.config import load_config
 from ppcoordconv.deploy import Predictor
-from ppcoordconv.deploy.export import export
+from ppcoordconv.deploy.export_task import export_task
 from ppcoordconv.tasks import build_task
 from ppcoordconv.utils.errors import UserError
 
@@ -118,7 +118,7 @@ def digits(tmp_path_factory):
         if model_format not in made:
             task = build_task(load_config(ROOT / "configs" / "digits" / "coordconv.yml", ["model.pretrained=true"]))
             made[model_format] = tmp_path_factory.mktemp("digits") / model_format
-            export(task, made[model_format], model_format)
+            export_task(task, made[model_format], model_format)
         return made[model_format]
 
     made = {}

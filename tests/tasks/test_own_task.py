@@ -11,7 +11,7 @@ from PIL import Image
 from ppcoordconv.config import load_config
 from ppcoordconv.deploy import Predictor
 from ppcoordconv.deploy.evaluate import evaluate_exported
-from ppcoordconv.deploy.export import export
+from ppcoordconv.deploy.export_task import export_task
 from ppcoordconv.deploy.infer import infer
 from ppcoordconv.tasks import build_task, trained_task
 from ppcoordconv.training.trainer import evaluate, train
@@ -62,7 +62,7 @@ def test_weights_measure_what_training_measured(folder):
 def test_exported_without_the_data_it_is_served_with_pictures(folder, tmp_path, capsys):
     without_data = config_of(folder, "data.path=nowhere.txt")
     task = trained_task(without_data, weights_of(folder))
-    export(task, tmp_path / "model")
+    export_task(task, tmp_path / "model")
     said = capsys.readouterr().err
     assert "checking with noise alone, without samples of the data: there is no file nowhere.txt" in said
     predictor = Predictor(str(tmp_path / "model"))
@@ -85,7 +85,7 @@ def test_exported_without_the_data_it_is_served_with_pictures(folder, tmp_path, 
 
 def test_its_reason_against_onnx_is_given(folder, tmp_path):
     with pytest.raises(UserError, match="spots are for Paddle alone"):
-        export(trained_task(config_of(folder), weights_of(folder)), tmp_path, "onnx")
+        export_task(trained_task(config_of(folder), weights_of(folder)), tmp_path, "onnx")
 
 
 def test_the_file_of_weights_alone_has_the_metadata(folder, tmp_path):

@@ -14,7 +14,7 @@ from PIL import Image
 from ppcoordconv.config import CONFIGS, load_config
 from ppcoordconv.data.preprocessing import preprocess_of
 from ppcoordconv.deploy import Predictor
-from ppcoordconv.deploy.export import export
+from ppcoordconv.deploy.export_task import export_task
 from ppcoordconv.deploy.infer import BATCH_SIZE, infer
 from ppcoordconv.tasks import build_task
 from ppcoordconv.utils.progress import bar, log_info
@@ -32,7 +32,7 @@ def measure(count: int = 10_000) -> Dict[str, Any]:
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        export(build_task(load_config(CONFIG, [])), folder / "model")
+        export_task(build_task(load_config(CONFIG, [])), folder / "model")
         pictures = folder / "pictures"
         _write(pictures, count)
         predictor = Predictor(str(folder / "model"))

@@ -5,18 +5,15 @@ from __future__ import annotations
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Dict, List
 
 import numpy as np
 import paddle
 from paddle import nn
-from paddle.static import InputSpec
 
 from benchmarks.inference import NETWORKS
 from benchmarks.timing import interleaved, median_ms
-from ppcoordconv.deploy.formats import FORMATS, deploy_form
-from ppcoordconv.deploy.int8 import quantise_onnx, quantised
-from ppcoordconv.deploy.runtimes import ENGINES, INPUT, Settings
+from ppcoordconv.deploy import Predictor, export
 from ppcoordconv.utils.progress import bar
 
 SUBJECTS = ("aistudio_coordconv", "yolo, fpn", "yolo, ppyolo")
@@ -57,19 +54,7 @@ def as_table(result: Dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _exported(
-    network: nn.Layer, shape: List[int], folder: Path, model_format: str, int8: bool
-) -> Callable[[np.ndarray], np.ndarray]:
-    folder.mkdir()
+def _exported(network: nn.Layer, shape: List[int], folder: Path, model_format: str, int8: bool) -> Predictor:
     samples = np.random.default_rng(1).standard_normal([16, *shape]).astype(np.float32)
-    if int8 and model_format != "onnx":
-        network = quantised(network, samples)
-    else:
-        network = deploy_form(network, model_format, example=paddle.zeros([1, *shape]))
-    model, *_ = FORMATS[model_format](network, [InputSpec([None, *shape], "float32", INPUT)], folder)
-    if int8 and model_format == "onnx":
-        quantise_onnx(folder / model, samples)
-    checked = {"paddle": paddle.__version__, "onednn": True, "bf16": False}
-    precision = "int8" if int8 else "fp32"
-    description = {"model_file": model, "input_shape": shape, "precision": precision, "checked": checked}
-    return ENGINES[Path(model).suffix](folder, description, Settings(cpu_threads=1)).runner()
+    export(network, folder, samples[:1], format=model_format, calibration=samples if int8 else None)
+    return Predictor(str(folder), cpu_threads=1, max_concurrency=1)

@@ -1,0 +1,83 @@
+"""Exports a task's network with everything that serving it needs, as the command does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
+
+import numpy as np
+from paddle import nn
+
+from ..utils.arguments import check_int
+from ..utils.errors import ArgumentError, UserError
+from ..utils.progress import log_info
+from .verification import BATCHES, SIZES
+from .writing import write_checked
+
+if TYPE_CHECKING:
+    from ..tasks import Task
+
+
+def export_task(
+    task: Task, folder: Path, format: str = "paddle", *, dynamic_size: bool = False, int8: int = 0, **options: Any
+) -> Dict[str, Any]:
+    """``export`` of a task's network, of real samples, in the task's served form.
+
+    Parameters:
+        format, dynamic_size: as for ``export``.
+        int8: on how many training samples the ranges of 8-bit numbers are measured; 0: none, the model is in
+            ``precision``.
+        options: others of ``export``.
+
+    Returns:
+        What ``inference.yml`` holds.
+
+    Raises:
+        UserError: as ``export``.
+    """
+    check_int("int8", int8, 0, 2**20)
+    network = task.network if task.head is None else nn.Sequential(task.network, task.head)
+    samples = calibration_samples(task, int8) if int8 else None
+    batches = probe(task, SIZES if dynamic_size and len(task.input_shape) == 3 else ())
+    if samples is not None:  # noise is beyond the ranges
+        batches = [np.resize(samples, batch.shape) for batch in batches]
+    return write_checked(
+        network,
+        folder,
+        [(batch,) for batch in batches],
+        task.export_metadata(),
+        format=format,
+        dynamic_size=dynamic_size,
+        calibration=samples,
+        **options,
+    )
+
+
+def probe(task: Task, sizes: Sequence[Tuple[float, float]]) -> List[np.ndarray]:
+    """Batches of the numbers and sizes to check, every other input real where there are any, the rest noise."""
+    rng = np.random.default_rng(0)
+    count = max(BATCHES)
+    try:
+        samples = task.test_samples()
+        real = [samples[row % len(samples)][0] for row in range(0, count, 2)]
+    except UserError as error:
+        log_info(f"checking with noise alone, without samples of the data: {error}")
+        real = []
+    batches = []
+    for number in BATCHES:
+        batch = rng.standard_normal([number, *task.input_shape]).astype(np.float32)
+        for row, x in zip(range(0, number, 2), real):
+            batch[row] = x
+        batches.append(batch)
+    for height, width in sizes:
+        channels, h, w = task.input_shape
+        batches.append(rng.standard_normal([2, channels, int(h * height), int(w * width)]).astype(np.float32))
+    return batches
+
+
+def calibration_samples(task: Task, count: int) -> np.ndarray:
+    """``[count, *input_shape]``: training inputs, spread over the set."""
+    samples = task.train_samples(seed=0)
+    if count > len(samples):
+        raise ArgumentError("int8", f"takes at most the {len(samples)} training samples there are, got {count}")
+    return np.stack([samples[int(index)][0] for index in np.linspace(0, len(samples) - 1, count)])
