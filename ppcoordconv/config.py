@@ -193,14 +193,19 @@ def load_config(path: Path, overrides: List[str]) -> Config:
     tree = _read_with_bases(path, ())
     for override in overrides:
         _override(tree, override)
+    tree["output_dir"] = tree.get("output_dir") or str(Path("output") / path.stem)
+    return config_of(tree, f"{path}: ")
+
+
+def config_of(tree: Dict[str, Any], source: str = "") -> Config:
+    """The config of such keys; a UserError, which begins with ``source``, tells what is wrong with them."""
     for section in ("optimizer", "schedule"):
         if isinstance(tree.setdefault(section, {}), dict):
             tree[section].setdefault("name", Config.model_fields[section].default.name)
-    tree["output_dir"] = tree.get("output_dir") or str(Path("output") / path.stem)
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise UserError(f"{path}: " + "; ".join(_explain(item) for item in error.errors())) from error
+        raise UserError(source + "; ".join(_explain(item) for item in error.errors())) from error
 
 
 def _read_with_bases(path: Path, below: Tuple[Path, ...]) -> Dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -291,3 +292,49 @@ def test_installed_in_place_it_is_the_checkout(source, tmp_path):
     code += f"print(ppcoordconv.__file__); print(c.load_config(c.Path({CONFIG!r}), []).output_dir)"
     printed = run(sys.executable, "-c", code, cwd=tmp_path)
     assert printed.splitlines() == [str(source / "ppcoordconv" / "__init__.py"), "output/coordconv"]
+
+
+PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+RECIPES = re.findall(r"```(?:python|yaml)\n# ([\w./]+)[^\n]*\n(.*?)```", PAGE, re.DOTALL)
+RECIPE_COMMANDS = re.findall(r"^python tools/(\w+).py (.*)$", PAGE, re.MULTILINE)
+
+
+def as_own_module(path, text):
+    """The file of a recipe with absolute imports: of the user's where a recipe makes that, else of the package."""
+    package = Path(path).parent.name
+
+    def absolute(match):
+        module, name = match[1] or "", match[2]
+        if f"ppcoordconv/{module[1:].replace('.', '/')}.py" in {path for path, _ in RECIPES if "coords" not in path}:
+            return f"from .{module.rpartition('.')[2]} import {name}"
+        return f"from ppcoordconv{module if module.startswith('.') else f'.{package}'} import {name}"
+
+    if path.endswith("coords.py"):
+        text = f"from paddle import Tensor\nfrom ppcoordconv.coords import CONVENTIONS, Coords\n{text}"
+    return re.sub(r"^from \.(\.\w[\w.]*)? import (.*)$", absolute, text, flags=re.MULTILINE)
+
+
+@pytest.mark.any_paddle
+def test_what_is_registered_in_a_users_package_is_found(python, tmp_path):
+    """The recipes of CONTRIBUTING.md, in a package of a user's, by the installed package."""
+    (tmp_path / "mine").mkdir()
+    modules = []
+    for path, text in RECIPES:
+        if path.endswith(".yml"):
+            (tmp_path / Path(path).name).write_text(text)
+            continue
+        # A task and its served form have the same name, in different packages.
+        name = f"{Path(path).stem}_task" if "/tasks/" in path else Path(path).stem
+        modules += ["--import", f"mine.{name}"]
+        (tmp_path / "mine" / f"{name}.py").write_text(as_own_module(path, text))
+    shutil.copy(ROOT / "docs" / "trained" / "pixel_40_17.png", tmp_path)
+    results = []
+    for command, words in RECIPE_COMMANDS:
+        words = words.replace("configs/stripes/", "").replace("docs/trained/", "").split()
+        results.append(run(python, "-m", "ppcoordconv", command, *modules, *words, cwd=tmp_path))
+    assert json.loads(results[0])["best"]["accuracy"] == 1
+    assert "ink" in json.loads(results[-1])
+    unknown = attempt(python, "-m", "ppcoordconv", "train", "-c", "tiny.yml", cwd=tmp_path)
+    assert unknown.returncode == 2
+    assert "there is no" in unknown.stderr
+    assert len(unknown.stderr.splitlines()) == 1

@@ -23,6 +23,8 @@ OTHERS = {
     "models.necks.FPN",
     "models.necks.DropBlock",
     "deploy.Predictor",
+    "deploy.export",
+    "training.fit",
     "contrib.ppdet.CoordConvPPYOLOFPN",
     "contrib.ppdet.CoordConvFPN",
     "contrib.ppdet.repair_coords",

@@ -39,7 +39,7 @@ BELOW = {
     "postprocess": {"ops", "utils", "viz"},
     "metrics": {"ops", "postprocess"},
     "tasks": {"config", "data", "layers", "metrics", "models", "ops", "postprocess", "utils", "viz"},
-    "training": {"__version__", "analysis", "config", "utils", "windows"},
+    "training": {"__version__", "analysis", "compat", "config", "metrics", "utils", "windows"},
     "deploy": {"compat", "convert", "data", "layers", "postprocess", "utils", "windows"},
     "contrib": {"coords", "layers", "models"},
     "commands": {"__version__", "config", "deploy", "tasks", "training", "utils"},

@@ -27,13 +27,16 @@ COMMANDS = ("train", "eval", "export", "infer", "serve", "benchmark")
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with an error in one line and an option that all commands have."""
+    """argparse, with an error in one line and options that all commands have."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         # Suppressed, so that a command's default doesn't replace what was said before its name.
         help_text = "show the traceback of every error"
         self.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=help_text)
+        help_text = "a module of yours, as my_package.my_module, with models, datasets, tasks or served forms"
+        options = {"dest": "modules", "action": "append", "default": argparse.SUPPRESS, "metavar": "MODULE"}
+        self.add_argument("--import", help=help_text, **options)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (--help tells more)\n")
@@ -118,6 +121,7 @@ def _status(main: Callable[[Any], int], arguments: argparse.Namespace, program: 
         return status
 
     try:
+        _import(getattr(arguments, "modules", []))
         status = main(arguments)
         flush_deferred()
         return status
@@ -139,6 +143,25 @@ def _status(main: Callable[[Any], int], arguments: argparse.Namespace, program: 
         if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT) or error.filename is not None:
             raise
         return fail(f"stdout can't be written: {error.strerror}", 1)
+
+
+def _import(modules: Sequence[str]) -> None:
+    """Modules of the user's, looked for in the current folder first; what they register is found by its name then."""
+    from ..utils.errors import UserError
+
+    if modules and os.getcwd() not in sys.path:  # noqa: PTH109 - sys.path holds texts
+        sys.path.insert(0, os.getcwd())  # noqa: PTH109
+    for module in modules:
+        takes = f"--import takes a module that can be imported, as my_package.my_module, got {module!r}"
+        if not all(map(str.isidentifier, module.split("."))):
+            raise UserError(takes)
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            # One that is missing in the user's module is for its author to see.
+            if not f"{module}.".startswith(f"{error.name}."):
+                raise
+            raise UserError(f"{takes}: {error}") from error
 
 
 def _open_streams() -> None:
@@ -165,7 +188,7 @@ def stop_on_sigterm() -> None:
 
 @contextlib.contextmanager
 def _process_as_it_was() -> Iterator[None]:
-    """What a command changes in its process and another may not expect: variables, warnings, the logger, SIGTERM."""
+    """What a command changes in its process and another may not expect: variables, the path, the logger, SIGTERM."""
     from ..utils.progress import defer_info, drop_deferred
 
     class Said(logging.Handler):
@@ -174,6 +197,7 @@ def _process_as_it_was() -> Iterator[None]:
 
     logger, handler = logging.getLogger("ppcoordconv"), Said()
     level, propagate, variables = logger.level, logger.propagate, dict(os.environ)
+    path = list(sys.path)
     on_sigterm = signal.getsignal(signal.SIGTERM)
     with warnings.catch_warnings():
         # Paddle reports its own start at length; only errors are news to somebody who runs a command.
@@ -188,6 +212,7 @@ def _process_as_it_was() -> Iterator[None]:
             logger.removeHandler(handler)
             logger.setLevel(level)
             logger.propagate = propagate
+            sys.path[:] = path
             drop_deferred()
             if on_sigterm is not None and threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, on_sigterm)

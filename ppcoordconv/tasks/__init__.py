@@ -46,7 +46,8 @@ class Task(Protocol):
         head: makes of the network's outputs the batch that is measured, shown and served; None: they are it.
         metric: the key of the metrics by which the best weights are chosen; more is better.
         input_shape: the shape of one input, without the batch.
-        num_visualized: how many samples ``visualize`` shows at most.
+        num_visualized: how many samples ``visualize`` shows at most; 0: there are no pictures.
+        num_inputs: where there is such an attribute, how many of a sample's fields are inputs of the network; else one.
         window: where there is such an attribute and it is True, the last field of a training sample is its window, as
             ``pcc.window`` takes it: the box's numbers and then the whole's, float32 ``[6]`` for maps.
     """

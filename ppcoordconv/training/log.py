@@ -85,7 +85,8 @@ class RunLog:
             # In float64, because numpy refuses bins that are narrower than the last bit of the values.
             weights = parameter.numpy().ravel().astype(np.float64)
             self._writer.add_histogram(tag=name, step=step, values=weights, buckets=32)
-        self._writer.add_image(tag="held out", step=step, img=run.task.visualize(outputs))
+        if run.task.num_visualized:
+            self._writer.add_image(tag="held out", step=step, img=run.task.visualize(outputs))
 
     def result(self, summary: Dict[str, Any], metric: str) -> None:
         if not self._writer:

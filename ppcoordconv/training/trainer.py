@@ -8,7 +8,7 @@ import math
 import random
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ContextManager, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, ContextManager, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import paddle
@@ -162,19 +162,19 @@ def evaluate(
     with paddle.no_grad():
         for start in range(0, len(mine), batch_size):
             batch = Batch.collate(samples, mine[start : start + batch_size])
-            inputs, *targets = batch.tensors()
-            output = task.network(inputs)
-            loss += task.loss(output, targets).item() * len(inputs)
+            inputs, targets = _inputs_and_targets(task, batch.tensors())
+            output = task.network(*inputs)
+            loss += task.loss(output, targets).item() * len(batch.indices)
             if task.head is not None:
                 output = task.head(output)
             outputs = output.astype("float32").numpy()
-            metric.update(outputs, batch.fields[1:])
+            metric.update(outputs, _inputs_and_targets(task, batch.fields)[1])
             if batch.indices[0] < keep:
                 kept.append(outputs[: keep - batch.indices[0]].copy())
     (loss,) = dist.all_reduce_sum([loss])
     states, kept_by_all = zip(*dist.all_gather((metric.state(), kept)))
     metric.merge(states)
-    first = np.concatenate([part for parts in kept_by_all for part in parts])
+    first = np.concatenate([part for parts in kept_by_all for part in parts]) if keep else np.empty(0)
     return {"loss": loss / len(samples), **metric.compute()}, first
 
 
@@ -214,10 +214,10 @@ def _step(run: Run, samples: Samples, indices: np.ndarray, parts: List[Batch], s
     value = 0.0
     run.rate = run.optimizer.get_lr()
     for number, (part, weight) in enumerate(zip(parts, weights), 1):
-        inputs, *targets = part.tensors()
+        inputs, targets = _inputs_and_targets(run.task, part.tensors())
         with _synchronised(run.network, number == len(parts)):
             with run.precision(), _windows_of(run.task, part):
-                loss = run.task.loss(run.network(inputs), targets)
+                loss = run.task.loss(run.network(*inputs), targets)
             value += loss.item() * weight
             # DataParallel takes the mean over the processes.
             run.scaler.scale(loss * (weight * dist.count())).backward()
@@ -239,6 +239,11 @@ def _step(run: Run, samples: Samples, indices: np.ndarray, parts: List[Batch], s
     if run.average:
         run.average.update()
     return value
+
+
+def _inputs_and_targets(task: Task, fields: Sequence[Any]) -> Tuple[Sequence[Any], Sequence[Any]]:
+    count = getattr(task, "num_inputs", 1)
+    return fields[:count], fields[count:]
 
 
 def _synchronised(network: Any, is_last: bool) -> ContextManager[None]:

@@ -1,0 +1,180 @@
+"""The training loop for any network and data, from Python: ``ppcoordconv.training.fit``."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Union
+
+import numpy as np
+import paddle
+from paddle import Tensor, nn
+from paddle.io import Dataset, IterableDataset
+
+from ..compat import dtype_name
+from ..config import config_of
+from ..metrics import Means, Metric
+from ..utils.arguments import check_int
+from ..utils.errors import ArgumentError
+from .trainer import find_resume
+from .trainer import train as train_task
+
+Data = Union[Dataset, Sequence[Any]]
+Measure = Callable[..., np.ndarray]
+
+
+def fit(
+    network: nn.Layer,
+    train: Data,
+    test: Data,
+    loss: Callable[..., Tensor],
+    metrics: Mapping[str, Measure],
+    *,
+    num_inputs: int = 1,
+    output_dir: Union[str, os.PathLike[str]] = "output/fit",
+    resume: Optional[str] = None,
+    **options: Any,
+) -> Dict[str, Any]:
+    """Trains any network as the command ``train`` does: the same loop, files, log and resume.
+
+    Parameters:
+        network: afterwards it has the weights of the last evaluation; the best are in ``best.pdparams``.
+        train, test: a ``paddle.io.Dataset`` of samples ``(input, target, ...)``, or a tuple of arrays ``[N, ...]`` of
+            the inputs and the targets. Floating-point numbers are made float32. A sample is read by its index alone:
+            what is random about it should be drawn by ``np.random`` within ``workers=1``.
+        loss: from the network's outputs and the targets to the mean of a batch, a scalar: ``nn.CrossEntropyLoss()``, or
+            ``loss(outputs, target, ...)``.
+        metrics: by name a function of arrays, ``(outputs, target, ...) -> [N]``, a number for each sample, of which the
+            mean over the test set is taken: ``{"accuracy": lambda y, label: y.argmax(1) == label}``. More is better;
+            the first decides which weights are the best.
+        num_inputs: how many of a sample's fields are inputs of the network.
+        output_dir: what is written, as by the command; an earlier run there is moved into ``earlier.1``.
+        resume: "auto" to go on from the newest state in ``output_dir``, if there is one, or the path of a state.
+        options: the keys of a config, as ``epochs=20, batch_size=16, seed=1, optimizer={"learning_rate": 1e-3},
+            schedule={"name": "cosine"}, ema=0.99, patience=5, workers=2``.
+
+    Returns:
+        What ``metrics.json`` holds: "best" and "last" (losses and metrics), "epochs", "seconds".
+
+    Raises:
+        UserError: an argument or an option is wrong, or as ``train``.
+
+    Examples:
+        >>> import numpy as np, tempfile
+        >>> import ppcoordconv as pcc
+        >>> from paddle import nn
+        >>> from ppcoordconv.training import fit
+        >>> x = np.random.default_rng(0).random([64, 1, 8, 8])
+        >>> left = x[..., :4].sum((1, 2, 3)) > x[..., 4:].sum((1, 2, 3))
+        >>> net = nn.Sequential(pcc.CoordConv(1, 4, 8), nn.Flatten(), nn.Linear(4, 2))
+        >>> found = fit(net, (x[:48], left[:48].astype(int)), (x[48:], left[48:].astype(int)), nn.CrossEntropyLoss(),
+        ...             {"accuracy": lambda y, label: y.argmax(1) == label}, epochs=2, output_dir=tempfile.mkdtemp())
+        >>> found["epochs"]
+        2
+    """
+    if not isinstance(network, nn.Layer):
+        raise ArgumentError("network", f"takes a paddle.nn.Layer, got {type(network).__name__}")
+    for name, value in (("loss", loss), *metrics.items()):
+        if not callable(value):
+            raise ArgumentError(name, f"takes a function, got {type(value).__name__}")
+    if not metrics:
+        raise ArgumentError("metrics", "takes one function at least, by which the best weights are chosen, got none")
+    check_int("num_inputs", num_inputs, 1, 100)
+    named = {"name": type(network).__name__}
+    config = config_of({"task": {"name": "fit"}, "model": named, "data": {"name": "own"}, **options})
+    config = config.model_copy(update={"output_dir": str(output_dir)})
+    task = _OwnTask(
+        network, _Samples("train", train, num_inputs), _Samples("test", test, num_inputs), loss, metrics, num_inputs
+    )
+    if isinstance(config.seed, list):
+        raise ArgumentError("seed", f"takes one whole number, got {config.seed}")
+    paddle.seed(config.seed)
+    return train_task(task, config, find_resume(resume, config))
+
+
+class _Samples:
+    """Samples of a dataset, or of arrays, as tuples of arrays."""
+
+    def __init__(self, name: str, data: Data, num_inputs: int) -> None:
+        arrays = data if isinstance(data, (tuple, list)) else None
+        if arrays is not None:
+            lengths = {len(array) for array in arrays}
+            if len(lengths) != 1:
+                raise ArgumentError(name, f"takes arrays of the same length, got {[len(array) for array in arrays]}")
+            self._length = lengths.pop()
+        elif isinstance(data, IterableDataset) or not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
+            raise ArgumentError(name, f"takes a paddle.io.Dataset with a length, or arrays, got {type(data).__name__}")
+        else:
+            self._length = len(data)
+        self._data, self._arrays = data, arrays
+        if not self._length:
+            raise ArgumentError(name, "takes one sample at least, got none")
+        first = self[0]
+        if len(first) <= num_inputs:
+            raise ArgumentError(
+                name, f"takes samples of {num_inputs} input(s) and a target at least, got {len(first)} field(s)"
+            )
+        self.input_shape = list(first[0].shape)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> Tuple[np.ndarray, ...]:
+        fields = self._data[index] if self._arrays is None else [array[index] for array in self._arrays]
+        return tuple(map(_as_array, fields if isinstance(fields, (tuple, list)) else [fields]))
+
+
+def _as_array(value: Any) -> np.ndarray:
+    if isinstance(value, Tensor):
+        value = (value.astype("float32") if dtype_name(value.dtype) == "bfloat16" else value).numpy()
+    array = np.asarray(value)
+    return array.astype(np.float32) if array.dtype.kind == "f" else array
+
+
+class _OwnTask:
+    """Joins a network and data that were given, as a ``Task``."""
+
+    head = None
+    num_visualized = 0
+
+    def __init__(
+        self,
+        network: nn.Layer,
+        train: _Samples,
+        test: _Samples,
+        loss: Callable[..., Tensor],
+        metrics: Mapping[str, Measure],
+        num_inputs: int,
+    ) -> None:
+        self.network, self.num_inputs = network, num_inputs
+        self.metric = next(iter(metrics))
+        self.input_shape = train.input_shape
+        self._train, self._test, self._loss, self._metrics = train, test, loss, metrics
+
+    def train_samples(self, seed: int) -> _Samples:
+        return self._train
+
+    def test_samples(self) -> _Samples:
+        return self._test
+
+    def loss(self, outputs: Any, targets: Sequence[Tensor]) -> Tensor:
+        return self._loss(outputs, *targets)
+
+    def metrics(self) -> Metric:
+        def of_samples(outputs: np.ndarray, targets: Sequence[np.ndarray]) -> Dict[str, np.ndarray]:
+            return {name: _each(name, of(outputs, *targets), len(outputs)) for name, of in self._metrics.items()}
+
+        return Means(of_samples)
+
+    def visualize(self, outputs: np.ndarray) -> np.ndarray:
+        raise NotImplementedError("there is nothing to show: num_visualized is 0")
+
+    def export_metadata(self) -> Dict[str, Any]:
+        return {"served_form": None, "preprocess": {}, "labels": []}
+
+
+def _each(name: str, values: Any, count: int) -> np.ndarray:
+    values = np.asarray(values)
+    if values.shape != (count,):
+        wanted = f"takes a function that gives a number for each sample, [{count}]"
+        raise ArgumentError(name, f"{wanted}, got {list(values.shape)}")
+    return values
