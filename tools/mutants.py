@@ -26,6 +26,7 @@ PARTS: Dict[str, Tuple[List[str], List[str]]] = {
     "coords": (
         ["coords.py", "coord_grids.py", "encodings.py", "grids.py"],
         ["tests/test_coords.py", "tests/test_encodings.py", "tests/test_learnt.py", "tests/test_grids.py",
+         "tests/test_given_coords.py",
          "tests/test_windows.py", "tests/test_relative.py",
          "tests/layers/test_layers.py"],
     ),
