@@ -16,7 +16,7 @@ import paddle
 import pytest
 import yaml
 from paddle import nn
-from tiny import TinyTask, assert_same_weights, config, weights
+from tiny import ReportingTask, TinyTask, assert_same_weights, config, weights
 
 import ppcoordconv as pcc
 from ppcoordconv.training.trainer import RUN_FILES, evaluate, find_resume, train
@@ -26,7 +26,7 @@ from ppcoordconv.windows import current_window
 
 
 def test_a_run_learns_and_writes_what_it_promises(tmp_path):
-    task = TinyTask()
+    task = ReportingTask()
     result = train(task, config(tmp_path, epochs=20))
     run = tmp_path / "run"
     assert result["best"]["accuracy"] >= 0.95
@@ -169,11 +169,11 @@ def test_a_resumed_run_is_bit_identical(tmp_path, stop_after):
 def test_an_earlier_run_is_moved_aside(tmp_path, capsys):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "notes.txt").write_text("not the run's")
-    train(TinyTask(), config(tmp_path, epochs=1))
+    train(ReportingTask(), config(tmp_path, epochs=1))
     assert "earlier" not in capsys.readouterr().err
     first = weights(tmp_path / "run")
     for number in (1, 2):
-        train(TinyTask(seed=5), config(tmp_path, epochs=1))
+        train(ReportingTask(seed=5), config(tmp_path, epochs=1))
         assert f"holds an earlier run; it is now in {tmp_path}/run/earlier.{number}" in capsys.readouterr().err
     assert_same_weights(weights(tmp_path / "run" / "earlier.1"), first)
     assert {path.name for path in (tmp_path / "run" / "earlier.1").iterdir()} == set(RUN_FILES)
@@ -202,7 +202,7 @@ def test_a_run_is_moved_aside_where_one_of_earlier_is_resumed(tmp_path):
 def test_the_current_directory_as_output(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
-        train(TinyTask(), config(tmp_path, epochs=1, output_dir="."))
+        train(ReportingTask(), config(tmp_path, epochs=1, output_dir="."))
     assert {path.name for path in tmp_path.iterdir()} == {*RUN_FILES, "earlier.1"}
 
 
