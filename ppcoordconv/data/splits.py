@@ -60,9 +60,9 @@ def _check_classes(where: str, labels: List[str]) -> None:
 
 def _said(where: str, data: ClassificationData, how: str) -> ClassificationData:
     counts = np.bincount(np.concatenate([data.train.classes, data.test.classes]), minlength=len(data.labels))
-    least, most = counts.argmin(), counts.argmax()
+    smallest, largest = counts.argmin(), counts.argmax()
     log_info(
         f"{where}: {len(data.train)} pictures to train on, {len(data.test)} held out: {how}; {len(data.labels)} "
-        f"classes, from {counts[least]} pictures ({data.labels[least]}) to {counts[most]} ({data.labels[most]})"
+        f"classes, from {counts[smallest]} pictures ({data.labels[smallest]}) to {counts[largest]} ({data.labels[largest]})"
     )
     return data

@@ -16,6 +16,7 @@ import paddle
 import pytest
 import yaml
 from paddle import nn
+from PIL import Image
 from tiny import ReportingTask, TinyTask, assert_same_weights, config, weights
 
 import ppcoordconv as pcc
@@ -39,6 +40,32 @@ def test_a_run_learns_and_writes_what_it_promises(tmp_path):
     assert record["processes"] == 1
     assert yaml.safe_load((run / "config.yml").read_text())["epochs"] == 20
     assert_same_weights(weights(run), {key: value.numpy() for key, value in task.network.state_dict().items()})
+
+
+def test_the_report_is_that_of_the_last_evaluation(tmp_path, capsys):
+    from visualdl import LogReader
+
+    task = ReportingTask()
+    result = train(task, config(tmp_path, epochs=2))
+    metric = task.metrics()
+    evaluate(task, task.test_samples(), 7, metric=metric)
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report == metric.report(["left", "right"])
+    assert report["accuracy"] == result["last"]["accuracy"]
+    drawn = metric.pictures(["left", "right"])["confusion"]
+    assert (np.asarray(Image.open(tmp_path / "run" / "confusion.png")) == drawn).all()
+    (log,) = (tmp_path / "run" / "vdl").iterdir()
+    assert len(LogReader(file_path=str(log)).get_data("image", "confusion")) == 2
+    assert "always saying" not in capsys.readouterr().err
+
+
+def test_a_result_of_chance_is_said_to_be_one(tmp_path, capsys):
+    task = ReportingTask()
+    task.x = np.zeros_like(task.x)
+    train(task, config(tmp_path, epochs=2))
+    share = max(np.bincount(task.y)) / 40
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "always saying" in line]
+    assert said.startswith(f"accuracy {share:.2f} is no better than always saying ")
 
 
 class InWindows(TinyTask):
