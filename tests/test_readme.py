@@ -175,7 +175,7 @@ def put_repository(folder):
 
 
 def put_data(folder):
-    """What the commands of guides name: a folder of pictures of two classes with lists of them, and an archive like CIFAR-10's."""
+    """What the commands of guides name: pictures of two classes and lists of them, and an archive like CIFAR-10's."""
     rng = np.random.default_rng(0)
     for label in ("high", "low"):
         (folder / "FOLDER" / label).mkdir(parents=True)

@@ -62,7 +62,7 @@ def _said(where: str, data: ClassificationData, how: str) -> ClassificationData:
     counts = np.bincount(np.concatenate([data.train.classes, data.test.classes]), minlength=len(data.labels))
     smallest, largest = counts.argmin(), counts.argmax()
     log_info(
-        f"{where}: {len(data.train)} pictures to train on, {len(data.test)} held out: {how}; {len(data.labels)} "
-        f"classes, from {counts[smallest]} pictures ({data.labels[smallest]}) to {counts[largest]} ({data.labels[largest]})"
+        f"{where}: {len(data.train)} pictures to train on, {len(data.test)} held out: {how}; {len(data.labels)} classes, "
+        f"from {counts[smallest]} pictures ({data.labels[smallest]}) to {counts[largest]} ({data.labels[largest]})"
     )
     return data
