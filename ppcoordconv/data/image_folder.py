@@ -9,7 +9,7 @@ import numpy as np
 
 from ..utils.arguments import check_int, check_path
 from ..utils.errors import UserError, shortened
-from ..utils.progress import log_info
+from ..utils.progress import defer_info
 from . import DATASETS, ClassificationData, LabelledImages
 from .images import read_image
 from .listing import images_below, is_hidden, is_picture, no_picture
@@ -88,7 +88,7 @@ def _samples(folders: List[Path], labels: List[str], on_error: str, may_be_empty
     root = folders[0].parent
     beside = sum(is_picture(entry.name) and not is_hidden(entry.name) for entry in root.iterdir())
     if beside:
-        log_info(f"{root}: {beside} pictures lie beside the class folders, in none of them, and are left out")
+        defer_info(f"{root}: {beside} pictures lie beside the class folders, in none of them, and are left out")
     number: Dict[str, int] = {label: index for index, label in enumerate(labels)}
     files: List[Tuple[Path, int]] = []
     for folder, images in zip(folders, images_below(folders)):

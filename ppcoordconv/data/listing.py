@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Iterator, List, Sequence, Tuple
 
 from ..utils.errors import UserError
-from ..utils.progress import log_info
+from ..utils.progress import defer_info
 
 # In lower case; those in upper case are taken, too.
 ENDINGS = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp")
@@ -47,7 +47,7 @@ def list_images(path: Path, recursive: bool = False) -> List[Path]:
 def images_below(folders: Sequence[Path]) -> List[List[Path]]:
     """Of each folder the picture files in it and in the folders in it, sorted, maybe none.
 
-    How many files of which other endings there are is logged, in one line for all folders.
+    How many files of which other endings there are is said with the next information, in one line for all folders.
     """
     found: List[List[Path]] = []
     left_out: Counter[str] = Counter()
@@ -56,7 +56,7 @@ def images_below(folders: Sequence[Path]) -> List[List[Path]]:
         found.append(sorted(file for file, wanted in files if wanted))
         left_out.update(file.suffix.lower() or "without an ending" for file, wanted in files if not wanted)
     if left_out:
-        log_info(f"left out: {', '.join(f'{count} {ending}' for ending, count in left_out.most_common())}")
+        defer_info(f"left out: {', '.join(f'{count} {ending}' for ending, count in left_out.most_common())}")
     return found
 
 

@@ -7,7 +7,7 @@ from typing import List
 import numpy as np
 
 from ..utils.errors import UserError, shortened
-from ..utils.progress import log_info
+from ..utils.progress import defer_info
 from . import ClassificationData, LabelledImages, stratified_split
 
 
@@ -49,7 +49,7 @@ def split_as_given(
         raise UserError(f"{where}: no picture that can be read is held out, {how}; at least 1 is needed")
     data = _said(where, ClassificationData(train, test, labels), how)
     if without := [label for label, count in zip(labels, counts[1]) if not count]:
-        log_info(f"{where}: no picture is held out of {shortened(without, 8)}")
+        defer_info(f"{where}: no picture is held out of {shortened(without, 8)}")
     return data
 
 
@@ -60,9 +60,9 @@ def _check_classes(where: str, labels: List[str]) -> None:
 
 def _said(where: str, data: ClassificationData, how: str) -> ClassificationData:
     counts = np.bincount(np.concatenate([data.train.classes, data.test.classes]), minlength=len(data.labels))
-    smallest, largest = counts.argmin(), counts.argmax()
-    log_info(
-        f"{where}: {len(data.train)} pictures to train on, {len(data.test)} held out: {how}; {len(data.labels)} classes, "
-        f"from {counts[smallest]} pictures ({data.labels[smallest]}) to {counts[largest]} ({data.labels[largest]})"
+    extremes = [f"{counts[i]} pictures ({data.labels[i]})" for i in (counts.argmin(), counts.argmax())]
+    defer_info(
+        f"{where}: {len(data.train)} pictures to train on, {len(data.test)} held out: {how}; {len(data.labels)} "
+        f"classes, from {extremes[0]} to {extremes[1]}"
     )
     return data

@@ -13,6 +13,7 @@ from ppcoordconv.data import DATASETS, LabelledImages, stratified_split
 from ppcoordconv.data.images import read_image
 from ppcoordconv.data.listing import ENDINGS, list_images
 from ppcoordconv.utils.errors import UserError
+from ppcoordconv.utils.progress import flush_deferred
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,11 @@ def refusal(root, **options):
     with pytest.raises(UserError) as caught:
         read(root, **options)
     return str(caught.value)
+
+
+def said(capsys):
+    flush_deferred()
+    return capsys.readouterr().err
 
 
 def counts(data):
@@ -62,12 +68,11 @@ def test_what_systems_and_archives_leave_is_passed_over_and_the_rest_counted(tmp
     put(tmp_path, one_picture, "cat/a.HEIC", "cat/b.txt", "dog/c.txt", "dog/below/d.TXT", "dog/README")
     data = read(tmp_path)
     assert np.add(*counts(data)).tolist() == [3, 3]
-    said = capsys.readouterr().err.splitlines()
-    assert said == [
+    assert said(capsys).splitlines() == [
         f"{tmp_path}: 1 pictures lie beside the class folders, in none of them, and are left out",
         "left out: 3 .txt, 1 .heic, 1 without an ending",
         f"{tmp_path}: 4 pictures to train on, 2 held out: a fifth of each class, by split_seed 0; 2 classes, from 3 "
-        "pictures (cat) to 3 (cat)",
+        "pictures (cat) to 3 pictures (cat)",
     ]
     assert [path.name for path in list_images(tmp_path / "cat")] == ["0.png", "1.png", "2.png"]
     put(tmp_path, one_picture, "hidden/.a.png", "hidden/.below/a.png")
@@ -124,14 +129,14 @@ def test_a_split_that_is_given(tmp_path, one_picture, capsys, parts, taken, unus
     assert all(
         path.relative_to(tmp_path).parts[1] == data.labels[c] for path, c in zip(data.test.images, data.test.classes)
     )
-    assert f"5 pictures to train on, 4 held out: those in {taken}{unused}; 2 classes" in capsys.readouterr().err
+    assert f"5 pictures to train on, 4 held out: those in {taken}{unused}; 2 classes" in said(capsys)
 
 
 def test_classes_of_a_split_that_is_given(tmp_path, one_picture, capsys):
     put(tmp_path, one_picture, "train/cat/0.png", "train/dog/0.png", "val/dog/0.png")
     (tmp_path / "val" / "cat").mkdir()
     assert counts(read(tmp_path)) == [[1, 1], [0, 1]]
-    assert f"{tmp_path}: no picture is held out of cat" in capsys.readouterr().err
+    assert f"{tmp_path}: no picture is held out of cat" in said(capsys)
     put(tmp_path, one_picture, "val/bird/0.png")
     assert "val has the classes bird, which " in refusal(tmp_path)
     (tmp_path / "train" / "bird").mkdir()

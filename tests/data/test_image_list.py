@@ -6,6 +6,7 @@ from PIL import Image
 
 from ppcoordconv.data import DATASETS
 from ppcoordconv.utils.errors import UserError
+from ppcoordconv.utils.progress import flush_deferred
 
 FILES = [f"{label}/{i}.png" for label in ("cat", "dog") for i in range(5)]
 
@@ -45,6 +46,7 @@ def test_lists_of_paddleclas(folder, capsys):
     assert data.labels == ["tabby cat", "dog"]
     assert pairs(folder, data) == {(n, "dog" if "dog" in n else "tabby cat") for n in FILES[:8]}
     assert pairs(folder, data, "test") == {("dog/3.png", "dog"), ("cat/4.png", "tabby cat")}
+    flush_deferred()
     assert "8 pictures to train on, 2 held out: those in val_list.txt; 2 classes, from 4" in capsys.readouterr().err
     assert read(folder, test="val_list.txt").labels == ["0", "1"]
 
