@@ -20,6 +20,7 @@ import pytest
 from forked import Forked, run_module
 
 from ppcoordconv.utils.cpu import tune_cpu
+from ppcoordconv.utils.progress import drop_deferred
 from ppcoordconv.utils.registry import Registry
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -149,6 +150,11 @@ DEPENDS_ON_PADDLE = (
 )
 # Workers take a file at a time; with these first, none is left with minutes to go when the others are done.
 LONGEST_FIRST = ("notebooks", "training", "deploy", "test_readme.py", "tools", "test_package.py", "models")
+
+
+def pytest_runtest_teardown() -> None:
+    """What one test's data have to say is no news in the next."""
+    drop_deferred()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -172,7 +172,7 @@ CAUSES = {
     "… does not fit": lambda _: fit_weights(paddle.nn.Linear(2, 2), {}, "weights"),
     "there is no folder …; image_folder": lambda folder: folder_of_pictures(folder / "nowhere", 0),
     "… holds … class folders": lambda folder: folder_of_pictures(folder, 1),
-    "the class folder": lambda folder: folder_of_pictures(folder, 2),
+    "…: the class … has one": lambda folder: folder_of_pictures(folder, 2),
     "… is not a readable picture": lambda folder: picture(folder / "x.png"),
     "there is no file": lambda folder: read_coco(folder / "train.json", folder),
     "… is a pipe": lambda _: load_state(Path("/dev/null")),

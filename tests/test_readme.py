@@ -34,6 +34,7 @@ GUIDES = [
         "converting",
         "crops",
         "model_zoo",
+        "own_pictures",
         "several_gpus",
         "training",
     )
@@ -175,12 +176,16 @@ def put_repository(folder):
 
 
 def put_data(folder):
-    """What the commands of guides name: a folder of pictures of two classes, and an archive like CIFAR-10's."""
+    """What the commands of guides name: pictures of two classes and lists of them, and an archive like CIFAR-10's."""
     rng = np.random.default_rng(0)
     for label in ("high", "low"):
         (folder / "FOLDER" / label).mkdir(parents=True)
         for i in range(5):
             Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(folder / "FOLDER" / label / f"{i}.png")
+    for name, numbers in {"train": range(4), "val": [4]}.items():
+        lines = [f"{label}/{i}.png {index}\n" for index, label in enumerate(("high", "low")) for i in numbers]
+        (folder / "FOLDER" / f"{name}_list.txt").write_text("".join(lines))
+    (folder / "FOLDER" / "label_list.txt").write_text("0 high\n1 low\n")
     with tarfile.open(folder / "cifar-10-python.tar.gz", "w:gz") as archive:
         for name in ("data_batch_1", "test_batch"):
             planes = rng.integers(0, 256, (4, 3072), np.uint8)

@@ -37,7 +37,7 @@ BELOW = {
     "data": {"ops", "utils"},
     "models": {"compat", "coord_grids", "coords", "layers", "ops", "utils"},
     "postprocess": {"ops", "utils", "viz"},
-    "metrics": {"ops", "postprocess"},
+    "metrics": {"ops", "postprocess", "viz"},
     "tasks": {"config", "data", "layers", "metrics", "models", "ops", "postprocess", "utils", "viz"},
     "training": {"__version__", "analysis", "compat", "config", "metrics", "utils", "windows"},
     "deploy": {"compat", "convert", "data", "layers", "postprocess", "utils", "windows"},

@@ -18,6 +18,8 @@ def add_arguments(parser: Parser) -> None:
     what.add_argument("-w", "--weights", type=Path, help="a .pdparams or .safetensors file")
     what.add_argument("--model_dir", type=Path, help="a folder that export wrote")
     parser.add_argument("--split", choices=["test", "train"], default="test", help="default: test, what was held out")
+    help_text = "a folder for report.json and pictures, as of which classes are taken for which"
+    parser.add_argument("--output", type=Path, help=help_text)
     add_device_option(parser)
 
 
@@ -26,6 +28,7 @@ def main(arguments: argparse.Namespace) -> int:
     from ..deploy import Predictor
     from ..deploy.evaluate import evaluate_exported
     from ..tasks import build_task, trained_task
+    from ..training.report import write_report
     from ..training.trainer import evaluate
     from ..utils.device import select_device
     from ..utils.errors import UserError, argument_prefix
@@ -37,15 +40,25 @@ def main(arguments: argparse.Namespace) -> int:
         with argument_prefix("--"):
             predictor = Predictor(str(arguments.model_dir), device)
         task = build_task(config, predictor.description)
-        metrics = evaluate_exported(task, predictor, _samples(task, arguments.split), config.batch_size)
+        metric = task.metrics()
+        metrics = evaluate_exported(task, predictor, _samples(task, arguments.split), config.batch_size, metric)
     else:
         task = trained_task(config, arguments.weights)
-        metrics, _ = evaluate(task, _samples(task, arguments.split), config.batch_size)
+        metric = task.metrics()
+        metrics, _ = evaluate(task, _samples(task, arguments.split), config.batch_size, metric=metric)
     if not all(map(math.isfinite, metrics.values())):
         raise UserError(f"the outputs of {arguments.weights or arguments.model_dir} are infinite or nan: {metrics}")
-    if table := task.metrics().table(metrics):
+    if table := metric.table(metrics):
         log_info(table)
     print(json.dumps(metrics))
+    if arguments.output:
+        labels = task.export_metadata()["labels"]
+        report, pictures = metric.report(labels), metric.pictures(labels)
+        if not report:
+            log_info(
+                f"the task {config.task.name!r} reports nothing beside its metrics; {arguments.output} is not written"
+            )
+        write_report(arguments.output, report, pictures)
     return 0
 
 

@@ -51,12 +51,16 @@ class ClassificationData:
     labels: List[str]
 
 
-def stratified_split(samples: LabelledImages, labels: List[str]) -> ClassificationData:
-    """Four fifths to train on and one to test on, drawn once and for all, each class in proportion."""
+def stratified_split(samples: LabelledImages, labels: List[str], seed: int = 0) -> ClassificationData:
+    """Four fifths to train on and one to test on, drawn by the seed alone, each class in proportion."""
     from sklearn.model_selection import train_test_split
 
     everything = np.arange(len(samples))
     # At least one test sample a class, however few there are.
     test_size = max(-(-len(samples) // 5), len(labels))
-    train, test = train_test_split(everything, test_size=test_size, stratify=samples.classes, random_state=0)
+    train, test = train_test_split(everything, test_size=test_size, stratify=samples.classes, random_state=seed)
+    # In proportion, a small class beside large ones has none.
+    for missing in np.setdiff1d(samples.classes, samples.classes[test]):
+        first = train[samples.classes[train] == missing][0]
+        train, test = train[train != first], np.append(test, first)
     return ClassificationData(samples.take(train), samples.take(test), labels)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -20,12 +19,12 @@ from ..utils.arguments import check_number, is_size
 from ..utils.errors import ArgumentError, UnreadableImageError, UserError
 from ..utils.files import open_regular
 from .inputs import Input, Prepared, unreadable
+from .listing import list_images
 
 # In pixels, of a network's input; larger pictures go in tiles.
 MAX_PIXELS = 2**24
 # Pillow's names. In others, as .ico, the size that is read first is not that of the picture in it.
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM")
-ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 
 class ImageTooLargeError(UserError):
@@ -116,25 +115,6 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return on_white.convert("RGB") if on_white.mode == "L" else on_white
     image.load()
     return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def list_images(path: Path, recursive: bool = False) -> List[Path]:
-    """A picture file itself, or the picture files in a folder, sorted; with ``recursive`` in the folders in it, too.
-
-    Links to folders are not followed, and a folder that can't be read stands for itself.
-
-    Raises:
-        UserError: the folder holds none.
-    """
-    if not os.path.isdir(path):  # noqa: PTH112 - Path's raises where the name is too long
-        return [path]
-    images: List[Path] = []
-    walk = os.walk(path, onerror=lambda error: images.append(Path(error.filename)))
-    for folder, _, names in walk if recursive else itertools.islice(walk, 1):
-        images += [Path(folder, name) for name in names if Path(name).suffix.lower() in ENDINGS]
-    if not images:
-        raise UserError(f"there is no picture in the folder {path}; it takes {', '.join(ENDINGS)}")
-    return sorted(images)
 
 
 @dataclass(frozen=True)

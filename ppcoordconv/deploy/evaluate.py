@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, Iterator, List, Tuple
+from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -11,11 +11,17 @@ from ..utils.progress import bar
 from .predictor import Predictor
 
 if TYPE_CHECKING:
+    from ..metrics import Metric
     from ..tasks import Samples, Task
 
 
-def evaluate_exported(task: Task, predictor: Predictor, samples: Samples, batch_size: int) -> Dict[str, float]:
+def evaluate_exported(
+    task: Task, predictor: Predictor, samples: Samples, batch_size: int, metric: Optional[Metric] = None
+) -> Dict[str, float]:
     """What the task measures of the exported model's outputs for the samples.
+
+    Parameters:
+        metric: what measures, and knows all samples then; None: one of the task's.
 
     Raises:
         UserError: the model was exported in another served form than the task's.
@@ -23,7 +29,7 @@ def evaluate_exported(task: Task, predictor: Predictor, samples: Samples, batch_
     got, wanted = predictor.description["served_form"], task.export_metadata()["served_form"]
     if got != wanted:
         raise UserError(f"the exported model's served form is {got!r}, the config's {wanted!r}")
-    metric = task.metrics()
+    metric = metric or task.metrics()
     for outputs, targets in outputs_of(predictor, samples, batch_size):
         metric.update(outputs, targets)
     return metric.compute()

@@ -41,6 +41,18 @@ class Metric(ABC):
         """What ``compute`` gave as a text for people, where one says more than the numbers; else empty."""
         return ""
 
+    def report(self, labels: List[str]) -> Dict[str, Any]:
+        """What is known beside the metrics, as of each class: plain values, for a JSON file; else empty."""
+        return {}
+
+    def pictures(self, labels: List[str]) -> Dict[str, np.ndarray]:
+        """The same for people, uint8 ``[H, W, 3]`` by name; the names are also in ``training.writer.RUN_FILES``."""
+        return {}
+
+    def advice(self, metrics: Dict[str, float], labels: List[str]) -> str:
+        """A line for who has trained to the ``metrics``, on this test set, if something seems wrong; else empty."""
+        return ""
+
 
 class Means(Metric):
     """Means over the samples of numbers that each sample has; a number a sample is all that is kept.

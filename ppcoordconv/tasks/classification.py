@@ -6,16 +6,18 @@ from functools import cached_property
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
+import paddle
 import paddle.nn.functional as F
 from paddle import Tensor
 
 from ..config import NamedConfig
 from ..data import ClassificationData, LabelledImages
 from ..data.images import Preprocess, shifted
-from ..metrics import Means, Metric
+from ..metrics import Metric
+from ..metrics.classification import Accuracy
 from ..postprocess import SERVED
-from ..postprocess.classification import best_class, caption
-from ..utils.arguments import check_int, is_size
+from ..postprocess.classification import caption
+from ..utils.arguments import check_choice, check_int, is_size
 from ..utils.errors import ArgumentError
 from ..viz.draw import captioned, contact_sheet
 from . import TASKS, bind_data, build_network, check_labels, check_window
@@ -62,6 +64,7 @@ class ClassificationTask:
         image_size: height and width to which pictures are resized, in pixels.
         shift: training pictures are moved by up to so many pixels, up or down and left or right.
         window: in training, CoordConv has the coordinates that a moved picture had before, not those where it is.
+        class_weights: "balanced": in the loss each class weighs as much as the others, however many samples it has.
     """
 
     name = "classification"
@@ -77,7 +80,11 @@ class ClassificationTask:
         image_size: Sequence[int] = (32, 32),
         shift: int = 0,
         window: bool = False,
+        class_weights: Optional[str] = None,
     ) -> None:
+        if class_weights is not None:
+            check_choice("class_weights", class_weights, ("balanced",))
+        self._is_balanced = class_weights is not None
         if not is_size(image_size):
             raise ArgumentError("image_size", f"takes a height and a width in pixels, [32, 32], got {image_size!r}")
         check_int("shift", shift, 0, min(image_size))
@@ -108,10 +115,20 @@ class ClassificationTask:
         return _Samples(self.data.test, self._preprocess)
 
     def loss(self, outputs: Tensor, targets: Sequence[Tensor]) -> Tensor:
-        return F.cross_entropy(outputs, targets[0])
+        # Not divided by the sum of the weights, so that the parts of a batch add up to it.
+        return F.cross_entropy(outputs, targets[0], weight=self._class_weights, reduction="none").mean()
+
+    @cached_property
+    def _class_weights(self) -> Optional[Tensor]:
+        """``n / (k n_c)``: of the training samples, they are 1 in the mean."""
+        if not self._is_balanced:
+            return None
+        counts = np.bincount(self.data.train.classes, minlength=len(self._labels))
+        weights = len(self.data.train) / (len(counts) * np.maximum(counts, 1))
+        return paddle.to_tensor(weights.astype(np.float32))
 
     def metrics(self) -> Metric:
-        return Means(lambda outputs, targets: {"accuracy": best_class(outputs)[0] == targets[0]})
+        return Accuracy()
 
     def visualize(self, outputs: np.ndarray) -> np.ndarray:
         samples = self.test_samples()

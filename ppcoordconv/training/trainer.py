@@ -22,12 +22,14 @@ from ..windows import window
 from . import checkpoints, dist
 from .log import RunLog, log_info
 from .prefetch import Batch, prefetch
+from .report import write_report
 from .run import Run
 from .run_info import environment
 from .stopping import Stopping
 from .writer import RUN_FILES, files_of_run, move_run_aside, only_writer
 
 if TYPE_CHECKING:
+    from ..metrics import Metric
     from ..tasks import Samples, Task
 
 
@@ -35,8 +37,9 @@ def train(task: Task, config: Config, resume: Optional[Path] = None, resume_anyw
     """Trains a task's network and writes ``config.output_dir``.
 
     Below it: ``config.yml``, ``run.json`` (versions, device, commit, command), ``best.pdparams``, ``last.pdparams``,
-    ``last.pdopt`` (all that a resume needs; ``last.1.pdopt``, ... are the ones before), ``metrics.json``, and
-    VisualDL's log in ``vdl/``. Those of an earlier run, if this does not go on from it, are moved into ``earlier.1/``.
+    ``last.pdopt`` (all that a resume needs; ``last.1.pdopt``, ... are the ones before), ``metrics.json``, what the
+    metric reports of the last evaluation, as ``report.json`` and pictures, and VisualDL's log in ``vdl/``. Those of an
+    earlier run, if this does not go on from it, are moved into ``earlier.1/``.
 
     Parameters:
         resume: a ``last.pdopt``; training goes on where it was written, bit for bit as if it had not been interrupted.
@@ -80,6 +83,7 @@ def _train(task: Task, config: Config, resume: Optional[Path], resume_anyway: bo
 
     log_info(f"{run.size} samples to train on, {len(test_samples)} held out; {int(run.total_steps)} steps")
     done = run.step
+    labels, advice = task.export_metadata()["labels"], ""
     with (
         RunLog(output / "vdl", config) as log,
         Stopping(config) as stopping,
@@ -96,9 +100,10 @@ def _train(task: Task, config: Config, resume: Optional[Path], resume_anyway: bo
                 left = _what_is_kept(output) if run.why_diverged() else f"the state is saved in {output}"
                 raise stopping.stopped(f"{where}; {left}")
             loss = run.loss_total / run.position
+            metric = task.metrics()
             with run.averaged_weights():
                 with run.precision():
-                    metrics, outputs = evaluate(task, test_samples, config.batch_size)
+                    metrics, outputs = evaluate(task, test_samples, config.batch_size, metric=metric)
                 is_finite = math.isfinite(metrics["loss"])
                 if not is_finite or not run.has_finite_weights():
                     what = "weights" if is_finite else "the loss on the test set"
@@ -110,9 +115,12 @@ def _train(task: Task, config: Config, resume: Optional[Path], resume_anyway: bo
                 if not run.best or entry[task.metric] > run.best[task.metric]:
                     run.best = entry
                 summary = _summary(run.best, entry)
-                log.epoch(entry, run, outputs)
+                pictures = metric.pictures(labels) if dist.is_main_process() else {}
+                log.epoch(entry, run, outputs, pictures)
                 if dist.is_main_process():
                     _save_weights(run, summary, output)
+                    write_report(output, metric.report(labels), pictures)
+                advice = metric.advice(run.best, labels)
             run.measured_step, run.partial = run.step, entry
             if run.position == run.size:
                 run.history.append(entry)
@@ -127,6 +135,8 @@ def _train(task: Task, config: Config, resume: Optional[Path], resume_anyway: bo
                 f"the loss has risen, from {run.first_loss:.3g} to {run.recent_loss:.3g}; a lower "
                 "optimizer.learning_rate may help"
             )
+        if advice:
+            log_info(advice)
         if summary:
             log.result(summary, task.metric)
     return summary
@@ -145,7 +155,7 @@ def find_resume(resume: Optional[str], config: Config) -> Optional[Path]:
 
 
 def evaluate(
-    task: Task, samples: Samples, batch_size: int, keep: Optional[int] = None
+    task: Task, samples: Samples, batch_size: int, keep: Optional[int] = None, metric: Optional[Metric] = None
 ) -> Tuple[Dict[str, float], np.ndarray]:
     """The metrics of a task's network on samples, and the outputs ``[keep, ...]`` of the first of them.
 
@@ -154,11 +164,12 @@ def evaluate(
 
     Parameters:
         keep: how many outputs; None: as many as the task visualizes.
+        metric: what measures, and knows all samples then, in each process; None: one of the task's.
     """
     task.network.eval()
     keep = min(task.num_visualized if keep is None else keep, len(samples))
     mine = np.array_split(np.arange(len(samples)), dist.count())[dist.rank()]
-    metric, kept, loss = task.metrics(), [], 0.0
+    metric, kept, loss = metric or task.metrics(), [], 0.0
     with paddle.no_grad():
         for start in range(0, len(mine), batch_size):
             batch = Batch.collate(samples, mine[start : start + batch_size])

@@ -14,7 +14,17 @@ from . import dist
 from .log import log_info
 
 # What a run writes below its output_dir.
-RUN_FILES = ("config.yml", "run.json", "best.pdparams", "last.pdparams", "last.pdopt", "metrics.json", "vdl")
+RUN_FILES = (
+    "config.yml",
+    "run.json",
+    "best.pdparams",
+    "last.pdparams",
+    "last.pdopt",
+    "metrics.json",
+    "report.json",
+    "confusion.png",
+    "vdl",
+)
 
 
 @contextlib.contextmanager

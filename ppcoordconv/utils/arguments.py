@@ -31,6 +31,11 @@ def check_bool(name: str, value: Any) -> None:
         raise ArgumentError(name, f"takes true or false, got {value!r}")
 
 
+def check_path(name: str, value: Any) -> None:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ArgumentError(name, f"takes a path, got {value!r}")
+
+
 def has_shape(shape: Sequence[int], wanted: Sequence[Optional[int]]) -> bool:
     """Whether a shape is the wanted one, in which None stands for any length."""
     return len(shape) == len(wanted) and all(w in (None, n) for n, w in zip(shape, wanted))

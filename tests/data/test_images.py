@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
 from ppcoordconv.data.boxes import Letterbox
-from ppcoordconv.data.images import Preprocess, list_images, read_image, shifted
+from ppcoordconv.data.images import Preprocess, read_image, shifted
+from ppcoordconv.data.listing import list_images
 from ppcoordconv.data.preprocessing import preprocess_of
 from ppcoordconv.utils.errors import UserError
 

@@ -4,6 +4,7 @@ import numpy as np
 import paddle
 import pytest
 from PIL import Image
+from sklearn.utils.class_weight import compute_class_weight
 
 from ppcoordconv.config import NamedConfig
 from ppcoordconv.tasks import TASKS
@@ -24,12 +25,40 @@ def test_accuracy(task):
     logits = np.eye(10, dtype=np.float32)[[1, 2, 3, 4]]
     metric = task.metrics()
     metric.update(logits, [np.array([1, 2, 3, 9])])
-    assert metric.compute() == {"accuracy": 0.75}
+    assert metric.compute() == {"accuracy": 0.75, "top5": 0.75}
 
 
 def test_loss_is_the_cross_entropy(task):
     loss = task.loss(paddle.to_tensor([[0.0, np.log(3.0)]], "float32"), [paddle.to_tensor([1])])
     assert loss.item() == pytest.approx(np.log(4 / 3), rel=1e-6)
+
+
+def test_balanced_weights_are_those_of_scikit_learn():
+    task = build(class_weights="balanced")
+    classes = task.data.train.classes
+    weights = compute_class_weight("balanced", classes=np.arange(10), y=classes)
+    logits = np.random.default_rng(0).standard_normal([len(classes), 10]).astype(np.float32)
+    each = [
+        build().loss(paddle.to_tensor(row[None]), [paddle.to_tensor([c])]).item() for row, c in zip(logits[:9], classes)
+    ]
+    loss = lambda part: task.loss(paddle.to_tensor(logits[part]), [paddle.to_tensor(classes[part])]).item()  # noqa: E731
+    assert loss(slice(0, 9)) == pytest.approx((weights[classes[:9]] * each).mean(), rel=1e-5)
+    # Of a batch in parts, as several processes have it.
+    assert loss(slice(0, 9)) == pytest.approx((4 * loss(slice(0, 4)) + 5 * loss(slice(4, 9))) / 9, rel=1e-5)
+    assert weights[classes].mean() == pytest.approx(1)
+
+
+def test_rare_classes_weigh_more(tmp_path):
+    for label, count in (("common", 12), ("rare", 3)):
+        (tmp_path / label).mkdir()
+        for i in range(count):
+            Image.new("RGB", (32, 32)).save(tmp_path / label / f"{i}.png")
+    data = NamedConfig(name="image_folder", path=str(tmp_path))
+    logits = paddle.zeros([1, 2])
+    common, rare = (
+        build(data=data, class_weights="balanced").loss(logits, [paddle.to_tensor([c])]).item() for c in (0, 1)
+    )
+    assert rare / common == pytest.approx(10 / 2)  # of what is trained on
 
 
 def test_training_samples_move_by_the_seed_and_test_samples_do_not(task):
@@ -104,6 +133,8 @@ def test_with_the_labels_of_weights_no_data_are_read(tmp_path):
         ({"image_size": [32.0, 32]}, "image_size takes"),
         ({"image_size": [48, 48]}, r"takes \[32, 32\] with the model 'aistudio_conv', got \[48, 48\]"),
         ({"model": NamedConfig(name="yolo"), "image_size": [64, 64]}, "model 'yolo' is for the task 'detection' alone"),
+        ({"class_weights": "balance"}, "^class_weights takes one of balanced, got 'balance'"),
+        ({"class_weights": True}, "^class_weights takes one of balanced, got True"),
         ({"shift": -1}, "^shift takes a whole number from 0 to 32, got -1"),
         ({"shift": 33}, "^shift takes a whole number from 0 to 32, got 33"),
         ({"shift": True}, "^shift takes"),

@@ -22,15 +22,18 @@ SIZES = {"classification": [32, 32], "detection": [64, 64]}
 def options(tmp_path_factory):
     """By data set; of cifar10 there is no file."""
     folder = tmp_path_factory.mktemp("data")
-    for name in ("a/0", "a/1", "b/0", "b/1"):
+    names = ("a/0", "a/1", "b/0", "b/1")
+    for name in names:
         path = folder / "pictures" / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (32, 32)).save(path)
+    (folder / "pictures" / "train_list.txt").write_text("".join(f"{name}.png {name[0]}\n" for name in names))
     write_fields(folder / "fields", digits(), counts=(4, 2))
     return {
         "cifar10": {"path": str(folder / "none")},
         "coco": {"path": str(folder / "fields")},
         "image_folder": {"path": str(folder / "pictures")},
+        "image_list": {"path": str(folder / "pictures")},
     }
 
 

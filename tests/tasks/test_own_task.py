@@ -6,8 +6,10 @@ import shutil
 import numpy as np
 import paddle
 import pytest
+from conftest import call
 from PIL import Image
 
+from ppcoordconv.commands import main
 from ppcoordconv.config import load_config
 from ppcoordconv.deploy import Predictor
 from ppcoordconv.deploy.evaluate import evaluate_exported
@@ -57,6 +59,15 @@ def test_weights_measure_what_training_measured(folder):
     metrics, outputs = evaluate(task, task.test_samples(), 5)
     assert metrics["near"] == json.loads((folder / "run" / "metrics.json").read_text())["best"]["near"] > 0
     assert outputs.shape == (4, 2)
+
+
+def test_a_metric_that_reports_nothing_more_leaves_no_files(folder, tmp_path):
+    words = ["-c", folder / "run" / "config.yml", "-w", weights_of(folder), "--output", "report"]
+    done = call(main, "eval", *words, cwd=tmp_path)
+    assert done.status == 0
+    assert "the task 'spot' reports nothing beside its metrics; report is not written" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert not {"report.json", "confusion.png"} & {path.name for path in (folder / "run").iterdir()}
 
 
 def test_exported_without_the_data_it_is_served_with_pictures(folder, tmp_path, capsys):

@@ -46,12 +46,27 @@ def test_eval_repeats_the_trainings_figure(trained, tmp_path, name):
 def test_eval_of_the_exported_model_is_that_of_its_weights(trained, tmp_path, split):
     run = trained["coordconv"]
     config = ["-c", run.config, "-o", "task.shift=0", "--split", split]
-    weights = run_tool("eval", *config, "-w", run.weights, cwd=tmp_path)
-    exported = run_tool("eval", *config, "--model_dir", run.inference, cwd=tmp_path)
+    weights = run_tool("eval", *config, "-w", run.weights, "--output", "of/weights", cwd=tmp_path)
+    exported = run_tool("eval", *config, "--model_dir", run.inference, "--output", "of/model", cwd=tmp_path)
     expected = json.loads(weights.stdout)
     del expected["loss"]
     assert json.loads(exported.stdout) == expected
     assert (expected["accuracy"] > run.metrics["best"]["accuracy"]) == (split == "train")
+    for name in ("report.json", "confusion.png"):
+        written = [(tmp_path / "of" / folder / name).read_bytes() for folder in ("weights", "model")]
+        assert written[0] == written[1]
+    report = json.loads((tmp_path / "of" / "weights" / "report.json").read_text())
+    assert report["accuracy"] == expected["accuracy"]
+    assert np.trace(report["confusion"]) == round(expected["accuracy"] * report["samples"])
+
+
+@pytest.mark.any_paddle
+def test_a_report_that_can_not_be_written_comes_after_the_metrics(trained, tmp_path):
+    run = trained["conv"]
+    (tmp_path / "file").touch()
+    result = run_tool("eval", "-c", run.config, "-w", run.weights, "--output", "file/of", cwd=tmp_path)
+    assert (result.status, json.loads(result.stdout)["accuracy"]) == (2, run.metrics["best"]["accuracy"])
+    assert "file/of can't be written" in result.stderr
 
 
 def test_the_resolved_config_is_a_config(trained, tmp_path):

@@ -16,7 +16,8 @@ import paddle
 import pytest
 import yaml
 from paddle import nn
-from tiny import TinyTask, assert_same_weights, config, weights
+from PIL import Image
+from tiny import ReportingTask, TinyTask, assert_same_weights, config, weights
 
 import ppcoordconv as pcc
 from ppcoordconv.training.trainer import RUN_FILES, evaluate, find_resume, train
@@ -26,7 +27,7 @@ from ppcoordconv.windows import current_window
 
 
 def test_a_run_learns_and_writes_what_it_promises(tmp_path):
-    task = TinyTask()
+    task = ReportingTask()
     result = train(task, config(tmp_path, epochs=20))
     run = tmp_path / "run"
     assert result["best"]["accuracy"] >= 0.95
@@ -39,6 +40,32 @@ def test_a_run_learns_and_writes_what_it_promises(tmp_path):
     assert record["processes"] == 1
     assert yaml.safe_load((run / "config.yml").read_text())["epochs"] == 20
     assert_same_weights(weights(run), {key: value.numpy() for key, value in task.network.state_dict().items()})
+
+
+def test_the_report_is_that_of_the_last_evaluation(tmp_path, capsys):
+    from visualdl import LogReader
+
+    task = ReportingTask()
+    result = train(task, config(tmp_path, epochs=2))
+    metric = task.metrics()
+    evaluate(task, task.test_samples(), 7, metric=metric)
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report == metric.report(["left", "right"])
+    assert report["accuracy"] == result["last"]["accuracy"]
+    drawn = metric.pictures(["left", "right"])["confusion"]
+    assert (np.asarray(Image.open(tmp_path / "run" / "confusion.png")) == drawn).all()
+    (log,) = (tmp_path / "run" / "vdl").iterdir()
+    assert len(LogReader(file_path=str(log)).get_data("image", "confusion")) == 2
+    assert "always saying" not in capsys.readouterr().err
+
+
+def test_a_result_of_chance_is_said_to_be_one(tmp_path, capsys):
+    task = ReportingTask()
+    task.x = np.zeros_like(task.x)
+    train(task, config(tmp_path, epochs=2))
+    share = max(np.bincount(task.y)) / 40
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "always saying" in line]
+    assert said.startswith(f"accuracy {share:.2f} is no better than always saying ")
 
 
 class InWindows(TinyTask):
@@ -169,11 +196,11 @@ def test_a_resumed_run_is_bit_identical(tmp_path, stop_after):
 def test_an_earlier_run_is_moved_aside(tmp_path, capsys):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "notes.txt").write_text("not the run's")
-    train(TinyTask(), config(tmp_path, epochs=1))
+    train(ReportingTask(), config(tmp_path, epochs=1))
     assert "earlier" not in capsys.readouterr().err
     first = weights(tmp_path / "run")
     for number in (1, 2):
-        train(TinyTask(seed=5), config(tmp_path, epochs=1))
+        train(ReportingTask(seed=5), config(tmp_path, epochs=1))
         assert f"holds an earlier run; it is now in {tmp_path}/run/earlier.{number}" in capsys.readouterr().err
     assert_same_weights(weights(tmp_path / "run" / "earlier.1"), first)
     assert {path.name for path in (tmp_path / "run" / "earlier.1").iterdir()} == set(RUN_FILES)
@@ -202,7 +229,7 @@ def test_a_run_is_moved_aside_where_one_of_earlier_is_resumed(tmp_path):
 def test_the_current_directory_as_output(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
-        train(TinyTask(), config(tmp_path, epochs=1, output_dir="."))
+        train(ReportingTask(), config(tmp_path, epochs=1, output_dir="."))
     assert {path.name for path in tmp_path.iterdir()} == {*RUN_FILES, "earlier.1"}
 
 
