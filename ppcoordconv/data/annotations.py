@@ -113,11 +113,10 @@ def boxed_images(found: Annotations, on_error: str = "stop") -> LabelledBoxes:
     """The pictures with their boxes cut at the edges, those without width or height left out, and what is odd said.
 
     Raises:
-        UserError: there is no picture or no category, a picture is missing, or a box lies outside; it names the entry.
+        UserError: there is no picture, a picture is missing, or a box lies outside; it names the entry.
     """
-    for kind, items in (("category", found.labels), ("image", found.pictures)):
-        if not items:
-            raise UserError(f"{found.file}: it has no {kind}")
+    if not found.pictures:
+        raise UserError(f"{found.file}: it has no image")
     if on_error == "stop":
         for picture in found.pictures:
             if not os.path.isfile(picture.image):  # noqa: PTH113 - Path's raises where the name is too long

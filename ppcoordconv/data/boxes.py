@@ -71,6 +71,8 @@ class DetectionData:
     @cached_property
     def train(self) -> Sequence[BoxedImage]:
         images, names = self._read_train()
+        if not names:
+            raise UserError("the training set has no box, and so no category")
         self._labels = self._labels or names
         return _matched("training", images, names, self._labels)
 

@@ -118,7 +118,7 @@ def _corners(where: str, shape: Dict[str, Any]) -> Optional[Corners]:
     names, corners = SHAPES.get(str(shape.get("name")), ((), None))
     if corners is None:
         return None
-    values = [shape.get(name) for name in names]
+    values = [shape.get(name, DEFAULTS.get(name)) for name in names]
     numbers = [n for value in values for n in (value if isinstance(value, list) else [value])]
     if not numbers or not all(map(is_pixel, numbers)):
         raise UserError(f"{where}: a {shape['name']} takes {', '.join(names)} in pixels, got {shortened_repr(values)}")
@@ -127,17 +127,19 @@ def _corners(where: str, shape: Dict[str, Any]) -> Optional[Corners]:
     return corners(*values)
 
 
-def _of_ellipse(x: float, y: float, rx: float, ry: float, theta: float = 0.0) -> Corners:
+def _of_ellipse(x: float, y: float, rx: float, ry: float, theta: float) -> Corners:
     """``theta`` turns it, in radians."""
     across = math.hypot(rx * math.cos(theta), ry * math.sin(theta))
     down = math.hypot(rx * math.sin(theta), ry * math.cos(theta))
     return x - across, y - down, x + across, y + down
 
 
+# What VIA 1 does not write.
+DEFAULTS = {"theta": 0}
 # By the name of a shape: its numbers, and the box around it.
 SHAPES: Dict[str, Tuple[Tuple[str, ...], Callable[..., Corners]]] = {
     "rect": (("x", "y", "width", "height"), lambda x, y, width, height: (x, y, x + width, y + height)),
     "circle": (("cx", "cy", "r"), lambda x, y, r: (x - r, y - r, x + r, y + r)),
-    "ellipse": (("cx", "cy", "rx", "ry"), _of_ellipse),
+    "ellipse": (("cx", "cy", "rx", "ry", "theta"), _of_ellipse),
     "polygon": (("all_points_x", "all_points_y"), around),
 }

@@ -28,8 +28,8 @@ def yolo(
     split_seed: int = 0,
     on_error: str = "stop",
 ) -> DetectionData:
-    """Pictures with a text file each. A line is ``class x y width height``, the middle and the size of a box as parts of
-    the picture, or ``class x y x y x y ...``, a polygon, around which the box is taken.
+    """Pictures with a text file each. A line is ``class x y width height``, the middle and the size of a box as parts
+    of the picture, or ``class x y x y x y ...``, a polygon, around which the box is taken.
 
     The text file of ``images/a.jpg`` is ``labels/a.txt``, or beside it; a picture without one has no box. A picture is
     taken as it is shown, with the orientation that a camera noted, as Ultralytics takes it.
