@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Callable, ClassVar, List, Optional, Sequence, Tuple, Union
@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from ..ops.boxes import clipped
-from ..utils.errors import UserError
+from ..utils.errors import UserError, shortened
+from ..utils.progress import log_info
 from .images import Preprocess, read_image
 
 
@@ -40,7 +41,7 @@ class BoxedImage:
             UserError: the file is not a picture, or one of another size than the annotations say.
         """
         pixels = read_image(self.image) if isinstance(self.image, Path) else self.image
-        if isinstance(self.image, Path) and pixels.shape[:2] == self.size[::-1]:
+        if isinstance(self.image, Path) and pixels.shape[:2] == self.size[::-1] != self.size:
             pixels = read_image(self.image, oriented=False)
         if pixels.shape[:2] != self.size:
             (height, width), (h, w) = self.size, pixels.shape[:2]
@@ -55,8 +56,11 @@ LabelledBoxes = Tuple[Sequence[BoxedImage], List[str]]
 class DetectionData:
     """A training and a test set, and the labels of the classes. A set is read when it is asked for first.
 
+    The classes of both sets are indices into ``labels``: classes are matched by name, in whatever order and number a
+    set has them.
+
     Parameters:
-        read_train, read_test: each gives a set's pictures, and the labels of its classes.
+        read_train, read_test: each gives a set's pictures, and the names that its classes are indices into.
     """
 
     def __init__(self, read_train: Callable[[], LabelledBoxes], read_test: Callable[[], LabelledBoxes]) -> None:
@@ -66,26 +70,56 @@ class DetectionData:
 
     @cached_property
     def train(self) -> Sequence[BoxedImage]:
-        return self._read("train", self._read_train)
+        images, names = self._read_train()
+        if not names:
+            raise UserError("the training set has no box, and so no category")
+        self._labels = self._labels or names
+        return _matched("training", images, names, self._labels)
 
     @cached_property
     def test(self) -> Sequence[BoxedImage]:
-        return self._read("test", self._read_test)
+        images = _matched("test", *self._read_test(), self.labels)
+        if all(image.crowd.all() for image in images):
+            log_info("the test set has no box: nothing can be measured on it")
+        if "train" in self.__dict__:
+            _say_what_both_have(self.train, images)
+        return images
 
     @property
     def labels(self) -> List[str]:
-        """Those of what was read; the training set is read where nothing was."""
+        """Those that were set, else the training set's, which is read for them.
+
+        To be set before a set is read: with those of trained weights, the test set is read alone.
+        """
         if self._labels is None:
             _ = self.train
             assert self._labels is not None
         return self._labels
 
-    def _read(self, name: str, read: Callable[[], LabelledBoxes]) -> Sequence[BoxedImage]:
-        images, labels = read()
-        if self._labels not in (None, labels):
-            raise UserError(f"the labels of the {name} set are {labels}, those of the other set {self._labels}")
+    @labels.setter
+    def labels(self, labels: List[str]) -> None:
         self._labels = labels
+
+
+def _matched(which: str, images: Sequence[BoxedImage], names: List[str], labels: List[str]) -> Sequence[BoxedImage]:
+    """The pictures with classes that are indices into ``labels`` in the place of ``names``."""
+    if names == labels:
         return images
+    numbers = {label: number for number, label in enumerate(labels)}
+    if unknown := [name for name in names if name not in numbers]:
+        trained = shortened([repr(label) for label in labels], 20)
+        raise UserError(f"the {which} set has the category {unknown[0]!r}, which is not trained on: {trained}")
+    index = np.array([numbers[name] for name in names], np.int64)
+    return [replace(image, classes=index[image.classes]) for image in images]
+
+
+def _say_what_both_have(train: Sequence[BoxedImage], test: Sequence[BoxedImage]) -> None:
+    seen = {image.image for image in train if isinstance(image.image, Path)}
+    if both := [image.image for image in test if isinstance(image.image, Path) and image.image in seen]:
+        log_info(
+            f"{len(both)} of {len(test)} pictures of the test set are in the training set, too, the first {both[0]}: "
+            "what is measured on them says nothing of others"
+        )
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ To be served, a large JPEG is decoded at a reduced size, which gives nearly the 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, Dict, List, Optional, Tuple
+from typing import Any, BinaryIO, ClassVar, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
@@ -25,6 +26,8 @@ from .listing import list_images
 MAX_PIXELS = 2**24
 # Pillow's names. In others, as .ico, the size that is read first is not that of the picture in it.
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM")
+# EXIF's orientations with which a camera was held sideways.
+SIDEWAYS = (5, 6, 7, 8)
 
 
 class ImageTooLargeError(UserError):
@@ -70,19 +73,38 @@ def decode_image(
         ImageTooLargeError: it has more than ``max_megapixels`` million pixels; they are not decoded.
         UserError: as ``read_image``.
     """
+    with _opened(file, name) as image:
+        width, height = image.size
+        if width * height > 1e6 * max_megapixels:
+            size = f"{width}x{height}"
+            raise ImageTooLargeError(f"{name} has {size} pixels; at most {max_megapixels} million are taken")
+        if needed:
+            image.draft(None, (2 * max(needed), 2 * max(needed)))
+        if oriented:
+            if image.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS:
+                width, height = height, width
+            ImageOps.exif_transpose(image, in_place=True)
+        return _to_rgb(image), (height, width)
+
+
+def read_size(path: Path) -> Tuple[int, int]:
+    """The height and width of what ``read_image`` gives of a file, of which no more than the head is read.
+
+    Raises:
+        UserError: there is no such file, or it is not a picture.
+    """
+    with open_regular(path) as file, _opened(file, str(path)) as image:
+        width, height = image.size
+        # Not image.getexif(), which decodes a whole PNG to find what may stand at its end.
+        is_turned = Image.Image.getexif(image).get(ExifTags.Base.Orientation) in SIDEWAYS
+        return (width, height) if is_turned else (height, width)
+
+
+@contextlib.contextmanager
+def _opened(file: BinaryIO, name: str) -> Iterator[Image.Image]:
     try:
         with Image.open(file, formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > 1e6 * max_megapixels:
-                size = f"{width}x{height}"
-                raise ImageTooLargeError(f"{name} has {size} pixels; at most {max_megapixels} million are taken")
-            if needed:
-                image.draft(None, (2 * max(needed), 2 * max(needed)))
-            if oriented:
-                if image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8):
-                    width, height = height, width
-                ImageOps.exif_transpose(image, in_place=True)
-            return _to_rgb(image), (height, width)
+            yield image
     except ImageTooLargeError:
         raise
     except Image.DecompressionBombError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Callable, List, Optional, Sequence, TypeVar
+from typing import Any, Callable, List, Sequence, TypeVar
 
 from ..utils.arguments import check_choice
 from ..utils.errors import UserError
@@ -12,6 +12,7 @@ from ..utils.progress import bar, log_info
 from .inputs import value_or_error
 
 Picture = TypeVar("Picture")
+Value = TypeVar("Value")
 
 
 def check_on_error(on_error: str) -> None:
@@ -28,18 +29,30 @@ def readable(pictures: Sequence[Picture], read: Callable[[Picture], Any], on_err
     if on_error == "stop":
         return list(pictures)
 
-    def error_of(picture: Picture) -> Optional[UserError]:
-        found = value_or_error(partial(read, picture))
-        return found if isinstance(found, UserError) else None
+    def same(picture: Picture) -> Picture:
+        read(picture)
+        return picture
 
-    kept: List[Picture] = []
+    return read_each(pictures, same, on_error)
+
+
+def read_each(pictures: Sequence[Picture], read: Callable[[Picture], Value], on_error: str) -> List[Value]:
+    """What ``read`` gives of each picture; with "skip", of each that it can read, and logs how many it can't.
+
+    Raises:
+        UserError: with "stop" one can't be read, with "skip" none can.
+    """
+    kept: List[Value] = []
     errors: List[UserError] = []
     with ThreadPoolExecutor() as threads, bar(len(pictures), unit="picture") as progress:
-        for picture, error in zip(pictures, threads.map(error_of, pictures)):
-            if error is None:
-                kept.append(picture)
+        for found in threads.map(lambda picture: value_or_error(partial(read, picture)), pictures):
+            if not isinstance(found, UserError):
+                kept.append(found)
+            elif on_error == "stop":
+                threads.shutdown(cancel_futures=True)
+                raise found
             else:
-                errors.append(error)
+                errors.append(found)
             progress.update()
     if errors and not kept:
         raise UserError(f"none of {len(pictures)} pictures can be read: {errors[0]}")

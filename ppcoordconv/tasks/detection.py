@@ -23,7 +23,7 @@ from ..postprocess.detection import Detection
 from ..utils.arguments import check_bool, check_number, is_size
 from ..utils.errors import ArgumentError, UserError
 from ..viz.draw import boxed, contact_sheet
-from . import TASKS, bind_data, build_network, check_labels, check_window
+from . import TASKS, bind_data, build_network, check_window
 
 # Predictions that overlap an object so much without being its own are not taught to be nothing.
 IGNORE_IOU = 0.7
@@ -135,19 +135,17 @@ class DetectionTask:
     @cached_property
     def data(self) -> DetectionData:
         data: DetectionData = self._read_data()
+        if self._metadata:
+            data.labels = self._metadata["labels"]
         return data
 
     def train_samples(self, seed: int) -> _Samples:
         letterbox = self._letterboxes[seed % len(self._letterboxes)]
         whole = self._letterboxes[0] if self.window else None
-        return _Samples(self._checked(self.data.train), letterbox, self._augmentation, whole, seed)
+        return _Samples(self.data.train, letterbox, self._augmentation, whole, seed)
 
     def test_samples(self) -> _Samples:
-        return _Samples(self._checked(self.data.test), self._letterboxes[0])
-
-    def _checked(self, images: Sequence[BoxedImage]) -> Sequence[BoxedImage]:
-        check_labels(self.data.labels, self._metadata)
-        return images
+        return _Samples(self.data.test, self._letterboxes[0])
 
     def loss(self, outputs: List[Tensor], targets: Sequence[Tensor]) -> Tensor:
         boxes, classes, crowd = targets[:3]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Iterable, Optional, Sequence
 
 from .errors import ArgumentError
@@ -44,3 +45,18 @@ def has_shape(shape: Sequence[int], wanted: Sequence[Optional[int]]) -> bool:
 def is_size(value: Any) -> bool:
     """Whether it is two sides, in whole pixels."""
     return isinstance(value, (list, tuple)) and len(value) == 2 and all(type(n) is int and n > 0 for n in value)
+
+
+def is_pixel(value: Any) -> bool:
+    """Whether it is a number that can be a place in a picture, or beside one."""
+    # nan is not below anything; a whole number may be too large for a float.
+    return type(value) in (int, float) and abs(value) <= MAX_PIXEL
+
+
+def as_whole(value: Any) -> Optional[int]:
+    """The whole number that is meant by 64, 64.0, "64" or "64.0"; None where that is not plain."""
+    if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,18}(\.0*)?\s*", value):
+        return int(value.partition(".")[0])
+    if type(value) is float and value.is_integer():
+        return int(value)
+    return value if type(value) is int else None

@@ -9,6 +9,7 @@ from PIL import Image
 
 from ppcoordconv.data import DATASETS
 from ppcoordconv.data.coco import read_coco
+from ppcoordconv.data.files import find_picture
 from ppcoordconv.utils.errors import UserError
 
 RIGHT = {
@@ -54,7 +55,7 @@ def test_both_splits_name_the_same_categories(folder):
     other["categories"][0]["name"] = "cow"
     (folder / "test.json").write_text(json.dumps(other))
     data = DATASETS.build("coco", path=str(folder))
-    with pytest.raises(UserError, match=r"the labels of the test set are \['dog', 'cow'\], those of the other set"):
+    with pytest.raises(UserError, match="the test set has the category 'cow', which is not trained on: 'dog', 'cat'"):
         _ = data.train, data.test
 
 
@@ -81,6 +82,97 @@ def test_pictures_that_are_missing_or_cannot_be_read_are_left_out(folder, capsys
         DATASETS.build("coco", path=str(folder), on_error=True)
 
 
+def test_what_tools_write_otherwise_is_the_same(folder):
+    """Ids as texts and floats, sizes likewise, no crowd, a byte order mark, UTF-16, boxes left to polygons."""
+    plain = read_coco(folder / "train.json", folder / "train")
+    other = copy.deepcopy(RIGHT)
+    other["images"][0].update(id="7", width=30.0, height="20")
+    other["images"][1].update(id=3.0, file_name=r"..\media\upload\4\3f2a90bc-a.png")
+    other["categories"][0]["id"] = 90.0
+    first, second, third = other["annotations"]
+    first.update(image_id=7.0, category_id="90", bbox=[], segmentation=[[1, 2, 11, 2, 11, 7.5]], iscrowd=None)
+    second.update(image_id="7", category_id="20.0", segmentation=[])
+    third.update(bbox=[0, 0, 0, 0], segmentation=[])
+    for text in (
+        b"\xef\xbb\xbf" + json.dumps(other).encode(),
+        json.dumps(other).encode("utf-16"),
+    ):
+        (folder / "train.json").write_bytes(text)
+        images, labels = read_coco(folder / "train.json", folder / "train")
+        assert labels == plain[1]
+        for image, same in zip(images, plain[0]):
+            assert (image.image, image.size) == (same.image, same.size)
+            for name in ("boxes", "classes", "crowd"):
+                np.testing.assert_array_equal(getattr(image, name), getattr(same, name))
+
+
+@pytest.mark.parametrize("bbox", [None, [], [0, 0, 0, 0]])
+@pytest.mark.parametrize("segmentation", [[[3, 4, 9, 5], [6, 1, 7, 8]], [3, 1, 9, 8]])
+def test_the_box_around_polygons(folder, bbox, segmentation):
+    other = copy.deepcopy(RIGHT)
+    other["annotations"][0].update(bbox=bbox, segmentation=segmentation)
+    (folder / "train.json").write_text(json.dumps(other))
+    images, _ = read_coco(folder / "train.json", folder / "train")
+    assert images[1].boxes[0].tolist() == [3, 1, 9, 8]
+
+
+def test_ids_that_are_texts(folder):
+    other = json.loads(json.dumps(RIGHT).replace('"image_id": 7', '"image_id": "x"').replace('"id": 7', '"id": "x"'))
+    (folder / "train.json").write_text(json.dumps(other))
+    images, _ = read_coco(folder / "train.json", folder / "train")
+    assert [(image.image.name, len(image.boxes)) for image in images] == [("a.png", 0), ("b.png", 2)]
+
+
+def test_a_test_file_with_other_ids_of_the_same_names(folder):
+    """A part of the categories, in another order and with other ids; found by name, with weights' labels too."""
+    plain = DATASETS.build("coco", path=str(folder)).test
+    other = json.loads(json.dumps(RIGHT))
+    other["categories"] = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+    for annotation in other["annotations"]:
+        annotation["category_id"] = {90: 1, 20: 2}[annotation["category_id"]]
+    (folder / "test.json").write_text(json.dumps(other))
+    data = DATASETS.build("coco", path=str(folder))
+    assert data.test[1].classes.tolist() == plain[1].classes.tolist() == [1, 0]
+    other["categories"].pop()
+    other["annotations"] = other["annotations"][:1]
+    (folder / "test.json").write_text(json.dumps(other))
+    assert DATASETS.build("coco", path=str(folder)).test[1].classes.tolist() == [1]
+    (folder / "train.json").unlink()
+    alone = DATASETS.build("coco", path=str(folder))
+    alone.labels = ["bird", "dog", "cat"]
+    assert alone.test[1].classes.tolist() == [2]
+
+
+def test_a_root_of_the_same_name_as_a_category(folder):
+    """Roboflow's, without boxes."""
+    other = copy.deepcopy(RIGHT)
+    other["categories"].append({"id": 0, "name": "cat", "supercategory": "none"})
+    (folder / "train.json").write_text(json.dumps(other))
+    images, labels = read_coco(folder / "train.json", folder / "train")
+    assert labels == ["cat", "dog"]
+    assert images[1].classes.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("stored", "name"),
+    [
+        ("a.png", "a.png"),
+        ("a.png", "images/a.png"),
+        ("a.png", "/data/upload/1/3f2a90bc-a.png"),
+        ("a.png", r"C:\pictures\a.png"),
+        ("b/a.png", r"x\b\a.png"),
+        ("3f2a90bc-a.png", "3f2a90bc-a.png"),
+        (r"x\a.png", r"x\a.png"),
+    ],
+)
+def test_pictures_are_found_by_the_end_of_their_path(tmp_path, stored, name):
+    (tmp_path / stored).parent.mkdir(exist_ok=True)
+    for file in (stored, "other.png"):
+        (tmp_path / file).touch()
+    assert find_picture(name, tmp_path / "nowhere", tmp_path) == tmp_path / stored
+    assert find_picture("lost/c.png", tmp_path) == tmp_path / "lost" / "c.png"
+
+
 def changed(*path_and_value):
     *path, last, value = path_and_value
 
@@ -103,8 +195,12 @@ WRONG = {
     "no category at all": (changed("categories", []), "it has no category"),
     "no image at all": (changed("images", []), "it has no image"),
     "an image is a number": (changed("images", 0, 5), "number 0 of 'images' is not an object: 5"),
-    "an image without id": (changed("images", 1, "id", None), "image number 1: id takes a whole number, got None"),
-    "an image id is text": (changed("images", 1, "id", "3"), "image number 1: id takes a whole number, got '3'"),
+    "an image without id": (changed("images", 1, "id", None), "image number 1: id takes a whole number or a text"),
+    "an image id is a list": (
+        changed("images", 1, "id", [3]),
+        r"image number 1: id takes a whole number or a text, got",
+    ),
+    "the same id as number and text": (changed("images", 1, "id", "7.0"), "two entries have the image id 7"),
     "two images of one id": (changed("images", 1, "id", 7), "two entries have the image id 7"),
     "no file name": (changed("images", 0, "file_name", None), "image 7: file_name takes a text, got None"),
     "no width": (changed("images", 0, "width", None), "image 7: width takes a whole number of pixels, from 1"),
