@@ -13,6 +13,7 @@ import numpy as np
 from ..ops.boxes import areas, clipped
 from ..utils.arguments import check_int
 from ..utils.errors import UserError, shortened, shortened_repr
+from ..utils.problems import entry
 from ..utils.progress import log_info
 from .boxes import BoxedImage, DetectionData, LabelledBoxes
 from .images import read_size
@@ -117,15 +118,22 @@ def boxed_images(found: Annotations, on_error: str = "stop") -> LabelledBoxes:
     """
     if not found.pictures:
         raise UserError(f"{found.file}: it has no image")
-    if on_error == "stop":
-        for picture in found.pictures:
-            if not os.path.isfile(picture.image):  # noqa: PTH113 - Path's raises where the name is too long
-                raise UserError(f"{picture.entry}: there is no file {shortened_repr(str(picture.image), 200)}")
+    pictures = _that_are_there(found.pictures) if on_error == "stop" else found.pictures
     index = {label: number for number, label in enumerate(found.labels)}
     flat: List[str] = []
-    images = [_boxed(picture, index, flat) for picture in _sized(found.pictures, on_error)]
+    images = [_boxed(picture, index, flat) for picture in _sized(pictures, on_error)]
     _say_what_is_odd(found, images, flat)
     return readable(images, BoxedImage.pixels, on_error), found.labels
+
+
+def _that_are_there(pictures: List[Annotated]) -> List[Annotated]:
+    there = []
+    for picture in pictures:
+        with entry():
+            if not os.path.isfile(picture.image):  # noqa: PTH113 - Path's raises where the name is too long
+                raise UserError(f"{picture.entry}: there is no file {shortened_repr(str(picture.image), 200)}")
+            there.append(picture)
+    return there
 
 
 def _sized(pictures: List[Annotated], on_error: str) -> List[Annotated]:
@@ -142,14 +150,15 @@ def _boxed(picture: Annotated, index: Dict[str, int], flat: List[str]) -> BoxedI
     if picture.relative:
         corners *= [width, height, width, height]
     outside = (corners[:, :2] >= [width, height]).any(axis=1) | (corners[:, 2:] < 0).any(axis=1)
-    for row in np.flatnonzero(outside)[:1]:
+    for row in np.flatnonzero(outside):
         left, top, right, bottom = corners[row]
         place = f"from {left:g}, {top:g} to {right:g}, {bottom:g}"
         where = f"{picture.file}: {picture.boxes[row].entry}"
-        raise UserError(f"{where}: the bbox {place} lies outside its image of {width}x{height} pixels")
+        with entry():
+            raise UserError(f"{where}: the bbox {place} lies outside its image of {width}x{height} pixels")
     boxes = clipped(corners.astype(np.float32), height, width)
     kept = areas(boxes) > 0
-    flat += [picture.boxes[row].entry for row in np.flatnonzero(~kept)]
+    flat += [picture.boxes[row].entry for row in np.flatnonzero(~kept & ~outside)]
     return BoxedImage(
         picture.image,
         picture.size,

@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, List, Optional, Set, Tuple, Union
 from ..utils.arguments import MAX_PIXEL, as_whole, is_pixel
 from ..utils.errors import ArgumentError, MissingFileError, UserError, shortened_repr
 from ..utils.labels import MAX_LETTERS, is_label
+from ..utils.problems import entry
 from . import DATASETS
 from .annotations import Annotated, Annotations, Box, Corners, around, boxed_images, detection_data
 from .boxes import DetectionData, LabelledBoxes
@@ -85,15 +86,16 @@ def parse_coco(file: Path, images: Path) -> Annotations:
     found: Dict[Id, List[Box]] = {key: [] for key in pictures}
     used: Set[Id] = set()
     for number, record in enumerate(records["annotations"]):
-        entry = f"annotation {shortened_repr(record['id']) if 'id' in record else f'number {number}'}"
-        picture = _known(f"{file}: {entry}", "image", record, pictures)
-        category = _known(f"{file}: {entry}", "category", record, categories)
-        crowd = 0 if record.get("iscrowd") is None else record["iscrowd"]
-        if crowd not in (0, 1):
-            raise UserError(f"{file}: {entry}: iscrowd takes 0 or 1, got {shortened_repr(crowd)}")
-        used.add(category)
-        corners = _corners(f"{file}: {entry}", record)
-        found[picture].append(Box(entry, categories[category]["name"], corners, bool(crowd)))
+        name = f"annotation {shortened_repr(record['id']) if 'id' in record else f'number {number}'}"
+        with entry():
+            picture = _known(f"{file}: {name}", "image", record, pictures)
+            category = _known(f"{file}: {name}", "category", record, categories)
+            crowd = 0 if record.get("iscrowd") is None else record["iscrowd"]
+            if crowd not in (0, 1):
+                raise UserError(f"{file}: {name}: iscrowd takes 0 or 1, got {shortened_repr(crowd)}")
+            used.add(category)
+            corners = _corners(f"{file}: {name}", record)
+            found[picture].append(Box(name, categories[category]["name"], corners, bool(crowd)))
     annotated = [
         Annotated(
             file,
@@ -147,17 +149,19 @@ def _by_id(
     """
     by_id: Dict[Id, Dict[str, Any]] = {}
     for number, record in enumerate(records):
-        key = _id(record.get("id"))
-        if key is None:
-            given = shortened_repr(record.get("id"))
-            raise UserError(f"{path}: {what} number {number}: id takes a whole number or a text, got {given}")
-        if key in by_id:
-            raise UserError(f"{path}: two entries have the {what} id {shortened_repr(key)}")
-        by_id[key] = {name: read(record.get(name)) for name, (read, _) in fields.items()}
-        for name, value in by_id[key].items():
-            if value is None:
-                given = shortened_repr(record.get(name))
-                raise UserError(f"{path}: {what} {shortened_repr(key)}: {name} takes {fields[name][1]}, got {given}")
+        with entry():
+            key = _id(record.get("id"))
+            if key is None:
+                given = shortened_repr(record.get("id"))
+                raise UserError(f"{path}: {what} number {number}: id takes a whole number or a text, got {given}")
+            if key in by_id:
+                raise UserError(f"{path}: two entries have the {what} id {shortened_repr(key)}")
+            values = {name: read(record.get(name)) for name, (read, _) in fields.items()}
+            for name, value in values.items():
+                if value is None:
+                    takes, given = fields[name][1], shortened_repr(record.get(name))
+                    raise UserError(f"{path}: {what} {shortened_repr(key)}: {name} takes {takes}, got {given}")
+            by_id[key] = values
     if not by_id:
         raise UserError(f"{path}: it has no {what}")
     return dict(sorted(by_id.items(), key=lambda item: (isinstance(item[0], str), item[0])))

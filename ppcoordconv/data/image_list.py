@@ -14,6 +14,7 @@ from ..utils.arguments import check_int, check_path
 from ..utils.errors import UserError, shortened, shortened_repr
 from ..utils.files import open_regular
 from ..utils.labels import is_label
+from ..utils.problems import entry
 from ..utils.progress import bar
 from . import DATASETS, ClassificationData, LabelledImages
 from .images import read_image
@@ -78,13 +79,14 @@ def _samples(folder: Path, file: Path, entries: List[_Entry], index: Dict[str, i
     files: List[Tuple[Path, int]] = []
     with bar(len(entries), unit="picture") as progress:
         for line, picture, label in entries:
-            where = f"{file}, line {line}"
-            if label not in index:
-                raise UserError(f"{where}: there is no label {shortened_repr(label)}; the labels are {_few(index)}")
-            place = folder / picture
-            if on_error == "stop" and not os.path.isfile(place):  # noqa: PTH113 - Path's raises for a long name
-                raise UserError(f"{where}: there is no file {shortened_repr(str(place), 200)}")
-            files.append((place, index[label]))
+            with entry():
+                where = f"{file}, line {line}"
+                if label not in index:
+                    raise UserError(f"{where}: there is no label {shortened_repr(label)}; the labels are {_few(index)}")
+                place = folder / picture
+                if on_error == "stop" and not os.path.isfile(place):  # noqa: PTH113 - Path's raises for a long name
+                    raise UserError(f"{where}: there is no file {shortened_repr(str(place), 200)}")
+                files.append((place, index[label]))
             progress.update()
     files = readable(files, lambda labelled: read_image(labelled[0]), on_error)
     return LabelledImages([place for place, _ in files], np.array([number for _, number in files], np.int64))
@@ -98,12 +100,12 @@ def _read_list(file: Path) -> List[_Entry]:
     rows = _csv_rows(file) if file.suffix.lower() == ".csv" else _text_rows(file)
     entries = []
     for line, picture, label in rows:
-        if not picture or not label:
-            raise UserError(
-                f"{file}, line {line}: takes a picture and its label, got {shortened_repr(picture or label)}"
-            )
-        _check_label(file, line, label)
-        entries.append(_Entry(line, picture.replace("\\", "/"), label))
+        with entry():
+            if not picture or not label:
+                given = shortened_repr(picture or label)
+                raise UserError(f"{file}, line {line}: takes a picture and its label, got {given}")
+            _check_label(file, line, label)
+            entries.append(_Entry(line, picture.replace("\\", "/"), label))
     if not entries:
         raise UserError(f"{file} names no picture; a line takes a picture and its label")
     return entries

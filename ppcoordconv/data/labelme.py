@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from ..utils.arguments import as_whole, is_pixel
 from ..utils.errors import UserError, shortened_repr
 from ..utils.labels import MAX_LETTERS, is_label
+from ..utils.problems import entry
 from ..utils.progress import log_info
 from . import DATASETS
 from .annotations import Annotated, Annotations, Box, Corners, around, detection_data
@@ -50,7 +51,10 @@ def labelme(
 def parse_labelme(folder: Path) -> Annotations:
     """What the JSON files in a folder, and in the folders in it, say."""
     left_out: List[str] = []
-    pictures = [_picture(file, left_out) for file in files_ending(folder, ".json")]
+    pictures = []
+    for file in files_ending(folder, ".json"):
+        with entry():
+            pictures.append(_picture(file, left_out))
     if left_out:
         log_info(f"{folder}: {len(left_out)} shapes without inside are left out, the first a {left_out[0]}")
     labels = sorted({box.label for picture in pictures for box in picture.boxes})
@@ -64,20 +68,26 @@ def _picture(file: Path, left_out: List[str]) -> Annotated:
         raise UserError(f"{file} takes LabelMe's object with shapes, a list, and imagePath, a text")
     boxes = []
     for number, shape in enumerate(shapes):
-        where = f"{file}: shape {number}"
-        if not isinstance(shape, dict):
-            raise UserError(f"{where} takes an object, got {shortened_repr(shape, 40)}")
-        kind = shape.get("shape_type") or "polygon"
-        if kind not in AROUND:
-            left_out.append(f"{kind}, {where}")
-            continue
-        label = shape.get("label")
-        if not label or not is_label(label):
-            raise UserError(f"{where}: label takes a text of 1 to {MAX_LETTERS} letters, got {shortened_repr(label)}")
-        boxes.append(Box(f"shape {number}", label, AROUND[kind](_points(where, shape))))
+        with entry():
+            boxes += _box(file, number, shape, left_out)
     height, width = (as_whole(tree.get(key)) or 0 for key in ("imageHeight", "imageWidth"))
     size = (height, width) if height > 0 and width > 0 else None
     return Annotated(file, str(file), find_picture(name, file.parent), size, boxes)
+
+
+def _box(file: Path, number: int, shape: Any, left_out: List[str]) -> List[Box]:
+    """[] of a shape without inside."""
+    where = f"{file}: shape {number}"
+    if not isinstance(shape, dict):
+        raise UserError(f"{where} takes an object, got {shortened_repr(shape, 40)}")
+    kind = shape.get("shape_type") or "polygon"
+    if kind not in AROUND:
+        left_out.append(f"{kind}, {where}")
+        return []
+    label = shape.get("label")
+    if not label or not is_label(label):
+        raise UserError(f"{where}: label takes a text of 1 to {MAX_LETTERS} letters, got {shortened_repr(label)}")
+    return [Box(f"shape {number}", label, AROUND[kind](_points(where, shape)))]
 
 
 def _points(where: str, shape: Dict[str, Any]) -> Points:

@@ -8,6 +8,7 @@ from typing import Any, Callable, List, Sequence, TypeVar
 
 from ..utils.arguments import check_choice
 from ..utils.errors import UserError
+from ..utils.problems import entry
 from ..utils.progress import bar, log_info
 from .inputs import value_or_error
 
@@ -49,8 +50,12 @@ def read_each(pictures: Sequence[Picture], read: Callable[[Picture], Value], on_
             if not isinstance(found, UserError):
                 kept.append(found)
             elif on_error == "stop":
-                threads.shutdown(cancel_futures=True)
-                raise found
+                try:
+                    with entry():
+                        raise found
+                except UserError:
+                    threads.shutdown(cancel_futures=True)
+                    raise
             else:
                 errors.append(found)
             progress.update()

@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from ..utils.arguments import is_pixel
 from ..utils.errors import ArgumentError, UserError, shortened, shortened_repr
 from ..utils.labels import MAX_LETTERS, is_label
+from ..utils.problems import entry
 from ..utils.progress import log_info
 from . import DATASETS
 from .annotations import Annotated, Annotations, Box, Corners, around, detection_data
@@ -60,21 +61,25 @@ def parse_via(file: Path, images: Path, attribute: Optional[str] = None) -> Anno
     records = tree.get("_via_img_metadata", tree)
     if not isinstance(records, dict):
         raise UserError(f"{file}: _via_img_metadata takes an object, got {shortened_repr(records, 40)}")
-    regions = {key: _regions(f"{file}: {shortened_repr(key)}", record) for key, record in records.items()}
+    regions: Dict[str, List[Dict[str, Any]]] = {}
+    for key, record in records.items():
+        with entry():
+            regions[key] = _regions(f"{file}: {shortened_repr(key)}", record)
     attribute = attribute or _only_attribute(file, [region for found in regions.values() for region in found])
     left_out: List[str] = []
     pictures = []
-    for key, record in records.items():
+    for key, found in regions.items():
         boxes = []
-        for number, region in enumerate(regions[key]):
-            entry = f"{shortened_repr(key)}, region {number}"
-            corners = _corners(f"{file}: {entry}", region["shape_attributes"])
-            if corners is None:
-                left_out.append(entry)
-            else:
-                boxes.append(Box(entry, _label(f"{file}: {entry}", region, attribute), corners))
+        for number, region in enumerate(found):
+            name = f"{shortened_repr(key)}, region {number}"
+            with entry():
+                corners = _corners(f"{file}: {name}", region["shape_attributes"])
+                if corners is None:
+                    left_out.append(name)
+                else:
+                    boxes.append(Box(name, _label(f"{file}: {name}", region, attribute), corners))
         where = f"{file}: {shortened_repr(key)}"
-        pictures.append(Annotated(file, where, find_picture(record["filename"], images), None, boxes))
+        pictures.append(Annotated(file, where, find_picture(records[key]["filename"], images), None, boxes))
     if left_out:
         log_info(f"{file}: {len(left_out)} shapes without inside are left out, the first of {left_out[0]}")
     return Annotations(file, sorted({box.label for picture in pictures for box in picture.boxes}), pictures)

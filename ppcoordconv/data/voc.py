@@ -9,6 +9,7 @@ from xml.etree.ElementTree import Element
 from ..utils.arguments import as_whole, is_pixel
 from ..utils.errors import UserError, shortened_repr
 from ..utils.labels import MAX_LETTERS, is_label
+from ..utils.problems import entry
 from . import DATASETS
 from .annotations import Annotated, Annotations, Box, Corners, detection_data
 from .boxes import DetectionData
@@ -64,7 +65,10 @@ def parse_voc(folder: Path, split: Optional[str] = None) -> Annotations:
         files = [folder / "Annotations" / f"{name}.xml" for name in names]
     else:
         files = files_ending(folder / split if split else folder, ".xml")
-    pictures = [_picture(file, folder) for file in files]
+    pictures = []
+    for file in files:
+        with entry():
+            pictures.append(_picture(file, folder))
     labels = sorted({box.label for picture in pictures for box in picture.boxes})
     return Annotations(folder, labels, pictures)
 
@@ -73,7 +77,10 @@ def _picture(file: Path, folder: Path) -> Annotated:
     root = read_xml(file)
     if root.tag != "annotation":
         raise UserError(f"{file} takes VOC's <annotation>, got <{shortened_repr(root.tag)}>")
-    boxes = [_box(file, number, element) for number, element in enumerate(root.findall("object"), 1)]
+    boxes = []
+    for number, element in enumerate(root.findall("object"), 1):
+        with entry():
+            boxes.append(_box(file, number, element))
     height, width = (as_whole(root.findtext(f"size/{side}")) or 0 for side in ("height", "width"))
     # Some tools write zeros, and mean that they don't know.
     size = (height, width) if height > 0 and width > 0 else None

@@ -10,6 +10,7 @@ import yaml
 from ..utils.arguments import as_whole
 from ..utils.errors import UserError, shortened_repr
 from ..utils.labels import MAX_LETTERS, is_label
+from ..utils.problems import entry
 from . import DATASETS
 from .annotations import Annotated, Annotations, Box, Corners, around, detection_data
 from .boxes import DetectionData
@@ -147,8 +148,11 @@ def _picture(image: Path, labels: Dict[int, str]) -> Annotated:
     file = next((file for file in _texts_of(image) if file.is_file()), None)
     if file is None:
         return Annotated(image, str(image), image, None, [])
-    lines = [(number, line.split()) for number, line in enumerate(read_text(file).splitlines(), 1)]
-    boxes = [_box(file, number, words, labels) for number, words in lines if words]
+    boxes = []
+    for number, line in enumerate(read_text(file).splitlines(), 1):
+        with entry():
+            if words := line.split():
+                boxes.append(_box(file, number, words, labels))
     return Annotated(file, str(file), image, None, boxes, relative=True)
 
 
