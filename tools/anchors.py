@@ -10,9 +10,8 @@ from _tool import Parser, add_config_options, leave, positive, run
 
 
 def work(arguments: argparse.Namespace) -> int:
-    from anchor_boxes import anchors_of, fit
-
     from ppcoordconv.config import load_config
+    from ppcoordconv.data.anchors import anchors_of, fit
     from ppcoordconv.tasks import build_task
     from ppcoordconv.tasks.detection import DetectionTask
     from ppcoordconv.utils.errors import UserError

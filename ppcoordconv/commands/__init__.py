@@ -23,7 +23,7 @@ from typing import Any, Callable, Iterator, NoReturn, Sequence
 from .. import __version__
 
 PURPOSE = "CoordConv for PaddlePaddle: networks from a config to a served model."
-COMMANDS = ("train", "eval", "export", "infer", "serve", "benchmark")
+COMMANDS = ("check", "train", "eval", "export", "infer", "serve", "benchmark")
 
 
 class Parser(argparse.ArgumentParser):

@@ -48,6 +48,7 @@ class Task(Protocol):
         input_shape: the shape of one input, without the batch.
         num_visualized: how many samples ``visualize`` shows at most; 0: there are no pictures.
         num_inputs: where there is such an attribute, how many of a sample's fields are inputs of the network; else one.
+        check_data: where there is such a method, it reads all data and gives a ``data_checks.DataCheck``.
         window: where there is such an attribute and it is True, the last field of a training sample is its window, as
             ``pcc.window`` takes it: the box's numbers and then the whole's, float32 ``[6]`` for maps.
     """

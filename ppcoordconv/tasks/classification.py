@@ -21,6 +21,7 @@ from ..utils.arguments import check_choice, check_int, is_size
 from ..utils.errors import ArgumentError
 from ..viz.draw import captioned, contact_sheet
 from . import TASKS, bind_data, build_network, check_labels, check_window
+from .data_checks import DataCheck, check_labelled
 
 
 class _Samples:
@@ -129,6 +130,9 @@ class ClassificationTask:
 
     def metrics(self) -> Metric:
         return Accuracy()
+
+    def check_data(self) -> DataCheck:
+        return check_labelled(self.data, self._preprocess.image_size)
 
     def visualize(self, outputs: np.ndarray) -> np.ndarray:
         samples = self.test_samples()

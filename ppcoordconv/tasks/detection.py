@@ -24,6 +24,7 @@ from ..utils.arguments import check_bool, check_number, is_size
 from ..utils.errors import ArgumentError, UserError
 from ..viz.draw import boxed, contact_sheet
 from . import TASKS, bind_data, build_network, check_window
+from .data_checks import DataCheck, check_boxes
 
 # Predictions that overlap an object so much without being its own are not taught to be nothing.
 IGNORE_IOU = 0.7
@@ -187,6 +188,10 @@ class DetectionTask:
             objects = self._form.to_image(result, self._letterboxes[0], image.size)["objects"]
             pictures.append(boxed(image.pixels(), objects, side=192))
         return contact_sheet(pictures, columns=6)
+
+    def check_data(self) -> DataCheck:
+        anchors = [list(anchor) for scale in self.network.anchors for anchor in scale]
+        return check_boxes(self.data, self._letterboxes[0], anchors)
 
     def box_sizes(self) -> np.ndarray:
         """``[n, 2]``, widths and heights of the training boxes, in pixels of the network's input."""

@@ -35,7 +35,7 @@ def boxed(pixels: np.ndarray, objects: List[Dict[str, Any]], side: int = 128) ->
     """A picture, enlarged to at least ``side`` pixels, with a box around each object, its label and score.
 
     Parameters:
-        objects: each with "label", "class_id", "score" and "box", in pixels of the picture.
+        objects: each with "label", "class_id", "score", None of what is known, and "box", in pixels of the picture.
 
     Returns:
         uint8 ``[H, W, 3]``.
@@ -49,7 +49,7 @@ def boxed(pixels: np.ndarray, objects: List[Dict[str, Any]], side: int = 128) ->
         colour = COLOURS[found["class_id"] % len(COLOURS)]
         left, top, right, bottom = (factor * edge for edge in found["box"])
         draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour)
-        text = f"{found['label']} {found['score']:.0%}"
+        text = found["label"] if found["score"] is None else f"{found['label']} {found['score']:.0%}"
         place = (left + 1, max(0, top - 13))
         draw.rectangle(draw.textbbox(place, text, font), fill="black")
         draw.text(place, text, colour, font)

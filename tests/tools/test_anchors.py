@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from anchor_boxes import anchors_of, fit
 from conftest import ROOT, run_tool
 
+from ppcoordconv.data.anchors import anchors_of, fit
 from ppcoordconv.utils.errors import UserError
 
 

@@ -6,7 +6,7 @@ from typing import List
 
 import numpy as np
 
-from ppcoordconv.utils.errors import UserError
+from ..utils.errors import UserError
 
 
 def anchors_of(sizes: np.ndarray, count: int) -> List[List[int]]:

@@ -1,0 +1,167 @@
+"""What the command check says of a data set beside its problems: statistics, a sheet of pictures, suggestions."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+from PIL import Image
+
+from ..data import ClassificationData
+from ..data.anchors import anchors_of, fit
+from ..data.boxes import BoxedImage, DetectionData, Letterbox
+from ..data.readable import read_each
+from ..ops.boxes import areas
+from ..utils.errors import UserError
+from ..utils.files import atomic_write, write_text
+from ..viz.draw import boxed, captioned, contact_sheet
+
+# Pictures on the sheet.
+SHOWN = 24
+# In pixels of the network's input, the shorter side of a box that is hard to find.
+SMALL = 8
+# COCO's bounds of small, medium and large boxes, in square pixels.
+AREAS = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, np.inf)}
+
+
+class DataCheck(NamedTuple):
+    """Attributes:
+    statistics: of each set, plain values.
+    sheet: pictures of the training set with their annotations, uint8 ``[H, W, 3]``.
+    suggestions: a sentence each.
+    """
+
+    statistics: Dict[str, Any]
+    sheet: np.ndarray
+    suggestions: List[str]
+
+
+def check_labelled(data: ClassificationData, image_size: Sequence[int]) -> DataCheck:
+    """Of a classification's data; decodes every picture."""
+    statistics: Dict[str, Any] = {}
+    readable: Dict[str, List[int]] = {}
+    for name, images in (("train", data.train), ("test", data.test)):
+        readable[name], sizes = _decoded(len(images), images.pixels)
+        counts = np.bincount(images.classes, minlength=len(data.labels)).tolist()
+        statistics[name] = {"pictures": len(images), **_of_sizes(sizes), "classes": dict(zip(data.labels, counts))}
+    shown = [
+        captioned(data.train.pixels(index), data.labels[data.train.classes[index]], side=96)
+        for index in _spread(readable["train"])
+    ]
+    suggestions = _about_size(statistics["train"], image_size)
+    counts = statistics["train"]["classes"]
+    rarest, most = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
+    if counts[most] > 5 * counts[rarest]:
+        suggestions.append(
+            f"{most!r} has {counts[most]} pictures to train on and {rarest!r} {counts[rarest]}: "
+            "task.class_weights=balanced lets both count"
+        )
+    return DataCheck(statistics, contact_sheet(shown, columns=8), suggestions)
+
+
+def check_boxes(data: DetectionData, letterbox: Letterbox, anchors: List[List[int]]) -> DataCheck:
+    """Of a detection's data; decodes every picture.
+
+    Parameters:
+        anchors: the network's, ``[[width, height], ...]``.
+    """
+    statistics: Dict[str, Any] = {}
+    readable: Dict[str, List[int]] = {}
+    for name, images in (("train", data.train), ("test", data.test)):
+        readable[name], sizes = _decoded(len(images), partial(_pixels, images))
+        classes = np.concatenate([image.classes for image in images])
+        statistics[name] = {
+            "pictures": len(images),
+            **_of_sizes(sizes),
+            "without_boxes": sum(not len(image.boxes) for image in images),
+            "boxes": len(classes),
+            "classes": dict(zip(data.labels, np.bincount(classes, minlength=len(data.labels)).tolist())),
+            "boxes_by_area": _by_area(np.concatenate([image.boxes for image in images])),
+        }
+    shown = [_drawn(data.train[index], data.labels) for index in _spread(readable["train"])]
+    scaled = np.concatenate([letterbox.scale(image.size) * image.boxes[~image.crowd] for image in data.train])
+    return DataCheck(statistics, contact_sheet(shown, columns=6), _about_boxes(scaled, letterbox, anchors))
+
+
+def write_check(folder: Path, result: Dict[str, Any], found: Optional[DataCheck]) -> None:
+    """``check.json``, and ``samples.png`` of what was found, if the data could be read."""
+    write_text(folder / "check.json", json.dumps(result, ensure_ascii=False, indent=1) + "\n")
+    if found is not None:
+        with atomic_write(folder / "samples.png") as file:
+            Image.fromarray(found.sheet).save(file, format="PNG")
+
+
+def _pixels(images: Sequence[BoxedImage], index: int) -> np.ndarray:
+    return images[index].pixels()
+
+
+def _decoded(count: int, pixels: Callable[[int], np.ndarray]) -> Tuple[List[int], np.ndarray]:
+    """The numbers of the pictures that can be read, and their heights and widths ``[n, 2]``."""
+    found = read_each(range(count), lambda index: (index, *pixels(index).shape[:2]), "stop")
+    if not found:
+        raise UserError(f"none of {count} pictures can be read")
+    numbers, *sizes = zip(*found)
+    return list(numbers), np.array(sizes).T
+
+
+def _of_sizes(sizes: np.ndarray) -> Dict[str, Dict[str, int]]:
+    return {
+        side: {"min": int(values.min()), "median": int(np.median(values)), "max": int(values.max())}
+        for side, values in zip(("height", "width"), sizes.T)
+    }
+
+
+def _by_area(boxes: np.ndarray) -> Dict[str, int]:
+    sizes = areas(boxes)
+    return {name: int(((low <= sizes) & (sizes < high)).sum()) for name, (low, high) in AREAS.items()}
+
+
+def _spread(numbers: List[int]) -> List[int]:
+    places = np.linspace(0, len(numbers) - 1, min(SHOWN, len(numbers))).astype(int)
+    return [numbers[place] for place in places]
+
+
+def _drawn(image: BoxedImage, labels: List[str]) -> np.ndarray:
+    pixels = image.pixels()
+    scale = min(1.0, 256 / max(image.size))
+    size = [max(1, round(scale * side)) for side in image.size[::-1]]
+    objects = [
+        {"label": labels[number], "class_id": int(number), "score": None, "box": (scale * box).tolist()}
+        for number, box in zip(image.classes, image.boxes)
+    ]
+    return boxed(np.asarray(Image.fromarray(pixels).resize((size[0], size[1]))), objects, side=256)
+
+
+def _about_size(statistics: Dict[str, Any], image_size: Sequence[int]) -> List[str]:
+    height, width = (statistics[side]["median"] for side in ("height", "width"))
+    stretched = (width / height) / (image_size[1] / image_size[0])
+    if 2 / 3 <= stretched <= 3 / 2:
+        return []
+    area = image_size[0] * image_size[1]
+    sides = [max(32, 32 * round((area * ratio) ** 0.5 / 32)) for ratio in (height / width, width / height)]
+    return [
+        f"pictures are {width}x{height} in the median, and task.image_size={list(image_size)} changes their shape: "
+        f"{sides} keeps it, where the model takes it"
+    ]
+
+
+def _about_boxes(boxes: np.ndarray, letterbox: Letterbox, anchors: List[List[int]]) -> List[str]:
+    suggestions = []
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    small = float((sizes.min(axis=1) < SMALL).mean()) if len(sizes) else 0.0
+    if small > 0.1:
+        suggestions.append(
+            f"{100 * small:.0f} % of the boxes are narrower than {SMALL} pixels in the network's input: a "
+            f"task.image_size larger than {list(letterbox.image_size)} finds more of them"
+        )
+    if len(np.unique(sizes, axis=0)) >= len(anchors):
+        better = anchors_of(sizes, len(anchors))
+        now, then = fit(sizes, anchors), fit(sizes, better)
+        if then > now + 0.05:
+            suggestions.append(
+                f"the anchors overlap the boxes by {now:.2f} in the mean (IoU), model.anchors={better} by {then:.2f}"
+            )
+    return suggestions
