@@ -53,10 +53,10 @@ def check_labelled(data: ClassificationData, image_size: Sequence[int]) -> DataC
     ]
     suggestions = _about_size(statistics["train"], image_size)
     counts = statistics["train"]["classes"]
-    rarest, most = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
-    if counts[most] > 5 * counts[rarest]:
+    rarest, commonest = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
+    if counts[commonest] > 5 * counts[rarest]:
         suggestions.append(
-            f"{most!r} has {counts[most]} pictures to train on and {rarest!r} {counts[rarest]}: "
+            f"{commonest!r} has {counts[commonest]} pictures to train on and {rarest!r} {counts[rarest]}: "
             "task.class_weights=balanced lets both count"
         )
     return DataCheck(statistics, contact_sheet(shown, columns=8), suggestions)
