@@ -33,6 +33,7 @@ GUIDES = [
         "conventions",
         "converting",
         "crops",
+        "fine_tuning",
         "model_zoo",
         "several_gpus",
         "training",

@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..utils.arguments import check_number
 
-# Of the sides of a crop, and of an erased part: width by height.
+# Of the sides of a crop, and of an erased part: width by height, each as a part of the picture's.
 RATIOS = (3 / 4, 4 / 3)
 # An erased part has so much of the picture.
 ERASED = (0.02, 0.2)
@@ -75,10 +75,10 @@ def _part(
     rng: np.random.Generator, height: int, width: int, smallest: float, largest: float
 ) -> Tuple[int, int, int, int]:
     """A part of a picture: top, left, height, width."""
-    area = height * width * rng.uniform(smallest, largest)
+    area = rng.uniform(smallest, largest)
     ratio = math.exp(rng.uniform(*np.log(RATIOS)))
-    h = min(height, max(1, round(math.sqrt(area / ratio))))
-    w = min(width, max(1, round(math.sqrt(area * ratio))))
+    h = min(height, max(1, round(height * math.sqrt(area / ratio))))
+    w = min(width, max(1, round(width * math.sqrt(area * ratio))))
     return int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w
 
 

@@ -63,11 +63,13 @@ def _say(
 
 
 def _named_as_in(network: nn.Layer, state: Dict[str, Any]) -> Dict[str, Any]:
-    """With names that begin with that of the layer which knows the most of them."""
-    known = set(network.state_dict())
-    known |= {f"{before}{parameter}" for before in coord_convs(network) for parameter in ("weight", "bias")}
+    """With names that begin with that of the layer which most of the arrays fit."""
+    shapes = {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
+    # Of a CoordConv, a plain convolution's weight has another shape; its bias and the layers around it tell enough.
+    shapes.update({f"{before}bias": shapes.get(f"{before}conv.bias", []) for before in coord_convs(network)})
+    given = {name: list(value.shape) for name, value in state.items() if hasattr(value, "shape")}
     beginnings = ["", *(f"{name}." for name, _ in network.named_sublayers())]
-    best = max(beginnings, key=lambda beginning: sum(beginning + name in known for name in state))
+    best = max(beginnings, key=lambda begin: sum(shapes.get(begin + name) == shape for name, shape in given.items()))
     return {best + name: value for name, value in state.items()}
 
 

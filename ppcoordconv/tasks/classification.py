@@ -90,6 +90,7 @@ class ClassificationTask:
         model: a model that takes ``num_classes`` and gives logits ``[N, num_classes]``.
         data: a dataset that is a ``ClassificationData``.
         image_size: height and width to which pictures are resized, in pixels.
+        mean, std: of the red, green and blue samples, on the scale 0..1, by which they are normalised.
         shift: training pictures are moved by up to so many pixels, up or down and left or right.
         window: in training, CoordConv has the coordinates that a moved picture, or a part of one, had before, not those
             where it is.
@@ -108,6 +109,8 @@ class ClassificationTask:
         data: NamedConfig,
         metadata: Optional[Dict[str, Any]] = None,
         image_size: Sequence[int] = (32, 32),
+        mean: Sequence[float] = (0.5, 0.5, 0.5),
+        std: Sequence[float] = (0.5, 0.5, 0.5),
         shift: int = 0,
         window: bool = False,
         augment: str = "none",
@@ -119,7 +122,10 @@ class ClassificationTask:
         check_int("shift", shift, 0, min(image_size))
         check_choice("augment", augment, ["none", *PRESETS])
         self._augmentation = PRESETS.get(augment)
-        self._preprocess = Preprocess((image_size[0], image_size[1]))
+        for name, value in (("mean", mean), ("std", std)):
+            if not isinstance(value, (list, tuple)) or len(value) != 3:
+                raise ArgumentError(name, f"takes three numbers, of red, green and blue, got {value!r}")
+        self._preprocess = Preprocess((image_size[0], image_size[1]), tuple(mean), tuple(std))
         self._shift = shift
         self._read_data = bind_data(data, ClassificationData)
         self._metadata = metadata

@@ -186,4 +186,5 @@ def _is_float(value: Any) -> bool:
 
 def _like(value: Any, tensor: paddle.Tensor) -> Any:
     """In the type of the network's own: weights of mixed precision are saved in float32."""
-    return value if paddle.to_tensor(value).dtype == tensor.dtype else paddle.to_tensor(value).astype(tensor.dtype)
+    given = value if isinstance(value, paddle.Tensor) else paddle.to_tensor(value)
+    return value if given.dtype == tensor.dtype else given.astype(tensor.dtype)
