@@ -61,7 +61,9 @@ def test_colours_change_as_far_as_they_may():
 
 def test_turns():
     """A bar that stood upright leans by no more than it may, in both directions."""
-    bar = Image.fromarray(np.where(abs(np.arange(101) - 50)[None, :, None] < 6, 255, 0).repeat(101, 0).repeat(3, 2).astype(np.uint8))
+    bar = Image.fromarray(
+        np.where(abs(np.arange(101) - 50)[None, :, None] < 6, 255, 0).repeat(101, 0).repeat(3, 2).astype(np.uint8)
+    )
     slopes = []
     for seed in range(40):
         pixels, _ = augmented(seed, bar, size=(101, 101), area=1.0, degrees=15)

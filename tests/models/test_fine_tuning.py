@@ -42,8 +42,8 @@ def test_a_plain_resnet_as_paddle_publishes_it(tmp_path, capfd):
     assert said.splitlines() == [
         "/resnet18.pdparams: 100 of 102 arrays are taken",
         "/resnet18.pdparams: of plain convolutions, so that the weights on coordinates start at zero in conv1",
-        "/resnet18.pdparams: left out: fc.weight (has shape [512, 1000] instead of [512, 5]), fc.bias (has shape [1000] "
-        "instead of [5])",
+        "/resnet18.pdparams: left out: fc.weight (has shape [512, 1000] instead of [512, 5]), "
+        "fc.bias (has shape [1000] instead of [5])",
     ]
     assert np.array_equal(network.fc.weight.numpy(), head)
     for one in (plain, network):
@@ -98,7 +98,10 @@ def test_weights_of_the_zoo_by_name(capfd):
         ("", "^weights takes the path of a file, .*; got ''"),
         ("resnet18", "^weights takes the path of a file, .*; there is no file 'resnet18'"),
         ("broken.pdparams", "broken.pdparams is not a valid weights file"),
-        ("other.pdparams", "^weights takes a file with weights for this model, and none of .*other.pdparams fits: 0.weight"),
+        (
+            "other.pdparams",
+            "^weights takes a file with weights for this model, and none of .*other.pdparams fits: 0.weight",
+        ),
         ("state.pdopt", "none of .*state.pdopt fits: it has no arrays"),
     ],
 )

@@ -5,7 +5,14 @@ import pytest
 from ppcoordconv.utils.errors import UserError
 from ppcoordconv.utils.patterns import check_patterns, names_that_fit
 
-NAMES = ["conv1.weight", "layer1.0.conv1.weight", "layer1.0.bn1.weight", "layer10.0.conv1.weight", "fc.weight", "fc.bias"]
+NAMES = [
+    "conv1.weight",
+    "layer1.0.conv1.weight",
+    "layer1.0.bn1.weight",
+    "layer10.0.conv1.weight",
+    "fc.weight",
+    "fc.bias",
+]
 
 
 @pytest.mark.parametrize(
@@ -27,7 +34,10 @@ def test_a_pattern_fits_a_name_and_what_lies_in_it(pattern, expected):
 @pytest.mark.parametrize(
     ("pattern", "words"),
     [
-        ("conv1.weights", "^freeze has the pattern 'conv1.weights', which fits no name .*: did you mean 'conv1.weight'"),
+        (
+            "conv1.weights",
+            "^freeze has the pattern 'conv1.weights', which fits no name .*: did you mean 'conv1.weight'",
+        ),
         ("head", "^freeze has the pattern 'head'.* It has conv1, layer1, layer10, fc, and what lies in these$"),
         ("conv", "fits no name"),
     ],
