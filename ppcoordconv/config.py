@@ -46,11 +46,14 @@ class _OptimizerConfig(_Section):
     """``weight_decay`` is L2 added to the gradients, ``w * weight_decay``; AdamW takes it off the weights themselves.
 
     ``no_decay_bias_norm``: parameters with one axis, as biases and the scales of norms, are not decayed.
+    ``rates``: by pattern, what the learning rate of the parameters is multiplied by that it fits, or of the layers; of
+    several that fit, the last counts.
     """
 
     learning_rate: float = Field(2e-3, gt=0, le=10)
     weight_decay: float = Field(0.0, ge=0, le=1)
     no_decay_bias_norm: bool = Field(False, strict=True)
+    rates: Dict[str, Annotated[float, Field(gt=0, le=1000)]] = {}
 
 
 class SGDConfig(_OptimizerConfig):
@@ -176,6 +179,11 @@ class Config(_Section):
     def output(self) -> Path:
         """Where the run writes."""
         return Path(self.output_dir or "output")
+
+    def without_weights(self) -> Config:
+        """For a network that is to get weights of its own: the file of ``model.weights`` need not be there any more."""
+        options = {key: value for key, value in self.model.options().items() if key != "weights"}
+        return self.model_copy(update={"model": NamedConfig(name=self.model.name, **options)})
 
     def dump(self) -> str:
         """The config as YAML text that ``load_config`` reads back to the same config."""

@@ -50,6 +50,14 @@ def package_names(registry: Registry) -> List[str]:
     return [name for name in registry.names() if registry.find(name).__module__.startswith("ppcoordconv.")]
 
 
+def own_models() -> List[str]:
+    """The package's models but for the classifiers of paddle.vision, which are many: tests/models/test_vision.py."""
+    from ppcoordconv.models import MODELS
+    from ppcoordconv.models.vision import NAMES
+
+    return [name for name in package_names(MODELS) if name not in NAMES]
+
+
 def different_coords() -> List[str]:
     """Of the conventions that are the same under several names, one."""
     from ppcoordconv.coords import CONVENTIONS

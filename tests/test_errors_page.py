@@ -69,6 +69,11 @@ def legacy(**options):
     return pcc.paddledet_legacy_to_paddle(pcc.CoordConv(2, 2, 3, coords="paddledet_legacy", **options))
 
 
+def of_another_network(folder):
+    paddle.save({"other.weight": paddle.zeros([2])}, str(folder / "a.pdparams"))
+    build_task(config(f"model.weights={folder / 'a.pdparams'}"))
+
+
 def as_a_command(action):
     with argument_prefix("--"):
         action()
@@ -168,6 +173,8 @@ CAUSES = {
     "there is no model": lambda _: pcc.models.create("resnet"),
     "model … has no": lambda _: pcc.models.create("aistudio_conv", classes=3),
     "model.num_classes": lambda _: build_task(config("model.num_classes=3")),
+    "model.weights takes a file": of_another_network,
+    "model.freeze has": lambda _: build_task(config("model.freeze=layer1")),
     "… is not a valid weights file": lambda _: load_state(CONFIG),
     "… does not fit": lambda _: fit_weights(paddle.nn.Linear(2, 2), {}, "weights"),
     "there is no folder …; image_folder": lambda folder: folder_of_pictures(folder / "nowhere", 0),

@@ -166,7 +166,8 @@ deployed = pcc.convert_to_deploy(model, x)
 paddle.jit.save(paddle.jit.to_static(deployed, input_spec=[paddle.static.InputSpec([None, 3, 8, 8])]), "deployed")
 assert np.allclose(paddle.jit.load("deployed")(x).numpy(), model(x).numpy(), atol=1e-5)
 for name in pcc.models.list_models():
-    pcc.models.create(name)
+    if not hasattr(paddle.vision.models, name) or name == "mobilenet_v3_small":
+        pcc.models.create(name)
 
 from ppcoordconv.deploy import Predictor
 print("found", Predictor("regression")(np.zeros([1, 1, 64, 64], np.float32)).shape)

@@ -33,6 +33,7 @@ GUIDES = [
         "conventions",
         "converting",
         "crops",
+        "fine_tuning",
         "model_zoo",
         "own_pictures",
         "several_gpus",

@@ -35,7 +35,7 @@ BELOW = {
     "viz": {"ops", "utils"},
     "config": {"utils"},
     "data": {"ops", "utils"},
-    "models": {"compat", "coord_grids", "coords", "layers", "ops", "utils"},
+    "models": {"compat", "convert", "coord_grids", "coords", "layers", "ops", "utils"},
     "postprocess": {"ops", "utils", "viz"},
     "metrics": {"ops", "postprocess", "viz"},
     "tasks": {"config", "data", "layers", "metrics", "models", "ops", "postprocess", "utils", "viz"},

@@ -39,7 +39,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.model_dir:
         with argument_prefix("--"):
             predictor = Predictor(str(arguments.model_dir), device)
-        task = build_task(config, predictor.description)
+        task = build_task(config.without_weights(), predictor.description)
         metric = task.metrics()
         metrics = evaluate_exported(task, predictor, _samples(task, arguments.split), config.batch_size, metric)
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, Iterator, List, Tuple
 
 import paddle
-from paddle import nn
+from paddle import Tensor, nn
 
 from ..layers import CoordConvNd
 from .to_coordconv import filled_weight
@@ -39,23 +39,7 @@ def load_plain_weights(model: nn.Layer, state: Dict[str, Any]) -> List[str]:
         raise TypeError(f"load_plain_weights: expected a paddle.nn.Layer, got {type(model).__name__}")
     if not isinstance(state, dict):
         raise TypeError(f"state: expected a dict, got {type(state).__name__}")
-    given = {name: paddle.to_tensor(value) for name, value in state.items() if hasattr(value, "shape")}
-    filled = []
-    for name, layer in _all_names(model):
-        if not isinstance(layer, CoordConvNd):
-            continue
-        before = f"{name}." if name else ""
-        for parameter in ("weight", "bias"):
-            if f"{before}{parameter}" in given:
-                given[f"{before}conv.{parameter}"] = given.pop(f"{before}{parameter}")
-        weight, conv = given.get(f"{before}conv.weight"), layer.conv
-        wanted = list(conv.weight.shape)
-        wanted[0 if conv.transposed else 1] -= conv.grid_channels * (conv._groups if conv.transposed else 1)
-        if weight is not None and list(weight.shape) == wanted:
-            given[f"{before}conv.weight"] = filled_weight(conv, weight)
-            filled.append(name)
-            if layer.table is not None:
-                given.setdefault(f"{before}table.weight", layer.table.weight)
+    given, filled = with_coordinates(model, state)
     own = model.state_dict()
     faults = [f"{name} is missing" for name in own if name not in given]
     faults += [f"{name} is not the model's" for name in given if name not in own]
@@ -68,6 +52,32 @@ def load_plain_weights(model: nn.Layer, state: Dict[str, Any]) -> List[str]:
         raise ValueError(f"state: it does not fit the model: {'; '.join(faults[:5])}{'; ...' if faults[5:] else ''}")
     model.set_state_dict({name: value.astype(own[name].dtype) for name, value in given.items()})
     return filled
+
+
+def with_coordinates(model: nn.Layer, state: Dict[str, Any]) -> Tuple[Dict[str, Tensor], List[str]]:
+    """The tensors of a state by the model's own names, where it is of plain convolutions with zeros for coordinates;
+    and the names of the layers of which that is so."""
+    given = {name: paddle.to_tensor(value) for name, value in state.items() if hasattr(value, "shape")}
+    filled = []
+    for before, layer in coord_convs(model).items():
+        for parameter in ("weight", "bias"):
+            if f"{before}{parameter}" in given:
+                given[f"{before}conv.{parameter}"] = given.pop(f"{before}{parameter}")
+        weight, conv = given.get(f"{before}conv.weight"), layer.conv
+        wanted = list(conv.weight.shape)
+        wanted[0 if conv.transposed else 1] -= conv.grid_channels * (conv._groups if conv.transposed else 1)
+        if weight is not None and list(weight.shape) == wanted:
+            given[f"{before}conv.weight"] = filled_weight(conv, weight)
+            filled.append(before[:-1])
+            if layer.table is not None:
+                given.setdefault(f"{before}table.weight", layer.table.weight)
+    return given, filled
+
+
+def coord_convs(model: nn.Layer) -> Dict[str, CoordConvNd]:
+    """By how the names of their weights begin, "layer1.0.": of a shared one by each of its names."""
+    named = _all_names(model)
+    return {f"{name}." if name else "": layer for name, layer in named if isinstance(layer, CoordConvNd)}
 
 
 def _all_names(layer: nn.Layer, name: str = "") -> Iterator[Tuple[str, nn.Layer]]:

@@ -16,6 +16,7 @@ from ..data import DATASETS
 from ..layers import has_coords, needs_points
 from ..metrics import Metric
 from ..models import create
+from ..models.fine_tuning import begin_with, freeze
 from ..utils.arguments import check_bool
 from ..utils.errors import ArgumentError, UserError, argument_prefix, shortened_repr
 from ..utils.registry import Registry
@@ -106,13 +107,15 @@ def build_task(config: Config, metadata: Optional[Dict[str, Any]] = None) -> Tas
 def trained_task(config: Config, weights: Path) -> Task:
     """The task of a config with the weights of a file, whose metadata, if it has some, spare reading data.
 
+    What the training began with, ``model.weights``, is not read.
+
     Raises:
         UserError: as for ``build_task``; or the weights can't be read or don't fit.
     """
     state, metadata = read_weights(weights)
     if metadata:
         _check_plausible(metadata["labels"], state, weights)
-    task = build_task(config, metadata)
+    task = build_task(config.without_weights(), metadata)
     fit_weights(task.network, state, str(weights))
     return task
 
@@ -134,6 +137,8 @@ def build_network(model: NamedConfig, for_task: Optional[str] = None, **derived:
         UserError: there is no such model, it is for another task, it has no such option, or a value is wrong.
     """
     options = model.options()
+    # Of every model: what it begins with, and which of its layers are not trained.
+    weights, frozen = options.pop("weights", None), options.pop("freeze", None)
     for name, value in derived.items():
         if name in options:
             raise UserError(f"model.{name} follows from the data, {value} here; leave it out")
@@ -145,6 +150,11 @@ def build_network(model: NamedConfig, for_task: Optional[str] = None, **derived:
         )
     if (only := getattr(network, "for_task", for_task)) != for_task:
         raise UserError(f"the model {model.name!r} is for the task {only!r} alone; take that task or another model")
+    with argument_prefix("model."):
+        if weights is not None:
+            begin_with(network, weights)
+        if frozen is not None:
+            freeze(network, frozen)
     return network
 
 

@@ -9,10 +9,12 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor
+from PIL import Image
 
 from ..config import NamedConfig
 from ..data import ClassificationData, LabelledImages
 from ..data.images import Preprocess, shifted
+from ..data.picture_augmentation import PRESETS, Augmentation, SoftTargets
 from ..metrics import Metric
 from ..metrics.classification import Accuracy
 from ..postprocess import SERVED
@@ -25,16 +27,26 @@ from .data_checks import DataCheck, check_labelled
 
 
 class _Samples:
-    """Inputs and classes, and with ``window`` where the input lies in that made without a shift, ``[6]``."""
+    """Inputs and classes; with ``soft`` what the network is to say, ``[num_classes]``; with ``window`` where the input
+    lies in the picture, ``[6]``."""
 
     def __init__(
-        self, images: LabelledImages, preprocess: Preprocess, shift: int = 0, window: bool = False, seed: int = 0
+        self,
+        images: LabelledImages,
+        preprocess: Preprocess,
+        shift: int = 0,
+        window: bool = False,
+        seed: int = 0,
+        augmentation: Optional[Augmentation] = None,
+        soft: Optional[SoftTargets] = None,
     ) -> None:
         self._images = images
         self._preprocess = preprocess
         self._shift = shift
         self._window = window
         self._seed = seed
+        self._augmentation = augmentation
+        self._soft = soft
 
     def __len__(self) -> int:
         return len(self._images)
@@ -43,16 +55,34 @@ class _Samples:
         return self._images.pixels(index)
 
     def __getitem__(self, index: int) -> Tuple[np.ndarray, ...]:
-        x = self._preprocess(self.pixels(index))
-        down, right = 0, 0
+        # Of its own for each sample: what it draws doesn't depend on the order in which samples are read.
+        rng = np.random.default_rng([self._seed, index])
+        x, window = self._input(index, rng)
+        label = self._images.classes[index]
+        targets = [label]
+        if self._soft:
+            other, share = index, 1.0
+            if self._soft.mixup:
+                other, share = int(rng.integers(len(self))), self._soft.draw_share(rng)
+                x = np.float32(share) * x + np.float32(1 - share) * self._input(other, rng)[0]
+            targets.append(self._soft(label, self._images.classes[other], share))
+        return (x, *targets, *([window] if self._window else []))
+
+    def _input(self, index: int, rng: np.random.Generator) -> Tuple[np.ndarray, np.ndarray]:
+        pixels = self.pixels(index)
+        size = np.array(pixels.shape[:2], np.float32)
+        part = np.array([0, 0, *size[::-1]], np.float32)
+        if self._augmentation:
+            image, part = self._augmentation(Image.fromarray(pixels), self._preprocess.image_size, rng)
+            x = self._preprocess.of_image(image)
+        else:
+            x = self._preprocess(pixels)
         if self._shift:
-            # Of its own for each sample: what it draws doesn't depend on the order in which samples are read.
-            rng = np.random.default_rng([self._seed, index])
             down, right = rng.integers(-self._shift, self._shift, 2, endpoint=True)
             x = shifted(x, down, right)
-        height, width = x.shape[1:]
-        window = np.array([-right, -down, width - right, height - down, height, width], np.float32)
-        return (x, self._images.classes[index], *([window] if self._window else []))
+            moved = np.array([right, down], np.float32) * (part[2:] - part[:2]) / x.shape[:0:-1]
+            part = part - np.tile(moved, 2)
+        return x, np.concatenate([part, size]).astype(np.float32)
 
 
 @TASKS.register
@@ -63,8 +93,12 @@ class ClassificationTask:
         model: a model that takes ``num_classes`` and gives logits ``[N, num_classes]``.
         data: a dataset that is a ``ClassificationData``.
         image_size: height and width to which pictures are resized, in pixels.
+        mean, std: of the red, green and blue samples, on the scale 0..1, by which they are normalised.
         shift: training pictures are moved by up to so many pixels, up or down and left or right.
-        window: in training, CoordConv has the coordinates that a moved picture had before, not those where it is.
+        window: in training, CoordConv has the coordinates that a moved picture, or a part of one, had before, not those
+            where it is.
+        augment: what training pictures undergo, "none", "weak" or "strong": ``data.picture_augmentation.PRESETS``.
+        label_smoothing, mixup: as ``SoftTargets`` takes them, in training.
         class_weights: "balanced": in the loss each class weighs as much as the others, however many samples it has.
     """
 
@@ -79,8 +113,13 @@ class ClassificationTask:
         data: NamedConfig,
         metadata: Optional[Dict[str, Any]] = None,
         image_size: Sequence[int] = (32, 32),
+        mean: Sequence[float] = (0.5, 0.5, 0.5),
+        std: Sequence[float] = (0.5, 0.5, 0.5),
         shift: int = 0,
         window: bool = False,
+        augment: str = "none",
+        label_smoothing: float = 0.0,
+        mixup: float = 0.0,
         class_weights: Optional[str] = None,
     ) -> None:
         if class_weights is not None:
@@ -89,7 +128,12 @@ class ClassificationTask:
         if not is_size(image_size):
             raise ArgumentError("image_size", f"takes a height and a width in pixels, [32, 32], got {image_size!r}")
         check_int("shift", shift, 0, min(image_size))
-        self._preprocess = Preprocess((image_size[0], image_size[1]))
+        check_choice("augment", augment, ["none", *PRESETS])
+        self._augmentation = PRESETS.get(augment)
+        for name, value in (("mean", mean), ("std", std)):
+            if not isinstance(value, (list, tuple)) or len(value) != 3:
+                raise ArgumentError(name, f"takes three numbers, of red, green and blue, got {value!r}")
+        self._preprocess = Preprocess((image_size[0], image_size[1]), tuple(mean), tuple(std))
         self._shift = shift
         self._read_data = bind_data(data, ClassificationData)
         self._metadata = metadata
@@ -97,6 +141,16 @@ class ClassificationTask:
         self.network = build_network(model, num_classes=len(self._labels))
         self.window = window
         check_window(window, self.network)
+        soft = SoftTargets(len(self._labels), label_smoothing, mixup)
+        self._soft = soft if label_smoothing or mixup else None
+        if window and (mixup or (self._augmentation and self._augmentation.degrees)):
+            what = "mixup" if mixup else f"augment={augment!r}, which turns pictures"
+            raise ArgumentError("window", f"is one upright part of one picture, and can't be had with {what}")
+        smallest = getattr(self.network, "min_side", 1)
+        if min(image_size) < smallest:
+            raise ArgumentError(
+                "image_size", f"takes at least {[smallest] * 2} with the model {model.name!r}, got {list(image_size)}"
+            )
         takes = list(getattr(self.network, "input_shape", self.input_shape))
         if takes != self.input_shape:
             raise ArgumentError(
@@ -110,14 +164,19 @@ class ClassificationTask:
         return data
 
     def train_samples(self, seed: int) -> _Samples:
-        return _Samples(self.data.train, self._preprocess, self._shift, self.window, seed)
+        options = self._shift, self.window, seed, self._augmentation, self._soft
+        return _Samples(self.data.train, self._preprocess, *options)
 
     def test_samples(self) -> _Samples:
         return _Samples(self.data.test, self._preprocess)
 
     def loss(self, outputs: Tensor, targets: Sequence[Tensor]) -> Tensor:
         # Not divided by the sum of the weights, so that the parts of a batch add up to it.
-        return F.cross_entropy(outputs, targets[0], weight=self._class_weights, reduction="none").mean()
+        options = {"weight": self._class_weights, "reduction": "none"}
+        # What is held out has its classes alone.
+        if self._soft and len(targets) > 1:
+            return F.cross_entropy(outputs, targets[1], soft_label=True, **options).mean()
+        return F.cross_entropy(outputs, targets[0], **options).mean()
 
     @cached_property
     def _class_weights(self) -> Optional[Tensor]:

@@ -6,7 +6,7 @@ from typing import Any, List
 
 import numpy as np
 import paddle
-from paddle import distributed
+from paddle import distributed, nn
 
 
 def init() -> None:
@@ -31,6 +31,20 @@ def is_main_process() -> bool:
 def shard(items: np.ndarray) -> np.ndarray:
     """This process's part of what all have in the same order; the parts differ by one item at most."""
     return items[rank() :: count()]
+
+
+def with_synchronised_norms(network: nn.Layer) -> nn.Layer:
+    """The network with batch norms that take the statistics of all processes, but for those that are frozen."""
+    frozen = [
+        (parent, name, layer)
+        for parent in network.sublayers(include_self=True)
+        for name, layer in parent._sub_layers.items()
+        if getattr(layer, "_use_global_stats", None)
+    ]
+    network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    for parent, name, layer in frozen:
+        parent._sub_layers[name] = layer
+    return network
 
 
 def all_reduce_sum(values: List[float]) -> List[float]:

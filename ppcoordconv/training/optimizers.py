@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator
 
 import numpy as np
 import paddle
 from paddle import nn
 from paddle.optimizer import SGD, Adam, AdamW, Momentum, lr
+from paddle.regularizer import L2Decay
 
 from ..config import Config
+from ..utils.errors import argument_prefix
+from ..utils.patterns import names_that_fit
 
 
 def _one_cycle(rate: float, steps: int, pct_start: float) -> Any:
@@ -48,15 +51,28 @@ def build_optimizer(config: Config, network: nn.Layer, schedule: Any) -> Any:
     options = {name: getattr(config.optimizer, name) for name in names}
     if config.gradient_clip is not None:
         options["grad_clip"] = nn.ClipGradByGlobalNorm(config.gradient_clip)
-    decayed: List[Any] = []
-    rest: List[Any] = []
-    for parameter in network.parameters():
-        is_decayed = not config.optimizer.no_decay_bias_norm or parameter.ndim > 1
-        (decayed if is_decayed else rest).append(parameter)
-    groups = [{"params": decayed, "weight_decay": config.optimizer.weight_decay}]
-    if rest:
-        groups.append({"params": rest, "weight_decay": 0.0})
-    return kind(schedule, parameters=groups, **options)
+    # Not in groups of parameters, of which Paddle would clip each by itself.
+    rates = _rate_factors(config, network)
+    undecayed = set()
+    for name, parameter in network.named_parameters():
+        parameter.optimize_attr["learning_rate"] = rates.get(name, 1.0)
+        if config.optimizer.no_decay_bias_norm and parameter.ndim <= 1:
+            undecayed.add(parameter.name)
+            parameter.regularizer = L2Decay(0.0)
+    if kind is AdamW:  # whose decay is no regularizer's
+        options["apply_decay_param_fun"] = lambda name: name not in undecayed
+    decay = config.optimizer.weight_decay
+    return kind(schedule, parameters=network.parameters(), weight_decay=decay, **options)
+
+
+def _rate_factors(config: Config, network: nn.Layer) -> Dict[str, float]:
+    """By a parameter's name; raises a UserError where a pattern fits none."""
+    names = [name for name, _ in network.named_parameters()]
+    factors: Dict[str, float] = {}
+    with argument_prefix("optimizer."):
+        for pattern, factor in config.optimizer.rates.items():
+            factors.update(dict.fromkeys(names_that_fit("rates", pattern, names), factor))
+    return factors
 
 
 class MovingAverage:

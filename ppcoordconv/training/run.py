@@ -68,7 +68,7 @@ class Run:
         self.amp = config.amp if on_gpu else "O0"
         network = task.network
         if on_gpu and dist.count() > 1:
-            network = paddle.nn.SyncBatchNorm.convert_sync_batchnorm(network)
+            network = dist.with_synchronised_norms(network)
         if self.amp == "O2":
             network, self.optimizer = paddle.amp.decorate(
                 network, self.optimizer, level="O2", dtype="float16", save_dtype="float32"

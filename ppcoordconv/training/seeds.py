@@ -80,5 +80,5 @@ def _train_one(
     paddle.seed(config.seed)
     # Before the task is built: what can't be resumed needs no data.
     state = find_resume(resume, config)
-    task = build_task(config)
+    task = build_task(config.without_weights() if state else config)
     return train(task, config, state, resume_anyway), task.metric

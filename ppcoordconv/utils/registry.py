@@ -61,9 +61,9 @@ class Registry:
         """
         names = self.names()
         if name not in self._builders:
-            raise UserError(
-                f"there is no {self._kind} {name!r}{did_you_mean(name, names)} The {self._kind}s are {', '.join(names)}"
-            )
+            near = did_you_mean(name, names)
+            all_names = f" The {self._kind}s are {', '.join(names)}" if near == "." else ""
+            raise UserError(f"there is no {self._kind} {name!r}{near}{all_names}")
         return self._builders[name]
 
     def build(self, name: str, **options: Any) -> Any:

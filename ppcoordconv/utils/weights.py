@@ -154,6 +154,15 @@ def fit_weights(network: nn.Layer, weights: Dict[str, Any], source: str) -> None
     network.set_state_dict({key: _like(value, own[key]) for key, value in weights.items()})
 
 
+def fit_part(network: nn.Layer, weights: Dict[str, Any]) -> Dict[str, str]:
+    """Loads those arrays that fit; returns for each of the others by its name why it does not."""
+    own = network.state_dict()
+    reasons = {key: _misfit(value, own[key]) if key in own else "no such name" for key, value in weights.items()}
+    fitting = {key: _like(value, own[key]) for key, value in weights.items() if not reasons[key]}
+    network.set_state_dict({**own, **fitting})
+    return {key: reason for key, reason in reasons.items() if reason}
+
+
 def _is_array(value: Any) -> bool:
     return isinstance(value, (np.ndarray, np.generic, paddle.Tensor))
 
@@ -177,4 +186,5 @@ def _is_float(value: Any) -> bool:
 
 def _like(value: Any, tensor: paddle.Tensor) -> Any:
     """In the type of the network's own: weights of mixed precision are saved in float32."""
-    return value if paddle.to_tensor(value).dtype == tensor.dtype else paddle.to_tensor(value).astype(tensor.dtype)
+    given = value if isinstance(value, paddle.Tensor) else paddle.to_tensor(value)
+    return value if given.dtype == tensor.dtype else given.astype(tensor.dtype)

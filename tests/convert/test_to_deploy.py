@@ -6,14 +6,13 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
-from conftest import package_names
+from conftest import own_models
 from hypothesis import given
 from hypothesis import strategies as st
 from paddle import nn
 
 import ppcoordconv as pcc
 from ppcoordconv.convert.to_deploy import DeployedCoordConv
-from ppcoordconv.models import MODELS
 
 CONVOLUTIONS = {
     1: (nn.Conv1D, nn.Conv1DTranspose, pcc.CoordConv1D, pcc.CoordConv1DTranspose),
@@ -56,7 +55,7 @@ def test_batch_norms_are_folded(axes, kind, groups, bias, affine):
     assert_same(pcc.convert_to_deploy(deployed), network, x)
 
 
-@pytest.mark.parametrize("name", package_names(MODELS))
+@pytest.mark.parametrize("name", own_models())
 def test_every_model_is_left_alone_and_computes_the_same(name):
     paddle.seed(0)
     network = settled(pcc.models.create(name))

@@ -86,6 +86,105 @@ def test_a_moved_picture_has_its_window():
     assert len(task.test_samples()[0]) == 2
 
 
+def pictures_with_edges(tmp_path):
+    """Red from column 80 on, green from row 40 on."""
+    pixels = np.full([100, 200, 3], 40, np.uint8)
+    pixels[:, 80:, 0] = 200
+    pixels[40:, :, 1] = 200
+    for name in ("a/0", "a/1", "b/0", "b/1"):
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    return NamedConfig(name="image_folder", path=str(tmp_path))
+
+
+def edge(values):
+    """Where values go from low to high, or None."""
+    is_high = values > (values.min() + values.max()) / 2
+    return None if np.ptp(values) < 0.3 else int((~is_high).sum())
+
+
+@pytest.mark.parametrize("shift", [0, 5])
+def test_a_part_of_a_picture_has_its_window(tmp_path, shift):
+    model = NamedConfig(name="shufflenet_v2_x0_25", coord="first")
+    options = {"model": model, "data": pictures_with_edges(tmp_path), "image_size": [50, 40], "shift": shift}
+    task = build(**options, augment="weak", window=True)
+    edges = []
+    for seed in range(40):
+        x, _, (left, top, right, bottom, height, width) = task.train_samples(seed)[0]
+        assert (height, width) == (100, 200)
+        row = edge(x[1, :, 20])
+        column = edge(x[0, 25, ::-1] if (is_mirrored := x[0, 25, 0] > x[0, 25, -1]) else x[0, 25])
+        if column is not None:
+            # Of a mirrored picture, the whole is mirrored.
+            expected = (right - 120 if is_mirrored else 80 - left) * 40 / (right - left)
+            edges.append((column - expected, row))
+        if row is not None:
+            assert abs(row - (40 - top) * 50 / (bottom - top)) <= 1.01
+    assert len(edges) > 20
+    assert all(abs(difference) <= 1.01 for difference, _ in edges)
+    assert len({row for _, row in edges}) > 10
+
+
+def test_augmentation_is_of_training_alone_and_the_seed_decides():
+    options = {"augment": "strong", "mixup": 0.4, "label_smoothing": 0.1}
+    task, again = build(**options), build(**options)
+    plain = build()
+    for seed, index in ((0, 3), (0, 4), (1, 3)):
+        fields = [np.asarray(field) for field in task.train_samples(seed)[index]]
+        assert all((a == b).all() for a, b in zip(fields, again.train_samples(seed)[index]))
+        assert fields[0].shape == (3, 32, 32)
+        assert fields[0].dtype == np.float32
+        assert not (fields[0] == plain.train_samples(seed)[index][0]).all()
+    assert not (task.train_samples(0)[3][0] == task.train_samples(1)[3][0]).all()
+    assert (task.test_samples()[3][0] == plain.test_samples()[3][0]).all()
+    assert len(task.test_samples()[3]) == 2
+
+
+def test_mixed_pictures_are_the_sum_that_their_target_says():
+    task, plain = build(mixup=1.0), build().train_samples(0)
+    samples = task.train_samples(0)
+    mixed = 0
+    for index in range(12):
+        x, label, soft = samples[index]
+        assert label == plain[index][1] == soft.argmax() or soft.max() == pytest.approx(0.5)
+        assert soft.sum() == pytest.approx(1)
+        rest = x - soft[label] * plain[index][0]
+        mixed += soft[label] < 1
+        if soft[label] < 1:
+            others = [i for i in range(len(plain)) if soft[plain[i][1]] > 0 and plain[i][1] != label]
+            other = rest / (1 - soft[label])
+            assert min(np.abs(plain[i][0] - other).max() for i in others) < 1e-3
+    assert mixed > 5
+
+
+def test_the_loss_of_soft_targets():
+    task = build(label_smoothing=0.2)
+    logits = paddle.to_tensor([[0.0, np.log(3.0)] + [-100.0] * 8], "float32")
+    x, label, soft = task.train_samples(0)[0]
+    assert soft.tolist() == pytest.approx([0.82 if i == label else 0.02 for i in range(10)])
+    target = [paddle.to_tensor([1]), paddle.to_tensor([[0.25, 0.75] + [0.0] * 8])]
+    expected = 0.25 * np.log(4) + 0.75 * np.log(4 / 3)
+    assert task.loss(logits, target).item() == pytest.approx(expected, rel=1e-5)
+    # What is held out is measured by the plain loss.
+    assert task.loss(logits, target[:1]).item() == pytest.approx(np.log(4 / 3), rel=1e-5)
+
+
+def test_pictures_are_normalised_by_mean_and_std():
+    task = build(mean=[0.1, 0.2, 0.3], std=[0.5, 0.25, 1.0])
+    pixels = task.data.test.pixels(0) / 255
+    expected = ((pixels - [0.1, 0.2, 0.3]) / [0.5, 0.25, 1.0]).transpose(2, 0, 1)
+    np.testing.assert_allclose(task.test_samples()[0][0], expected, atol=1e-5)
+    assert task.export_metadata()["preprocess"]["std"] == [0.5, 0.25, 1.0]
+
+
+def test_a_classifier_of_paddle_takes_any_size():
+    task = build(NamedConfig(name="mobilenet_v3_small", coord="all"), image_size=[40, 56])
+    inputs = paddle.to_tensor(np.stack([task.train_samples(0)[i][0] for i in range(2)]))
+    assert inputs.shape == [2, 3, 40, 56]
+    assert task.network(inputs).shape == [2, 10]
+
+
 def test_the_picture_shows_right_and_wrong(task):
     logits = np.eye(10, dtype=np.float32)[task.data.test.classes[:32]]
     all_right = task.visualize(logits)
@@ -138,6 +237,27 @@ def test_with_the_labels_of_weights_no_data_are_read(tmp_path):
         ({"shift": -1}, "^shift takes a whole number from 0 to 32, got -1"),
         ({"shift": 33}, "^shift takes a whole number from 0 to 32, got 33"),
         ({"shift": True}, "^shift takes"),
+        ({"augment": "most"}, "^augment takes one of none, weak, strong, got 'most'"),
+        ({"augment": None}, "^augment takes one of"),
+        ({"mixup": -0.2}, "^mixup takes a number from 0 to 10, got -0.2"),
+        ({"label_smoothing": True}, "^label_smoothing takes a number from 0 to 1, got True"),
+        ({"mean": [0.5]}, r"^mean takes three numbers, of red, green and blue, got \[0.5\]"),
+        ({"std": [0.5, 0.5, 0]}, "^std takes a number from 1e-06"),
+        ({"std": 0.5}, "^std takes three numbers"),
+        (
+            {"model": NamedConfig(name="aistudio_coordconv"), "window": True, "augment": "strong"},
+            "^window is one upright part of one picture, and can't be had with augment='strong', which turns",
+        ),
+        (
+            {"model": NamedConfig(name="aistudio_coordconv"), "window": True, "mixup": 0.2},
+            "^window is one upright part of one picture, and can't be had with mixup",
+        ),
+        (
+            {"model": NamedConfig(name="squeezenet1_1"), "image_size": [31, 64]},
+            r"^image_size takes at least \[32, 32\] with the model 'squeezenet1_1', got \[31, 64\]",
+        ),
+        ({"model": NamedConfig(name="aistudio_conv", freeze="conv9")}, "^model.freeze has the pattern 'conv9'"),
+        ({"model": NamedConfig(name="aistudio_conv", weights="x")}, "^model.weights takes the path of a file"),
         ({"window": 1}, "^window takes true or false, got 1"),
         ({"window": True}, "^window is for networks with CoordConv, and this one has none"),
         ({"shfit": 1}, "has no option 'shfit': did you mean 'shift'"),

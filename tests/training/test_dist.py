@@ -9,10 +9,14 @@ import sys
 import time
 
 import numpy as np
+import paddle
 import pytest
 from conftest import ENVIRONMENT, ROOT
+from paddle import nn
 from tiny import CONFIG, weights
 
+from ppcoordconv.models.fine_tuning import freeze
+from ppcoordconv.training import dist
 from ppcoordconv.utils.weights import load_state
 
 # 40 held-out samples and batches of 7: remainders everywhere; one sample is left for the last batch of 13.
@@ -152,3 +156,18 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step(tmp_path):
     logs = [path.read_text() for path in sorted((tmp_path / "parts" / "log").glob("workerlog.*"))]
     stopped = [next(line for line in log.splitlines() if "stopped by SIGTERM in" in line) for log in logs]
     assert len({line.split("stopped by")[1] for line in stopped}) == 1
+
+
+def test_frozen_batch_norms_are_not_synchronised():
+    inner = nn.Sequential(nn.Conv2D(2, 2, 1), nn.BatchNorm2D(2))
+    network = nn.Sequential(("body", inner), ("norm", nn.BatchNorm2D(2)), ("head", nn.Conv2D(2, 1, 1)))
+    freeze(network, "body")
+    frozen = inner[1]
+    converted = dist.with_synchronised_norms(network)
+    assert converted is network
+    assert network.body[1] is frozen
+    assert type(network.norm) is nn.SyncBatchNorm
+    before = frozen._mean.numpy()
+    network.train()
+    network.body(paddle.rand([4, 2, 3, 3]))
+    assert (frozen._mean.numpy() == before).all()

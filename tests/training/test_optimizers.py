@@ -7,6 +7,7 @@ from paddle import nn
 from tiny import config
 
 from ppcoordconv.training.optimizers import OPTIMIZERS, SCHEDULES, MovingAverage, build_optimizer, build_schedule
+from ppcoordconv.utils.errors import UserError
 
 
 def one_step(tmp_path, gradient=0.0, **changes):
@@ -46,10 +47,58 @@ def test_adam_takes_steps_of_the_learning_rate(tmp_path):
     assert weights == pytest.approx([0.9] * 4)
 
 
-def test_gradients_are_clipped_together(tmp_path):
-    optimizer = "{name: sgd, learning_rate: 1.0}"
+@pytest.mark.parametrize("no_decay", ["false", "true"])
+def test_gradients_are_clipped_together(tmp_path, no_decay):
+    optimizer = f"{{name: sgd, learning_rate: 1.0, no_decay_bias_norm: {no_decay}}}"
     weights, biases = one_step(tmp_path, gradient=5.0, gradient_clip=0.6, optimizer=optimizer, **CONSTANT)
     assert 1 - np.asarray(weights + biases) == pytest.approx([0.6 / np.sqrt(6)] * 6)
+
+
+@pytest.mark.parametrize(
+    ("rates", "weight", "bias"),
+    [
+        ("{weight: 0.5}", 0.5, 1),
+        ("{bias: 3}", 1, 3),
+        ("{'*': 2}", 2, 2),
+        ("{'*': 2, bias: 0.25}", 2, 0.25),
+        ("{bias: 0.25, '*': 2}", 2, 2),
+        ("{}", 1, 1),
+    ],
+)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_rates_by_pattern(tmp_path, name, rates, weight, bias):
+    """Whatever the optimizer, the first step is its step times the factor, weight decay included."""
+    options = f"name: {name}, learning_rate: 0.01, weight_decay: 0.1, no_decay_bias_norm: true"
+    plain, plain_bias = one_step(tmp_path, gradient=2.0, optimizer=f"{{{options}}}", **CONSTANT)
+    weights, biases = one_step(tmp_path, gradient=2.0, optimizer=f"{{{options}, rates: {rates}}}", **CONSTANT)
+    assert np.subtract(1, weights) == pytest.approx(weight * np.subtract(1, plain), rel=1e-4)
+    assert np.subtract(1, biases) == pytest.approx(bias * np.subtract(1, plain_bias), rel=1e-4)
+
+
+def test_rates_of_what_lies_in_a_layer(tmp_path):
+    network = nn.Sequential(("body", nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))), ("fc", nn.Linear(2, 2)))
+    run = config(tmp_path, optimizer="{name: sgd, rates: {body: 0.5, body.1: 0.25}}")
+    build_optimizer(run, network, build_schedule(run, 10, 50))
+    found = {name: p.optimize_attr["learning_rate"] for name, p in network.named_parameters()}
+    assert list(found.values()) == [0.5, 0.5, 0.25, 0.25, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("rates", "words"),
+    [
+        (
+            "{fcc: 10}",
+            "^optimizer.rates has the pattern 'fcc', which fits no name in the network.* It has weight, bias",
+        ),
+        ("{weight: 0}", "optimizer.rates.weight: .*greater than 0, got 0"),
+        ("{weight: .inf}", "optimizer.rates.weight: .*finite"),
+        ("{weight: fast}", "optimizer.rates.weight: .*number.*got 'fast'"),
+        ("10", "optimizer.rates: .*dictionary.*got 10"),
+    ],
+)
+def test_wrong_rates(tmp_path, rates, words):
+    with pytest.raises(UserError, match=words):
+        one_step(tmp_path, optimizer=f"{{name: sgd, rates: {rates}}}", **CONSTANT)
 
 
 def rates(tmp_path, steps=50, **changes):
