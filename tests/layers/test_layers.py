@@ -511,12 +511,14 @@ def test_every_convention_is_exported_for_any_size(tmp_path, form, deployed):
         assert all(type(layer) is DeployedCoordConv for layer in network.layers)
     model, *_ = FORMATS[form](network, [InputSpec([None, 3, None, None], "float32", "x")], tmp_path)
     checked = {"paddle": paddle.__version__, "onednn": True, "bf16": False}
-    description = {"model_file": model, "input_shape": [3, None, None], "precision": "fp32", "checked": checked}
+    inputs = [{"name": "x", "shape": [3, None, None]}]
+    description = {"model_file": model, "inputs": inputs, "precision": "fp32", "checked": checked}
+    description["input_shape"] = inputs[0]["shape"]
     run = ENGINES[Path(model).suffix](tmp_path, description, Settings(cpu_threads=1, onednn=True)).runner()
     for shape in ([2, 3, 5, 7], [1, 3, 1, 4]):
         x = paddle.randn(shape)
         for got, expected in zip(
-            np.split(run(x.numpy()), len(network.layers), axis=1),
+            np.split(run(x.numpy())[0], len(network.layers), axis=1),
             np.split(untraced(x).numpy(), len(network.layers), axis=1),
         ):
             assert_same([got], [expected], 1e-5)

@@ -204,7 +204,8 @@ def _export(network: nn.Layer, shape: List[int], folder: Path, model_format: str
 
 def _description(model: Path, shape: List[int]) -> Dict[str, Any]:
     checked = {"paddle": paddle.__version__, "onednn": True, "bf16": False}
-    return {"model_file": model.name, "input_shape": shape, "precision": "fp32", "checked": checked}
+    inputs = [{"name": "x", "shape": shape}]
+    return {"model_file": model.name, "input_shape": shape, "inputs": inputs, "precision": "fp32", "checked": checked}
 
 
 def _figures(times: List[float], batch: int) -> Dict[str, float]:
