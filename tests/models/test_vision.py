@@ -76,6 +76,20 @@ def test_a_pattern_and_the_convention_reach_the_layers():
     assert network.layer4[0].conv1.coords == "half_open"
 
 
+def test_running_statistics_follow_within_some_tens_of_steps():
+    """Or what has learnt would be at chance where it is evaluated."""
+    for name in SMALL[:2]:
+        network = pcc.models.create(name, num_classes=2)
+        first = next(layer for layer in network.sublayers() if isinstance(layer, nn.BatchNorm2D))
+        seen = []
+        first.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))  # noqa: B023
+        x = paddle.rand([4, 3, 32, 32])
+        network.train()
+        for _ in range(40):
+            network(x)
+        np.testing.assert_allclose(first._mean.numpy(), seen[0].mean([0, 2, 3]).numpy(), rtol=0.05, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
