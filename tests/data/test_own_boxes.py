@@ -404,4 +404,4 @@ def test_the_commands_of_the_page(tmp_path):
         done = run_tool(Path(script).stem, *words, *(SHORT if is_training else []), cwd=tmp_path)
         assert done.status == 0, (words, done.stderr)
     assert trained == {*EXPORTS}
-    assert len(list((tmp_path / "output" / "found").glob("*.png"))) == 10
+    assert len(list((tmp_path / "output" / "found").glob("*.png"))) == 2
