@@ -31,6 +31,10 @@ def _is_input(value: Any) -> bool:
     return isinstance(name, str) and dtype in DTYPES and (shape == [] or _is_shape(shape))
 
 
+def _is_score(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value <= 1
+
+
 def _is_one_of(*choices: str) -> Callable[[Any], bool]:
     return lambda value: value in choices
 
@@ -47,6 +51,7 @@ _KEYS: Dict[str, Callable[[Any], bool]] = {
     "served_form": lambda value: value is None or isinstance(value, str),
     "preprocess": lambda value: isinstance(value, dict),
     "labels": are_labels,
+    "score_threshold": lambda value: value is None or _is_score(value),
     "checked": lambda value: isinstance(value, dict),
 }
 _CHECKED: Dict[str, type] = {"paddle": str, "onednn": bool, "bf16": bool}
@@ -106,6 +111,7 @@ def _check(description: Any) -> None:
     description.setdefault("precision", "fp32")  # which earlier exports did not say
     description.setdefault("window", False)
     description.setdefault("outputs", 1)
+    description.setdefault("score_threshold", None)
     only = {"name": "x", "shape": description.get("input_shape"), "dtype": "float32"}
     description.setdefault("inputs", [only])
     for key, is_right in _KEYS.items():

@@ -53,7 +53,7 @@ def infer(
         resume: goes on after the results that an earlier call with the same options left in ``output``, and gives the
             rest.
         recursive: takes the pictures in folders of the folders, too, but for those in ``output``.
-        threshold: the score, 0 to 1, below which objects are left out; None: the served form's.
+        threshold: the score, 0 to 1, below which objects are left out; None: that of the export.
         tile, overlap: pictures are cut into squares of so many pixels, each an input, of which neighbours share
             ``overlap``, by default a quarter; their objects are joined. For models that find objects.
 

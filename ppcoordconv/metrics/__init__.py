@@ -7,6 +7,9 @@ from typing import Any, Callable, Dict, List, Sequence
 
 import numpy as np
 
+# A confusion matrix is told of no more classes than that: it has their square of numbers.
+MAX_CONFUSION = 1000
+
 
 class Metric(ABC):
     """A measurement of one test set.

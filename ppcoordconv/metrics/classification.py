@@ -7,12 +7,10 @@ from typing import Any, Dict, List, Sequence, Tuple
 import numpy as np
 
 from ..postprocess.classification import best_class
-from . import Metric
+from . import MAX_CONFUSION, Metric
 
 # "top5" is told of more classes than that.
 _TOP = 5
-# The confusion matrix is told of no more classes than that: it has their square of numbers.
-_MAX_CONFUSION = 1000
 # An accuracy is better than chance where chance gives as much less often.
 _SIGNIFICANT = 0.01
 
@@ -59,14 +57,14 @@ class Accuracy(Metric):
                 for number, label in enumerate(labels)
             ],
         }
-        if len(labels) <= _MAX_CONFUSION:
+        if len(labels) <= MAX_CONFUSION:
             report["confusion"] = self._confusion(len(labels)).tolist()
         return report
 
     def pictures(self, labels: List[str]) -> Dict[str, np.ndarray]:
-        from ..viz.plots import confusion_matrix
+        from ..viz.evaluation import confusion_matrix
 
-        if len(labels) > _MAX_CONFUSION:
+        if len(labels) > MAX_CONFUSION:
             return {}
         return {"confusion": confusion_matrix(self._confusion(len(labels)), labels)}
 

@@ -1,16 +1,18 @@
-"""Average precision as COCO defines it, by pycocotools, and how well boxes fit."""
+"""Average precision as COCO defines it, by pycocotools, how well boxes fit, and which classes are confused."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-from typing import Any, Callable, Dict, List, NamedTuple, Sequence
+from decimal import ROUND_DOWN, Context
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
 from ..ops.boxes import areas, ious
 from ..postprocess.detection import SCORE_THRESHOLD
-from . import Metric
+from . import MAX_CONFUSION, Metric
+from .matching import Picture, matched
 
 # The rows of COCO's table: precision or recall, over which IoUs, of objects of which size, with how many detections.
 ROWS = {
@@ -35,20 +37,37 @@ class AveragePrecision(Metric):
     ``compute`` gives "ap", the mean over the classes and over the IoUs 0.5, 0.55, ..., 0.95 of the average precision;
     "ap50", "ap75"; "ap_small", "ap_medium", "ap_large", where there are such objects; "ar1", "ar10", "ar100", the same
     mean of the recall with so many detections a picture, and "ar_small", ...; all 0..1. "mean_iou": of each object with
-    the best of the detections of its class that score at least 0.3, 0 where there is none; crowds are left out.
+    the best of the detections of its class that score at least ``score_threshold``, 0 where there is none; crowds are
+    left out. The others take detections of any score.
 
     Parameters:
         labels: of the classes.
         detections: from outputs to ``[N, K, 6]``: class (-1: none), score, left, top, right, bottom. Detections and
             objects are all that is kept of a batch.
+        score_threshold: from which a detection is shown, 0..1.
     """
 
-    def __init__(self, labels: List[str], detections: Callable[[np.ndarray], np.ndarray]) -> None:
+    def __init__(
+        self,
+        labels: List[str],
+        detections: Callable[[np.ndarray], np.ndarray],
+        score_threshold: float = SCORE_THRESHOLD,
+    ) -> None:
         super().__init__()
         self._labels = labels
         self._detections = detections
+        self._score_threshold = score_threshold
+        self._kept: Optional[_Figures] = None
 
-    def reduce(self, outputs: np.ndarray, targets: Sequence[np.ndarray]) -> List[_Picture]:
+    def update(self, outputs: np.ndarray, targets: Sequence[np.ndarray]) -> None:
+        self._kept = None
+        super().update(outputs, targets)
+
+    def merge(self, states: Sequence[List[Any]]) -> None:
+        self._kept = None
+        super().merge(states)
+
+    def reduce(self, outputs: np.ndarray, targets: Sequence[np.ndarray]) -> List[Picture]:
         """The pictures of a batch.
 
         Parameters:
@@ -57,15 +76,95 @@ class AveragePrecision(Metric):
                 (under 96x96) and large are those of the picture itself.
         """
         return [
-            _Picture(rows[rows[:, 0] >= 0], boxes[classes >= 0], classes[classes >= 0], crowd[classes >= 0], scale)
+            Picture(rows[rows[:, 0] >= 0], boxes[classes >= 0], classes[classes >= 0], crowd[classes >= 0], scale)
             for rows, boxes, classes, crowd, scale in zip(self._detections(outputs), *targets)
         ]
 
     def compute(self) -> Dict[str, float]:
+        nothing = {name: 0.0 for name, (_, _, area, _) in ROWS.items() if area == "all"}
+        stats = {name: float(value) for name, value in zip(ROWS, self._evaluated().stats) if value >= 0}
+        best = [iou for picture in self._pictures() for iou in _best_ious(picture, self._score_threshold)]
+        return {**nothing, **stats, "mean_iou": float(np.mean(best)) if best else 0.0}
+
+    def table(self, metrics: Dict[str, float]) -> str:
+        """In the lines of COCO's own tools; -1 where there are no such objects."""
+        return "\n".join(
+            f" {f'Average {what}':<18} ({'AP' if what == 'Precision' else 'AR'}) "
+            f"@[ IoU={ious:<9} | area={area:>6} | maxDets={most:>3} ] = {metrics.get(name, -1):.3f}"
+            for name, (what, ious, area, most) in ROWS.items()
+        )
+
+    def report(self, labels: List[str]) -> Dict[str, Any]:
+        """Of each class "ap" and "ap50", None where there are no objects, "objects", and of the detections that score
+        at least the threshold, without those in crowds, "found", how many there are, "precision" and "recall" at an IoU
+        of 0.5; a quotient by 0 is 0. "confusion": in row i and column j, how many objects of class i were found as
+        class j; the last row is of detections that are no object's, the last column of objects that were missed.
+        """
+        count = len(labels)
+        precision, pairs = self._evaluated().precision, self._pairs(count)
+        right, objects, found = (
+            np.bincount(classes, minlength=count + 1)[:count]
+            for classes in (pairs[pairs[:, 0] == pairs[:, 1], 0], pairs[:, 0], pairs[:, 1])
+        )
+        columns = {
+            "ap": _means(precision),
+            "ap50": _means(precision[:1]),
+            "objects": objects.tolist(),
+            "found": found.tolist(),
+            "precision": (right / np.maximum(found, 1)).tolist(),
+            "recall": (right / np.maximum(objects, 1)).tolist(),
+        }
+        report = {
+            "samples": len(self._pictures()),
+            **self.compute(),
+            "score_threshold": self._score_threshold,
+            "classes": [
+                {"label": label, **dict(zip(columns, row))} for label, row in zip(labels, zip(*columns.values()))
+            ],
+        }
+        if count <= MAX_CONFUSION:
+            report["confusion"] = _confusion(pairs, count + 1).tolist()
+        return report
+
+    def pictures(self, labels: List[str]) -> Dict[str, np.ndarray]:
+        from ..viz.evaluation import confusion_matrix, precision_recall
+
+        count = len(labels)
+        drawn = {"precision_recall": precision_recall(self._evaluated().precision[0], labels)}
+        if count <= MAX_CONFUSION:
+            drawn["confusion"] = confusion_matrix(_confusion(self._pairs(count), count + 1), [*labels, "background"])
+        return drawn
+
+    def advice(self, metrics: Dict[str, float], labels: List[str]) -> str:
+        best = max((picture.detections[:, 1].max(initial=0) for picture in self._pictures()), default=np.float32(0))
+        if best >= np.float32(self._score_threshold):
+            return ""
+        lower = Context(prec=1, rounding=ROUND_DOWN).create_decimal(str(best))
+        said = f"--threshold {lower} shows those that score less, or " if best else ""
+        return (
+            f"no object of the test set scores task.score_threshold={self._score_threshold}; infer shows none: "
+            f"{said}train longer"
+        )
+
+    def _pictures(self) -> List[Picture]:
+        return [picture for batch in self._batches for picture in batch]
+
+    def _pairs(self, background: int) -> np.ndarray:
+        """``[n, 2]``, true and predicted classes of all pictures."""
+        pairs = [matched(picture, self._score_threshold, background) for picture in self._pictures()]
+        return np.concatenate([np.zeros([0, 2], np.int64), *pairs])
+
+    def _evaluated(self) -> _Figures:
+        """pycocotools' figures of all batches, which take their time: they are kept until there are others."""
+        if self._kept is None:
+            self._kept = self._evaluate()
+        return self._kept
+
+    def _evaluate(self) -> _Figures:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
 
-        pictures = [picture for batch in self._batches for picture in batch]
+        pictures = self._pictures()
         annotations = [
             {
                 "image_id": number,
@@ -82,9 +181,6 @@ class AveragePrecision(Metric):
             for number, picture in enumerate(pictures)
             for box, (category, score) in zip(picture.detections[:, 2:] / picture.scale, picture.detections[:, :2])
         ]
-        nothing = {name: 0.0 for name, (_, _, area, _) in ROWS.items() if area == "all"}
-        if not annotations:
-            return {**nothing, "mean_iou": 0.0}
         with contextlib.redirect_stdout(io.StringIO()):
             coco, detected = COCO(), COCO()
             coco.dataset = {
@@ -100,31 +196,29 @@ class AveragePrecision(Metric):
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()
-        stats = {name: float(value) for name, value in zip(ROWS, evaluation.stats) if value >= 0}
-        best = [iou for picture in pictures for iou in _best_ious(picture)]
-        return {**nothing, **stats, "mean_iou": float(np.mean(best)) if best else 0.0}
-
-    def table(self, metrics: Dict[str, float]) -> str:
-        """In the lines of COCO's own tools; -1 where there are no such objects."""
-        return "\n".join(
-            f" {f'Average {what}':<18} ({'AP' if what == 'Precision' else 'AR'}) "
-            f"@[ IoU={ious:<9} | area={area:>6} | maxDets={most:>3} ] = {metrics.get(name, -1):.3f}"
-            for name, (what, ious, area, most) in ROWS.items()
-        )
+        # Of objects of all sizes, and of 100 detections a picture.
+        return _Figures(evaluation.stats, evaluation.eval["precision"][..., 0, -1].copy())
 
 
-class _Picture(NamedTuple):
-    """What is on a picture, and what was found there, in pixels of the network's input."""
+class _Figures(NamedTuple):
+    """Of pycocotools, -1 where there are no objects."""
 
-    detections: np.ndarray  # [k, 6]
-    boxes: np.ndarray  # [m, 4]
-    classes: np.ndarray  # [m]
-    crowd: np.ndarray  # [m]
-    scale: np.float32
+    stats: np.ndarray  # [12], in the order of ROWS
+    precision: np.ndarray  # [IoUs, recalls, classes]
 
 
-def _best_ious(picture: _Picture) -> List[float]:
-    rows = picture.detections[picture.detections[:, 1] >= SCORE_THRESHOLD]
+def _means(precision: np.ndarray) -> List[Optional[float]]:
+    """Of each class, ``[IoUs, recalls, classes]``; None without objects."""
+    return [float(values.mean()) if values.min() >= 0 else None for values in precision.transpose(2, 0, 1)]
+
+
+def _confusion(pairs: np.ndarray, count: int) -> np.ndarray:
+    """``[count, count]``, how many of the row's class were found as the column's."""
+    return np.bincount(pairs[:, 0] * count + pairs[:, 1], minlength=count**2).reshape(count, count)
+
+
+def _best_ious(picture: Picture, score_threshold: float) -> List[float]:
+    rows = picture.detections[picture.detections[:, 1] >= score_threshold]
     return [
         float(ious(box[None], rows[rows[:, 0] == category, 2:]).max(initial=0))
         for box, category in zip(picture.boxes[~picture.crowd], picture.classes[~picture.crowd])

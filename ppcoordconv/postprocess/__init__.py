@@ -26,13 +26,17 @@ def check_labels(count: int, labels: Sequence[str]) -> None:
 
 
 def served_form_of(description: Dict[str, Any]) -> ServedForm:
-    """The served form of an exported model; raises a UserError where it has none."""
+    """The served form of an exported model, with its threshold; raises a UserError where it has none."""
     if description["served_form"] is None:
         raise UserError(
             "this model was exported without a served form, so that nothing knows what its outputs mean: call it by "
             "ppcoordconv.deploy.Predictor, or export it with served_form, preprocess and labels"
         )
-    return SERVED.build(description["served_form"])
+    form: ServedForm = SERVED.build(description["served_form"])
+    threshold = description.get("score_threshold")
+    if form.score_threshold is not None and threshold is not None:
+        form.score_threshold = threshold
+    return form
 
 
 def decoded(form: ServedForm, outputs: np.ndarray, labels: List[str]) -> List[Dict[str, Any]]:

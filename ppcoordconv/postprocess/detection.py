@@ -11,7 +11,7 @@ from ..ops.nms import matrix_nms_numpy
 from ..viz.draw import boxed
 from . import SERVED, ServedForm, check_labels
 
-# Objects that score less are not shown.
+# Objects that score less are not shown, unless a config or an exported model says otherwise.
 SCORE_THRESHOLD = 0.3
 # Objects of two tiles that share more of the smaller one are one object.
 SAME_OBJECT = 0.5

@@ -19,7 +19,7 @@ from ..metrics.coco import AveragePrecision
 from ..models.yolo import SCALE_X_Y, YOLO, Decoded
 from ..ops.nms import MatrixNMS
 from ..postprocess import SERVED
-from ..postprocess.detection import Detection
+from ..postprocess.detection import SCORE_THRESHOLD, Detection
 from ..utils.arguments import check_bool, check_number, is_size
 from ..utils.errors import ArgumentError, UserError
 from ..viz.draw import boxed, contact_sheet
@@ -89,6 +89,8 @@ class DetectionTask:
         window: in training, CoordConv has the coordinates that a crop has in its picture, not those in the crop.
         iou_loss: the weight of a further loss, ``1 - iou^2`` of an object and the box that is to find it; PP-YOLO: 2.5.
         nms: whether what is exported leaves one box of those around an object, or leaves that to who serves it.
+        score_threshold: the score, 0..1, from which objects are shown, here and by what is exported, and counted by the
+            metrics other than AP.
     """
 
     name = "detection"
@@ -108,12 +110,14 @@ class DetectionTask:
         window: bool = False,
         iou_loss: float = 0.0,
         nms: bool = True,
+        score_threshold: float = SCORE_THRESHOLD,
     ) -> None:
         # What measures: it is missed now, rather than after the first epoch.
         import pycocotools  # noqa: F401
 
         check_number("iou_loss", iou_loss, 0, 100)
         check_bool("nms", nms)
+        check_number("score_threshold", score_threshold, 0, 1)
         self._iou_loss = iou_loss
         self._augmentation = Augmentation(flip, crop, colour)
         self._read_data = bind_data(data, DetectionData)
@@ -132,6 +136,7 @@ class DetectionTask:
         ]
         self.head = nn.Sequential(Decoded(network), MatrixNMS()) if nms else Decoded(network)
         self._form: Detection = SERVED.build("detection" if nms else "detection_without_nms")
+        self._form.score_threshold = score_threshold
 
     @cached_property
     def data(self) -> DetectionData:
@@ -180,7 +185,7 @@ class DetectionTask:
         return total
 
     def metrics(self) -> Metric:
-        return AveragePrecision(self._labels, self._form.detections)
+        return AveragePrecision(self._labels, self._form.detections, self._form.score_threshold)
 
     def visualize(self, outputs: np.ndarray) -> np.ndarray:
         pictures = []
@@ -208,6 +213,7 @@ class DetectionTask:
             "served_form": self._form.name,
             "preprocess": self._letterboxes[0].to_dict(),
             "labels": self._labels,
+            "score_threshold": self._form.score_threshold,
         }
 
 

@@ -31,8 +31,8 @@ class RunLog:
     """Writes VisualDL's log, in the first process, and says how it goes.
 
     Per epoch: all metrics, the learning rate, the share of each CoordConv's weights that lies on the coordinates,
-    histograms of the weights, a picture of the first held-out samples, and those of the metric. At the end the
-    config's plain values beside the metric.
+    histograms of the weights, a picture of the first held-out samples. At the end the pictures of the metric, and the
+    config's plain values beside it.
     """
 
     def __init__(self, folder: Path, config: Config) -> None:
@@ -67,7 +67,7 @@ class RunLog:
             self._said = now
             log_info(f"epoch {run.epoch}/{self._config.epochs}, step {run.step} of {run.total_steps}: {text}")
 
-    def epoch(self, entry: Dict[str, Any], run: Run, outputs: np.ndarray, pictures: Dict[str, np.ndarray]) -> None:
+    def epoch(self, entry: Dict[str, Any], run: Run, outputs: np.ndarray) -> None:
         self._last = self._said = time.monotonic()
         values = {key: value for key, value in entry.items() if key not in ("epoch", "seconds")}
         words = ", ".join(f"{key} {value:.4f}" for key, value in values.items())
@@ -85,9 +85,13 @@ class RunLog:
             # In float64, because numpy refuses bins that are narrower than the last bit of the values.
             weights = parameter.numpy().ravel().astype(np.float64)
             self._writer.add_histogram(tag=name, step=step, values=weights, buckets=32)
-        shown = {"held out": run.task.visualize(outputs)} if run.task.num_visualized else {}
-        for name, pixels in {**shown, **pictures}.items():
-            self._writer.add_image(tag=name, step=step, img=pixels)
+        if run.task.num_visualized:
+            self.pictures({"held out": run.task.visualize(outputs)}, step)
+
+    def pictures(self, pictures: Dict[str, np.ndarray], epoch: int) -> None:
+        if self._writer:
+            for name, pixels in pictures.items():
+                self._writer.add_image(tag=name, step=epoch, img=pixels)
 
     def result(self, summary: Dict[str, Any], metric: str) -> None:
         if not self._writer:

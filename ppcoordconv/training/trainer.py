@@ -22,7 +22,7 @@ from ..windows import window
 from . import checkpoints, dist
 from .log import RunLog, log_info
 from .prefetch import Batch, prefetch
-from .report import write_report
+from .report import LastReport
 from .run import Run
 from .run_info import environment
 from .stopping import Stopping
@@ -37,9 +37,9 @@ def train(task: Task, config: Config, resume: Optional[Path] = None, resume_anyw
     """Trains a task's network and writes ``config.output_dir``.
 
     Below it: ``config.yml``, ``run.json`` (versions, device, commit, command), ``best.pdparams``, ``last.pdparams``,
-    ``last.pdopt`` (all that a resume needs; ``last.1.pdopt``, ... are the ones before), ``metrics.json``, what the
-    metric reports of the last evaluation, as ``report.json`` and pictures, and VisualDL's log in ``vdl/``. Those of an
-    earlier run, if this does not go on from it, are moved into ``earlier.1/``.
+    ``last.pdopt`` (all that a resume needs; ``last.1.pdopt``, ... are the ones before), ``metrics.json``, at the
+    end what the metric reports of the last evaluation, as ``report.json`` and pictures, and VisualDL's log in ``vdl/``.
+    Those of an earlier run, if this does not go on from it, are moved into ``earlier.1/``.
 
     Parameters:
         resume: a ``last.pdopt``; training goes on where it was written, bit for bit as if it had not been interrupted.
@@ -88,6 +88,7 @@ def _train(task: Task, config: Config, resume: Optional[Path], resume_anyway: bo
         RunLog(output / "vdl", config) as log,
         Stopping(config) as stopping,
         bar(int(run.total_steps), done) as progress,
+        LastReport(output, labels, log.pictures) as report,
     ):
         last = run.partial or (run.history[-1] if run.history else {})
         summary = _summary(run.best, last) if last else {}
@@ -115,11 +116,10 @@ def _train(task: Task, config: Config, resume: Optional[Path], resume_anyway: bo
                 if not run.best or entry[task.metric] > run.best[task.metric]:
                     run.best = entry
                 summary = _summary(run.best, entry)
-                pictures = metric.pictures(labels) if dist.is_main_process() else {}
-                log.epoch(entry, run, outputs, pictures)
+                log.epoch(entry, run, outputs)
                 if dist.is_main_process():
                     _save_weights(run, summary, output)
-                    write_report(output, metric.report(labels), pictures)
+                report.evaluated(metric, run.epoch)
                 advice = metric.advice(run.best, labels)
             run.measured_step, run.partial = run.step, entry
             if run.position == run.size:

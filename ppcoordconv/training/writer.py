@@ -23,6 +23,7 @@ RUN_FILES = (
     "metrics.json",
     "report.json",
     "confusion.png",
+    "precision_recall.png",
     "vdl",
 )
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import get_font_names
 
 from ..ops.canvas import SIZE
 from ..utils.files import atomic_write
-
-# Fonts that have Chinese letters, on Linux, Windows and macOS.
-_CHINESE = {"Noto Sans CJK SC", "WenQuanYi Zen Hei", "Microsoft YaHei", "SimHei", "PingFang SC", "Hiragino Sans GB"}
 
 
 def predictions_and_coordinate_weights(
@@ -171,46 +165,6 @@ def curves(panels: Dict[str, Dict[str, List[Tuple[float, float]]]], path: Path) 
         axes.set_yscale("log" if "loss" in title else "linear")
         axes.legend(fontsize=7)
     _write(figure, path)
-
-
-def confusion_matrix(counts: np.ndarray, labels: List[str]) -> np.ndarray:
-    """Draws which classes are taken for which: each row coloured by its shares, up to 30 classes with the counts.
-
-    Parameters:
-        counts: ``[k, k]``, how many samples of the row's class were predicted as the column's.
-        labels: of the classes.
-
-    Returns:
-        uint8 ``[H, W, 3]``.
-    """
-    count = len(labels)
-    is_small = count <= 30
-    side = min(max(3.0, (0.45 if is_small else 0.16) * count), 30.0)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    # Names are written as long as there is a line for each, then of some.
-    ticks = range(0, count, -(-count // 180))
-    names = [label if len(label) <= 24 else f"{label[:23]}..." for label in map(labels.__getitem__, ticks)]
-    with warnings.catch_warnings(), rc_context({"text.parse_math": False, "font.family": _fonts()}):
-        warnings.filterwarnings("ignore", message="Glyph")  # a letter that no font has becomes a box
-        figure = Figure(figsize=(side + 2, side + 2), layout="constrained")
-        axes = figure.subplots()
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        if is_small:
-            for row, column in np.argwhere(counts):
-                colour = "white" if shares[row, column] > 0.5 else "black"
-                axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=8, color=colour)
-        axes.set_xticks(ticks, names, rotation=90)
-        axes.set_yticks(ticks, names)
-        axes.tick_params(labelsize=10 if is_small else 7)
-        axes.set(xlabel="predicted", ylabel="true")
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
-
-
-def _fonts() -> List[str]:
-    """Matplotlib's own, and for what it lacks one of those with Chinese letters, if there is one."""
-    return ["DejaVu Sans", *sorted(_CHINESE & set(get_font_names()))]
 
 
 def _write(figure: Figure, path: Path, description: str = "") -> None:
