@@ -11,6 +11,7 @@ import pytest
 
 import ppcoordconv as pcc
 from ppcoordconv.config import load_config
+from ppcoordconv.data.boxes import DetectionData
 from ppcoordconv.data.coco import read_coco
 from ppcoordconv.data.points import read_point
 from ppcoordconv.deploy import Predictor, formats, verification
@@ -183,6 +184,8 @@ CAUSES = {
     "… is not a readable picture": lambda folder: picture(folder / "x.png"),
     "there is no file": lambda folder: read_coco(folder / "train.json", folder),
     "… is a pipe": lambda _: load_state(Path("/dev/null")),
+    "the test set has the category": lambda _: DetectionData(lambda: ([], ["cat"]), lambda: ([], ["cow"])).test,
+    "the training set has no box": lambda _: DetectionData(lambda: ([], []), lambda: ([], [])).train,
     "a point is": lambda _: read_point("40;17"),
     "--model_dir takes": lambda folder: as_a_command(lambda: Predictor(str(folder / "nowhere"))),
     "--output would replace the": lambda folder: as_a_command(

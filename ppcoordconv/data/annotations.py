@@ -121,7 +121,7 @@ def boxed_images(found: Annotations, on_error: str = "stop") -> LabelledBoxes:
     pictures = _that_are_there(found.pictures) if on_error == "stop" else found.pictures
     index = {label: number for number, label in enumerate(found.labels)}
     flat: List[str] = []
-    images = [_boxed(picture, index, flat) for picture in _sized(pictures, on_error)]
+    images = [_boxed(found, picture, index, flat) for picture in _sized(pictures, on_error)]
     _say_what_is_odd(found, images, flat)
     return readable(images, BoxedImage.pixels, on_error), found.labels
 
@@ -143,7 +143,7 @@ def _sized(pictures: List[Annotated], on_error: str) -> List[Annotated]:
     return read_each(pictures, lambda p: p if p.size else p._replace(size=read_size(p.image)), on_error)
 
 
-def _boxed(picture: Annotated, index: Dict[str, int], flat: List[str]) -> BoxedImage:
+def _boxed(found: Annotations, picture: Annotated, index: Dict[str, int], flat: List[str]) -> BoxedImage:
     assert picture.size
     height, width = picture.size
     corners = np.array([box.corners for box in picture.boxes], np.float64).reshape(-1, 4)
@@ -158,7 +158,7 @@ def _boxed(picture: Annotated, index: Dict[str, int], flat: List[str]) -> BoxedI
             raise UserError(f"{where}: the bbox {place} lies outside its image of {width}x{height} pixels")
     boxes = clipped(corners.astype(np.float32), height, width)
     kept = areas(boxes) > 0
-    flat += [picture.boxes[row].entry for row in np.flatnonzero(~kept & ~outside)]
+    flat += [_place(found, picture, picture.boxes[row]) for row in np.flatnonzero(~kept & ~outside)]
     return BoxedImage(
         picture.image,
         picture.size,
@@ -194,7 +194,16 @@ def _repeated(items: List[Item], key: Callable[[Item], Any]) -> List[Item]:
 
 def _repeated_boxes(found: Annotations) -> List[str]:
     """The entries of those that another of their picture equals."""
-    return [box.entry for picture in found.pictures for box in _repeated(picture.boxes, lambda box: box[1:])]
+    return [
+        _place(found, picture, box)
+        for picture in found.pictures
+        for box in _repeated(picture.boxes, lambda box: box[1:])
+    ]
+
+
+def _place(found: Annotations, picture: Annotated, box: Box) -> str:
+    """Where a box is, after the name of the whole."""
+    return box.entry if picture.file == found.file else f"{picture.file.name}: {box.entry}"
 
 
 def around(x: Iterable[float], y: Iterable[float]) -> Corners:

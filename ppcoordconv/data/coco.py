@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple, Union
 
-from ..utils.arguments import MAX_PIXEL, as_whole, is_pixel
+from ..utils.arguments import MAX_PIXEL, as_side, as_whole, is_pixel
 from ..utils.errors import ArgumentError, MissingFileError, UserError, shortened_repr
 from ..utils.labels import MAX_LETTERS, is_label
 from ..utils.problems import entry
@@ -81,7 +81,7 @@ def parse_coco(file: Path, images: Path) -> Annotations:
         file,
         "image",
         records["images"],
-        {"file_name": (_text, "a text"), "width": (_side, SIDE), "height": (_side, SIDE)},
+        {"file_name": (_text, "a text"), "width": (as_side, SIDE), "height": (as_side, SIDE)},
     )
     found: Dict[Id, List[Box]] = {key: [] for key in pictures}
     used: Set[Id] = set()
@@ -179,11 +179,6 @@ def _text(value: Any) -> Optional[str]:
 
 def _label(value: Any) -> Optional[str]:
     return value if value and is_label(value) else None
-
-
-def _side(value: Any) -> Optional[int]:
-    whole = as_whole(value)
-    return whole if whole and 0 < whole < 2**31 else None
 
 
 def _corners(where: str, record: Dict[str, Any]) -> Corners:

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from ..utils.arguments import as_whole, is_pixel
+from ..utils.arguments import as_side, is_pixel
 from ..utils.errors import UserError, shortened_repr
 from ..utils.labels import MAX_LETTERS, is_label
 from ..utils.problems import entry
@@ -70,8 +70,8 @@ def _picture(file: Path, left_out: List[str]) -> Annotated:
     for number, shape in enumerate(shapes):
         with entry():
             boxes += _box(file, number, shape, left_out)
-    height, width = (as_whole(tree.get(key)) or 0 for key in ("imageHeight", "imageWidth"))
-    size = (height, width) if height > 0 and width > 0 else None
+    height, width = (as_side(tree.get(key)) for key in ("imageHeight", "imageWidth"))
+    size = (height, width) if height and width else None
     return Annotated(file, str(file), find_picture(name, file.parent), size, boxes)
 
 
@@ -80,7 +80,7 @@ def _box(file: Path, number: int, shape: Any, left_out: List[str]) -> List[Box]:
     where = f"{file}: shape {number}"
     if not isinstance(shape, dict):
         raise UserError(f"{where} takes an object, got {shortened_repr(shape, 40)}")
-    kind = shape.get("shape_type") or "polygon"
+    kind = str(shape.get("shape_type") or "polygon")[:40]
     if kind not in AROUND:
         left_out.append(f"{kind}, {where}")
         return []

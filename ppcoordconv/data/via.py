@@ -124,11 +124,10 @@ def _corners(where: str, shape: Dict[str, Any]) -> Optional[Corners]:
     if corners is None:
         return None
     values = [shape.get(name, DEFAULTS.get(name)) for name in names]
-    numbers = [n for value in values for n in (value if isinstance(value, list) else [value])]
-    if not numbers or not all(map(is_pixel, numbers)):
+    lists = [value if isinstance(value, list) else [value] for value in values]
+    is_right = {isinstance(value, list) for value in values} == {corners is around} and len(set(map(len, lists))) == 1
+    if not is_right or not lists[0] or not all(is_pixel(n) for numbers in lists for n in numbers):
         raise UserError(f"{where}: a {shape['name']} takes {', '.join(names)} in pixels, got {shortened_repr(values)}")
-    if any(isinstance(value, list) for value in values) and len({len(v) for v in values if isinstance(v, list)}) > 1:
-        raise UserError(f"{where}: a {shape['name']} takes as many {names[0]} as {names[1]}")
     return corners(*values)
 
 

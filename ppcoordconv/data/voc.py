@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Dict, List, Optional
 from xml.etree.ElementTree import Element
 
-from ..utils.arguments import as_whole, is_pixel
+from ..utils.arguments import as_side, is_pixel
 from ..utils.errors import UserError, shortened_repr
 from ..utils.labels import MAX_LETTERS, is_label
 from ..utils.problems import entry
@@ -81,9 +81,9 @@ def _picture(file: Path, folder: Path) -> Annotated:
     for number, element in enumerate(root.findall("object"), 1):
         with entry():
             boxes.append(_box(file, number, element))
-    height, width = (as_whole(root.findtext(f"size/{side}")) or 0 for side in ("height", "width"))
     # Some tools write zeros, and mean that they don't know.
-    size = (height, width) if height > 0 and width > 0 else None
+    height, width = (as_side(root.findtext(f"size/{side}")) for side in ("height", "width"))
+    size = (height, width) if height and width else None
     return Annotated(file, str(file), _image(file, root.findtext("filename") or "", folder), size, boxes)
 
 

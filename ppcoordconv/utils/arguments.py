@@ -60,3 +60,9 @@ def as_whole(value: Any) -> Optional[int]:
     if type(value) is float and value.is_integer():
         return int(value)
     return value if type(value) is int else None
+
+
+def as_side(value: Any) -> Optional[int]:
+    """The whole number of pixels that is meant, from 1 to 2^31 - 1, the largest of any picture format."""
+    whole = as_whole(value)
+    return whole if whole is not None and 0 < whole < 2**31 else None

@@ -22,9 +22,11 @@ import yaml
 from conftest import ROOT
 from deploy.test_serve import BOUNDARY, POINTS, Server, multipart, png
 from fuzz.mutate import NASTY, mutated_bytes, mutated_tree
+from labelled import write_exports
 from PIL import Image
 
 from ppcoordconv.config import load_config
+from ppcoordconv.data import DATASETS
 from ppcoordconv.data.coco import read_coco
 from ppcoordconv.deploy import Predictor
 from ppcoordconv.deploy.infer import infer
@@ -110,6 +112,32 @@ def test_coco_files(cases, tmp_path):
             text = mutated_bytes(rng, json.dumps(tree).encode())
         (tmp_path / "a.json").write_bytes(text)
         a_result_or_a_sentence(read)
+
+
+def test_exports_of_labelling_tools(cases, tmp_path):
+    write_exports(tmp_path)
+    options = {
+        "label_studio": ("coco", {"train_annotations": "result.json", "train_images": "images"}),
+        "via": ("via", {"train_annotations": "via_project.json", "train_images": "images"}),
+        "voc": ("voc", {}),
+        "labelimg": ("voc", {}),
+        "labelme": ("labelme", {}),
+        "yolo": ("yolo", {}),
+        "yolo_of_label_studio": ("yolo", {}),
+    }
+    plain = [value for value in NASTY if not isinstance(value, bytes) and not hasattr(value, "year")]
+    for rng in cases:
+        export = rng.choice(list(options))
+        name, given = options[export]
+        file = rng.choice(sorted(f for f in (tmp_path / export).rglob("*.*") if f.is_file() and f.suffix != ".png"))
+        good = file.read_bytes()
+        if file.suffix == ".json" and rng.random() < 0.7:
+            file.write_text(json.dumps(mutated_tree(rng, json.loads(good), plain)))
+        else:
+            file.write_bytes(mutated_bytes(rng, good))
+        data = partial(DATASETS.build, name, path=str(tmp_path / export), **given)
+        a_result_or_a_sentence(lambda data=data: [image.pixels() for image in [*data().train, *data().test]])
+        file.write_bytes(good)
 
 
 def test_weights(cases, tmp_path):
