@@ -136,3 +136,13 @@ def test_a_photo_that_was_taken_upright_has_boxes_of_either_kind(tmp_path, size,
     pixels = BoxedImage(tmp_path / "a.png", size, *nothing).pixels()
     assert pixels.shape == (*size, 3)
     assert pixels[0, 0, 0] == first
+
+
+def test_a_square_photo_has_boxes_of_what_is_shown(tmp_path):
+    """Its size does not tell which they are of."""
+    ramp = np.arange(20, dtype=np.uint8)[:, None].repeat(20, axis=1)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(ramp).save(tmp_path / "a.png", exif=exif)
+    nothing = np.zeros([0, 4], np.float32), np.zeros(0, np.int64), np.zeros(0, bool)
+    assert BoxedImage(tmp_path / "a.png", (20, 20), *nothing).pixels()[0, 0, 0] == 19
