@@ -115,7 +115,7 @@ def _check(description: Any) -> None:
     only = {"name": "x", "shape": description.get("input_shape"), "dtype": "float32"}
     description.setdefault("inputs", [only])
     for key, is_right in _KEYS.items():
-        if not is_right(description.get(key)):
+        if key not in description or not is_right(description[key]):
             raise ValueError(f"{key} is {shortened_repr(description.get(key))}")
     for key, kind in _CHECKED.items():
         if not isinstance(description["checked"].get(key), kind):
