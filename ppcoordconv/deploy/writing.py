@@ -45,7 +45,7 @@ def write_checked(
 
     Parameters:
         batches: on which the model is compared with the network; the first has the sizes that are fixed.
-        metadata: "served_form", "preprocess", "labels".
+        metadata: "served_form", "preprocess", "labels", and of what finds objects "score_threshold".
         names: of the inputs.
 
     Returns:
