@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any, ContextManager, List
 
+import numpy as np
 import paddle
 from paddle import Tensor
 from paddle.framework import in_dynamic_or_pir_mode
@@ -48,6 +49,11 @@ def autocast_is_on() -> bool:
 def dtype_name(dtype: Any) -> str:
     """A dtype's name, whether given as "float32" or as ``paddle.float32``, in every Paddle version."""
     return str(dtype).rsplit(".", maxsplit=1)[-1]
+
+
+def to_numpy(x: Tensor) -> np.ndarray:
+    """The array of a tensor: of bfloat16, which numpy has not, in float32."""
+    return (x.astype("float32") if dtype_name(x.dtype) == "bfloat16" else x).numpy()
 
 
 def grid_dtype(dtype: Any) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 
-from .compat import dtype_name
+from .compat import to_numpy
 from .given_coords import GRIDS
 from .utils.progress import bar
 from .windows import WINDOWS, Window
@@ -160,7 +160,7 @@ class _Tiles:
     def crop(self, numbers: Sequence[int]) -> np.ndarray:
         part = [slice(None), *(slice(*ends) for ends in self.place(numbers))]
         crop = self.image[tuple(part)]
-        crop = np.asarray(crop.astype("float32") if dtype_name(crop.dtype) == "bfloat16" else crop)
+        crop = to_numpy(crop) if isinstance(crop, Tensor) else np.asarray(crop)
         return crop.astype(np.float64 if crop.dtype == np.float64 else np.float32)
 
     def run(self, batch: List[Tuple[int, ...]], crops: Optional[np.ndarray] = None) -> np.ndarray:
@@ -181,7 +181,7 @@ class _Tiles:
         if not isinstance(y, Tensor) or y.ndim != crops.ndim:
             given = list(y.shape) if isinstance(y, Tensor) else type(y).__name__
             raise ValueError(f"model: expected an output [N, C, *places] with {crops.ndim} axes, got {given}")
-        return (y.astype("float32") if dtype_name(y.dtype) == "bfloat16" else y).numpy()
+        return to_numpy(y)
 
     def _check_reach(self, numbers: Tuple[int, ...], y: np.ndarray) -> None:
         """That what a tile ends with does not depend on what it begins with; ``y`` is what it gives."""

@@ -54,11 +54,12 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.output:
         labels = task.export_metadata()["labels"]
         report, pictures = metric.report(labels), metric.pictures(labels)
-        if not report:
+        if report or pictures:
+            write_report(arguments.output, report, pictures)
+        else:
             log_info(
                 f"the task {config.task.name!r} reports nothing beside its metrics; {arguments.output} is not written"
             )
-        write_report(arguments.output, report, pictures)
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from functools import cache
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
@@ -12,10 +11,11 @@ import numpy as np
 
 from ..ops.boxes import areas, clipped
 from ..utils.arguments import check_int
-from ..utils.errors import UserError, shortened, shortened_repr
+from ..utils.errors import UserError, shortened
 from ..utils.problems import entry
 from ..utils.progress import log_info
 from .boxes import BoxedImage, DetectionData, LabelledBoxes
+from .files import check_file
 from .images import read_size
 from .readable import check_on_error, read_each, readable
 
@@ -130,8 +130,7 @@ def _that_are_there(pictures: List[Annotated]) -> List[Annotated]:
     there = []
     for picture in pictures:
         with entry():
-            if not os.path.isfile(picture.image):  # noqa: PTH113 - Path's raises where the name is too long
-                raise UserError(f"{picture.entry}: there is no file {shortened_repr(str(picture.image), 200)}")
+            check_file(picture.entry, picture.image)
             there.append(picture)
     return there
 

@@ -10,8 +10,9 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 from xml.etree import ElementTree
 from xml.parsers import expat
 
-from ..utils.errors import ArgumentError, UserError
+from ..utils.errors import ArgumentError, UserError, shortened_repr
 from ..utils.files import open_regular
+from ..utils.labels import MAX_LETTERS, is_label
 from .listing import is_hidden
 
 # Under these names the part of a data set that is measured on is looked for.
@@ -80,7 +81,20 @@ def read_text(file: Path) -> str:
         try:
             return opened.read().decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise UserError(f"{file} is not text in UTF-8: {error}") from error
+            raise UserError(f"{file} is not UTF-8: {error}; save it as UTF-8") from error
+
+
+def check_file(where: str, path: Path) -> None:
+    """Raises a UserError, which says where it is named, if there is no such file."""
+    if not os.path.isfile(path):  # noqa: PTH113 - Path's raises where the name is too long
+        raise UserError(f"{where}: there is no file {shortened_repr(str(path), 200)}")
+
+
+def check_label(where: str, field: str, label: Any) -> str:
+    """The label of a box; raises a UserError where it is no text that can be one."""
+    if not label or not is_label(label):
+        raise UserError(f"{where}: {field} takes a text of 1 to {MAX_LETTERS} letters, got {shortened_repr(label)}")
+    return label
 
 
 def find_picture(name: str, *folders: Path) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
@@ -12,11 +11,11 @@ import numpy as np
 
 from ..utils.arguments import check_int, check_path
 from ..utils.errors import UserError, shortened, shortened_repr
-from ..utils.files import open_regular
 from ..utils.labels import is_label
 from ..utils.problems import entry
 from ..utils.progress import bar
 from . import DATASETS, ClassificationData, LabelledImages
+from .files import check_file, read_text
 from .images import read_image
 from .listing import is_picture
 from .readable import check_on_error, readable
@@ -84,8 +83,8 @@ def _samples(folder: Path, file: Path, entries: List[_Entry], index: Dict[str, i
                 if label not in index:
                     raise UserError(f"{where}: there is no label {shortened_repr(label)}; the labels are {_few(index)}")
                 place = folder / picture
-                if on_error == "stop" and not os.path.isfile(place):  # noqa: PTH113 - Path's raises for a long name
-                    raise UserError(f"{where}: there is no file {shortened_repr(str(place), 200)}")
+                if on_error == "stop":
+                    check_file(where, place)
                 files.append((place, index[label]))
             progress.update()
     files = readable(files, lambda labelled: read_image(labelled[0]), on_error)
@@ -119,7 +118,7 @@ def _text_rows(file: Path) -> Iterator[Tuple[int, str, str]]:
 
 
 def _csv_rows(file: Path) -> Iterator[Tuple[int, str, str]]:
-    reader = csv.reader(io.StringIO(_text(file), newline=""), skipinitialspace=True)
+    reader = csv.reader(io.StringIO(read_text(file), newline=""), skipinitialspace=True)
     try:
         for row in reader:
             picture, label, *_ = (*(field.strip() for field in row), "", "")
@@ -168,14 +167,6 @@ def _check_label(file: Path, line: int, label: str) -> None:
 
 def _lines(file: Path) -> Iterator[Tuple[int, str]]:
     """Those that are not empty, by number."""
-    for number, line in enumerate(io.StringIO(_text(file), newline=None), 1):
+    for number, line in enumerate(io.StringIO(read_text(file), newline=None), 1):
         if line.strip():
             yield number, line.strip()
-
-
-def _text(file: Path) -> str:
-    with open_regular(file) as opened:
-        try:
-            return opened.read().decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise UserError(f"{file} is not UTF-8: {error}; save it as UTF-8") from error

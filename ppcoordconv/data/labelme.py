@@ -8,13 +8,12 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ..utils.arguments import as_side, is_pixel
 from ..utils.errors import UserError, shortened_repr
-from ..utils.labels import MAX_LETTERS, is_label
 from ..utils.problems import entry
 from ..utils.progress import log_info
 from . import DATASETS
 from .annotations import Annotated, Annotations, Box, Corners, around, detection_data
 from .boxes import DetectionData
-from .files import check_folder, choose_splits, files_ending, find_picture, read_json
+from .files import check_folder, check_label, choose_splits, files_ending, find_picture, read_json
 
 Points = List[Tuple[float, float]]
 
@@ -33,11 +32,7 @@ def labelme(
 
     Parameters:
         path: the folder; files in the folders in it count, too.
-        train_split: a folder in it; None: "train", and where that is not there, everything.
-        test_split: likewise; None: "val", "valid" or "test", and where none is there, a fifth of the training pictures
-            is held out.
-        split_seed: draws those that are held out.
-        on_error: as ``coco`` has it.
+        train_split, test_split, split_seed, on_error: as ``voc`` has them; a split is a folder in ``path``.
 
     Raises:
         UserError: a file or a picture is missing, or an entry is wrong; it names the file and the entry.
@@ -84,9 +79,7 @@ def _box(file: Path, number: int, shape: Any, left_out: List[str]) -> List[Box]:
     if kind not in AROUND:
         left_out.append(f"{kind}, {where}")
         return []
-    label = shape.get("label")
-    if not label or not is_label(label):
-        raise UserError(f"{where}: label takes a text of 1 to {MAX_LETTERS} letters, got {shortened_repr(label)}")
+    label = check_label(where, "label", shape.get("label"))
     return [Box(f"shape {number}", label, AROUND[kind](_points(where, shape)))]
 
 

@@ -37,12 +37,9 @@ def via(
     Shapes without inside, as points, are left out and counted.
 
     Parameters:
-        path: the folder that the other four are in.
-        test_annotations: None: a fifth of the training pictures is held out.
         attribute: the one of a region's attributes that says its class; None: the one that there is, and without any,
             all are of the class "object".
-        split_seed: draws those that are held out.
-        on_error: as ``coco`` has it.
+        others: as ``coco`` has them, but that ``test_annotations`` has no file by default.
 
     Raises:
         UserError: a file or a picture is missing, or an entry is wrong; it names the file and the entry.

@@ -8,12 +8,11 @@ from xml.etree.ElementTree import Element
 
 from ..utils.arguments import as_side, is_pixel
 from ..utils.errors import UserError, shortened_repr
-from ..utils.labels import MAX_LETTERS, is_label
 from ..utils.problems import entry
 from . import DATASETS
 from .annotations import Annotated, Annotations, Box, Corners, detection_data
 from .boxes import DetectionData
-from .files import check_folder, choose_splits, files_ending, find_picture, read_text, read_xml
+from .files import check_folder, check_label, choose_splits, files_ending, find_picture, read_text, read_xml
 from .listing import ENDINGS
 
 EDGES = ("xmin", "ymin", "xmax", "ymax")
@@ -100,9 +99,7 @@ def _image(file: Path, name: str, folder: Path) -> Path:
 
 def _box(file: Path, number: int, element: Element) -> Box:
     where = f"{file}: object {number}"
-    label = (element.findtext("name") or "").strip()
-    if not label or not is_label(label):
-        raise UserError(f"{where}: name takes a text of 1 to {MAX_LETTERS} letters, got {shortened_repr(label)}")
+    label = check_label(where, "name", (element.findtext("name") or "").strip())
     return Box(f"object {number}", label, _corners(where, element), element.findtext("difficult", "").strip() == "1")
 
 

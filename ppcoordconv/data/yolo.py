@@ -38,12 +38,8 @@ def yolo(
     Parameters:
         path: ``data.yaml`` (``names``, ``train``, ``val``, ``test``, ``path``), or the folder that it is in; or a
             folder with pictures and ``classes.txt`` or ``obj.names``.
-        train_split: a key of ``data.yaml``, or without it the folder ``NAME`` or ``images/NAME``; None: "train", and
-            where that is not there, everything.
-        test_split: likewise; None: "val", "valid" or "test", and where none is there, a fifth of the training pictures
-            is held out.
-        split_seed: draws those that are held out.
-        on_error: as ``coco`` has it.
+        train_split, test_split, split_seed, on_error: as ``voc`` has them; a split is a key of ``data.yaml``, or
+            without it the folder ``NAME`` or ``images/NAME``.
 
     Raises:
         UserError: a file or a picture is missing, or an entry is wrong; it names the file and the line.

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 import numpy as np
 from paddle import Tensor, nn
 
-from ..compat import dtype_name
+from ..compat import to_numpy
 from ..data.preprocessing import Preprocessing
 from ..postprocess import SERVED
 from ..utils.arguments import check_choice
@@ -18,7 +18,7 @@ from ..utils.errors import ArgumentError
 from ..utils.labels import are_labels
 from .description import DTYPES
 from .runtimes import INPUT, WINDOW
-from .verification import BATCHES, SIZES, Batch
+from .verification import probe
 from .writing import write_checked
 
 Array = Union[Tensor, np.ndarray]
@@ -89,10 +89,11 @@ def export(
     if not examples or len({len(one) for one in examples}) > 1:
         raise ArgumentError("example", f"takes as many samples of each input, got {[len(one) for one in examples]}")
     metadata = _metadata(served_form, preprocess, labels, examples)
+    rng = np.random.default_rng(0)
     return write_checked(
         network,
         Path(folder),
-        _batches(examples, dynamic_size),
+        probe(examples, dynamic_size, lambda one, shape: rng.uniform(one.min(), one.max(), shape)),
         metadata,
         names=_names(network, len(examples)),
         format=format,
@@ -104,8 +105,7 @@ def export(
 
 
 def _array(name: str, value: Any) -> np.ndarray:
-    if isinstance(value, Tensor):
-        value = (value.astype("float32") if dtype_name(value.dtype) == "bfloat16" else value).numpy()
+    value = to_numpy(value) if isinstance(value, Tensor) else value
     if not isinstance(value, np.ndarray) or value.ndim < 1 or not value.size:
         given = list(value.shape) if isinstance(value, np.ndarray) else type(value).__name__
         raise ArgumentError(name, f"takes a Tensor or an array [N, ...] of one sample or more, got {given}")
@@ -140,23 +140,3 @@ def _names(network: nn.Layer, count: int) -> Tuple[str, ...]:
     parameters = inspect.signature(network.forward).parameters.values()
     names = [parameter.name for parameter in parameters if parameter.kind in kinds][:count]
     return tuple(names) if len(names) == count and WINDOW not in names else tuple(f"x{n}" for n in range(count))
-
-
-def _batches(examples: List[np.ndarray], dynamic_size: bool) -> List[Batch]:
-    """Of the numbers and the sizes to check: every other row is one of the example's, the rest noise in its range."""
-    rng = np.random.default_rng(0)
-    batches = []
-    for number in BATCHES:
-        rows = np.arange(number) % len(examples[0])
-        batch = tuple(one[rows] for one in examples)
-        for array in batch:
-            if array.dtype == np.float32:
-                array[1::2] = rng.uniform(array.min(), array.max(), array[1::2].shape)
-        batches.append(batch)
-    if dynamic_size and len(examples) == 1 and examples[0].ndim == 4:
-        (maps,) = examples
-        _, channels, height, width = maps.shape
-        for h, w in SIZES:
-            shape = [2, channels, int(h * height), int(w * width)]
-            batches.append((rng.uniform(maps.min(), maps.max(), shape).astype(np.float32),))
-    return batches

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict
 
 import numpy as np
 from paddle import nn
@@ -11,7 +11,7 @@ from paddle import nn
 from ..utils.arguments import check_int
 from ..utils.errors import ArgumentError, UserError
 from ..utils.progress import log_info
-from .verification import BATCHES, SIZES
+from .verification import BATCHES, probe
 from .writing import write_checked
 
 if TYPE_CHECKING:
@@ -38,13 +38,14 @@ def export_task(
     check_int("int8", int8, 0, 2**20)
     network = task.network if task.head is None else nn.Sequential(task.network, task.head)
     samples = calibration_samples(task, int8) if int8 else None
-    batches = probe(task, SIZES if dynamic_size and len(task.input_shape) == 3 else ())
+    rng = np.random.default_rng(0)
+    batches = probe([_examples(task, rng)], dynamic_size, lambda _, shape: rng.standard_normal(shape))
     if samples is not None:  # noise is beyond the ranges
-        batches = [np.resize(samples, batch.shape) for batch in batches]
+        batches = [(np.resize(samples, batch.shape),) for (batch,) in batches]
     return write_checked(
         network,
         folder,
-        [(batch,) for batch in batches],
+        batches,
         task.export_metadata(),
         format=format,
         dynamic_size=dynamic_size,
@@ -53,26 +54,15 @@ def export_task(
     )
 
 
-def probe(task: Task, sizes: Sequence[Tuple[float, float]]) -> List[np.ndarray]:
-    """Batches of the numbers and sizes to check, every other input real where there are any, the rest noise."""
-    rng = np.random.default_rng(0)
+def _examples(task: Task, rng: np.random.Generator) -> np.ndarray:
+    """Real samples, where there are any, else noise."""
     count = max(BATCHES)
     try:
         samples = task.test_samples()
-        real = [samples[row % len(samples)][0] for row in range(0, count, 2)]
+        return np.stack([samples[row % len(samples)][0] for row in range(count)])
     except UserError as error:
         log_info(f"checking with noise alone, without samples of the data: {error}")
-        real = []
-    batches = []
-    for number in BATCHES:
-        batch = rng.standard_normal([number, *task.input_shape]).astype(np.float32)
-        for row, x in zip(range(0, number, 2), real):
-            batch[row] = x
-        batches.append(batch)
-    for height, width in sizes:
-        channels, h, w = task.input_shape
-        batches.append(rng.standard_normal([2, channels, int(h * height), int(w * width)]).astype(np.float32))
-    return batches
+        return rng.standard_normal([count, *task.input_shape]).astype(np.float32)
 
 
 def calibration_samples(task: Task, count: int) -> np.ndarray:

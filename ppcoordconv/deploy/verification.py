@@ -6,7 +6,7 @@ import json
 from importlib.metadata import version
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import paddle
@@ -21,6 +21,7 @@ from .runtimes import cpu_has_bf16
 
 # A batch of each input.
 Batch = Tuple[np.ndarray, ...]
+Noise = Callable[[np.ndarray, Sequence[int]], np.ndarray]
 # The largest error, as a part of the largest output, by precision. In int8, where single outputs may be far off, it is
 # the mean error as a part of the mean output, which refuses ruins; how accurate a model is, eval says.
 TOLERANCES = {"fp32": 1e-5, "fp16": 1e-2, "bf16": 3e-2, "int8": 0.5}
@@ -37,6 +38,29 @@ SETTINGS: Dict[str, Dict[str, Dict[str, Any]]] = {
 }
 # Other sizes that a model is checked with whose size is not fixed, as parts of the size that it was trained on.
 SIZES = ((0.5, 0.75), (1.25, 0.625))
+
+
+def probe(examples: Sequence[np.ndarray], dynamic_size: bool, noise: Noise) -> List[Batch]:
+    """Batches of the numbers and sizes to check: every other sample is one of the examples, the rest noise.
+
+    Parameters:
+        examples: of each input, ``[N, ...]``. Whole numbers are never noise, which may be none that the network takes.
+        dynamic_size: maps of other heights and widths, too.
+        noise: of the kind of an example, of a shape.
+    """
+    batches = []
+    for number in BATCHES:
+        rows = np.arange(number) % len(examples[0])
+        batch = tuple(one[rows] for one in examples)
+        for array, one in zip(batch, examples):
+            if array.dtype == np.float32:
+                array[1::2] = noise(one, array[1::2].shape)
+        batches.append(batch)
+    if dynamic_size and len(examples) == 1 and examples[0].ndim == 4:
+        _, channels, height, width = examples[0].shape
+        sizes = [[2, channels, int(h * height), int(w * width)] for h, w in SIZES]
+        batches += [(noise(examples[0], size).astype(np.float32),) for size in sizes]
+    return batches
 
 
 def random_places(batches: List[np.ndarray]) -> List[Optional[np.ndarray]]:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..data import ClassificationData
 from ..data.anchors import anchors_of, fit
-from ..data.boxes import BoxedImage, DetectionData, Letterbox
+from ..data.boxes import BoxedImage, DetectionData
 from ..data.readable import read_each
 from ..ops.boxes import areas
 from ..utils.errors import UserError
@@ -62,28 +62,30 @@ def check_labelled(data: ClassificationData, image_size: Sequence[int]) -> DataC
     return DataCheck(statistics, contact_sheet(shown, columns=8), suggestions)
 
 
-def check_boxes(data: DetectionData, letterbox: Letterbox, anchors: List[List[int]]) -> DataCheck:
+def check_boxes(
+    data: DetectionData, image_size: Sequence[int], sizes: np.ndarray, anchors: List[List[int]]
+) -> DataCheck:
     """Of a detection's data; decodes every picture.
 
     Parameters:
+        sizes: ``[n, 2]``, widths and heights of the training boxes in the network's input of ``image_size``.
         anchors: the network's, ``[[width, height], ...]``.
     """
     statistics: Dict[str, Any] = {}
     readable: Dict[str, List[int]] = {}
     for name, images in (("train", data.train), ("test", data.test)):
-        readable[name], sizes = _decoded(len(images), partial(_pixels, images))
+        readable[name], found = _decoded(len(images), partial(_pixels, images))
         classes = np.concatenate([image.classes for image in images])
         statistics[name] = {
             "pictures": len(images),
-            **_of_sizes(sizes),
+            **_of_sizes(found),
             "without_boxes": sum(not len(image.boxes) for image in images),
             "boxes": len(classes),
             "classes": dict(zip(data.labels, np.bincount(classes, minlength=len(data.labels)).tolist())),
             "boxes_by_area": _by_area(np.concatenate([image.boxes for image in images])),
         }
     shown = [_drawn(data.train[index], data.labels) for index in _spread(readable["train"])]
-    scaled = np.concatenate([letterbox.scale(image.size) * image.boxes[~image.crowd] for image in data.train])
-    return DataCheck(statistics, contact_sheet(shown, columns=6), _about_boxes(scaled, letterbox, anchors))
+    return DataCheck(statistics, contact_sheet(shown, columns=6), _about_boxes(sizes, image_size, anchors))
 
 
 def write_check(folder: Path, result: Dict[str, Any], found: Optional[DataCheck]) -> None:
@@ -148,14 +150,13 @@ def _about_size(statistics: Dict[str, Any], image_size: Sequence[int]) -> List[s
     ]
 
 
-def _about_boxes(boxes: np.ndarray, letterbox: Letterbox, anchors: List[List[int]]) -> List[str]:
+def _about_boxes(sizes: np.ndarray, image_size: Sequence[int], anchors: List[List[int]]) -> List[str]:
     suggestions = []
-    sizes = boxes[:, 2:] - boxes[:, :2]
     small = float((sizes.min(axis=1) < SMALL).mean()) if len(sizes) else 0.0
     if small > 0.1:
         suggestions.append(
             f"{100 * small:.0f} % of the boxes are narrower than {SMALL} pixels in the network's input: a "
-            f"task.image_size larger than {list(letterbox.image_size)} finds more of them"
+            f"task.image_size larger than {list(image_size)} finds more of them"
         )
     if len(np.unique(sizes, axis=0)) >= len(anchors):
         better = anchors_of(sizes, len(anchors))

@@ -196,7 +196,7 @@ class DetectionTask:
 
     def check_data(self) -> DataCheck:
         anchors = [list(anchor) for scale in self.network.anchors for anchor in scale]
-        return check_boxes(self.data, self._letterboxes[0], anchors)
+        return check_boxes(self.data, self._letterboxes[0].image_size, self.box_sizes(), anchors)
 
     def box_sizes(self) -> np.ndarray:
         """``[n, 2]``, widths and heights of the training boxes, in pixels of the network's input."""

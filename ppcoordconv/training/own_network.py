@@ -10,7 +10,7 @@ import paddle
 from paddle import Tensor, nn
 from paddle.io import Dataset, IterableDataset
 
-from ..compat import dtype_name
+from ..compat import to_numpy
 from ..config import config_of
 from ..metrics import Means, Metric
 from ..utils.arguments import check_int
@@ -124,9 +124,7 @@ class _Samples:
 
 
 def _as_array(value: Any) -> np.ndarray:
-    if isinstance(value, Tensor):
-        value = (value.astype("float32") if dtype_name(value.dtype) == "bfloat16" else value).numpy()
-    array = np.asarray(value)
+    array = to_numpy(value) if isinstance(value, Tensor) else np.asarray(value)
     return array.astype(np.float32) if array.dtype.kind == "f" else array
 
 

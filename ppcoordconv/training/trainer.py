@@ -83,7 +83,8 @@ def _train(task: Task, config: Config, resume: Optional[Path], resume_anyway: bo
 
     log_info(f"{run.size} samples to train on, {len(test_samples)} held out; {int(run.total_steps)} steps")
     done = run.step
-    labels, advice = task.export_metadata()["labels"], ""
+    labels = task.export_metadata()["labels"]
+    metric: Optional[Metric] = None
     with (
         RunLog(output / "vdl", config) as log,
         Stopping(config) as stopping,
@@ -120,7 +121,6 @@ def _train(task: Task, config: Config, resume: Optional[Path], resume_anyway: bo
                 if dist.is_main_process():
                     _save_weights(run, summary, output)
                 report.evaluated(metric, run.epoch)
-                advice = metric.advice(run.best, labels)
             run.measured_step, run.partial = run.step, entry
             if run.position == run.size:
                 run.history.append(entry)
@@ -135,7 +135,7 @@ def _train(task: Task, config: Config, resume: Optional[Path], resume_anyway: bo
                 f"the loss has risen, from {run.first_loss:.3g} to {run.recent_loss:.3g}; a lower "
                 "optimizer.learning_rate may help"
             )
-        if advice:
+        if metric is not None and (advice := metric.advice(run.best, labels)):
             log_info(advice)
         if summary:
             log.result(summary, task.metric)
