@@ -16,6 +16,7 @@ import traceback
 from multiprocessing import forkserver
 from pathlib import Path
 from subprocess import CompletedProcess
+from types import ModuleType
 from typing import Any, Callable, Dict, List, Optional
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,7 +37,13 @@ class Forked:
             Path(file).touch()
         order = (function, arguments, str(cwd), dict(os.environ), list(sys.path), files)
         self._process = _context.Process(target=_run, args=order)
-        self._process.start()
+        with _starting:
+            # Else it would run the main module once more, which may be a program that runpy runs in this process.
+            main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+            try:
+                self._process.start()
+            finally:
+                sys.modules["__main__"] = main
 
     @property
     def exitcode(self) -> Optional[int]:
