@@ -91,6 +91,13 @@ def write_checked(
         log_info("writing the inference model")
         try:
             files = FORMATS[format](deployed, specs, written)
+        except OSError as error:
+            if "source code" not in str(error):
+                raise
+            raise UserError(
+                "Paddle traces a network by its source, and can't read that of this one: define its class in a file or "
+                f"a notebook's cell, not in an interactive Python ({error})"
+            ) from error
         except ValueError as error:
             if "feed" not in str(error):
                 raise

@@ -122,6 +122,14 @@ class Ignores(nn.Layer):
         return used + 1
 
 
+def test_a_network_that_was_typed_in_is_named(tmp_path):
+    """Its source is nowhere, which is no fault of the folder's."""
+    names = {"nn": nn}
+    exec("class Typed(nn.Layer):\n    def forward(self, x):\n        return x if x.mean() > 0 else x + 1", names)
+    with pytest.raises(UserError, match="by its source, and can't read that of this one: define its class in a file"):
+        export(names["Typed"](), tmp_path / "m", np.zeros([1, 3]))
+
+
 PICTURE = np.zeros([1, 3, 8, 8], np.float32)
 
 
