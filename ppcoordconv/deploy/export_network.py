@@ -89,6 +89,10 @@ def export(
     if not examples or len({len(one) for one in examples}) > 1:
         raise ArgumentError("example", f"takes as many samples of each input, got {[len(one) for one in examples]}")
     metadata = _metadata(served_form, preprocess, labels, examples)
+    samples = None if calibration is None else _array("calibration", calibration)
+    if samples is not None and samples.shape[1:] != examples[0].shape[1:]:
+        wanted = ["N", *examples[0].shape[1:]]
+        raise ArgumentError("calibration", f"takes samples {wanted}, as the example, got {list(samples.shape)}")
     rng = np.random.default_rng(0)
     return write_checked(
         network,
@@ -100,7 +104,7 @@ def export(
         dynamic_size=dynamic_size,
         precision=precision,
         window=window,
-        calibration=None if calibration is None else _array("calibration", calibration),
+        calibration=samples,
     )
 
 

@@ -40,8 +40,6 @@ def export_task(
     samples = calibration_samples(task, int8) if int8 else None
     rng = np.random.default_rng(0)
     batches = probe([_examples(task, rng)], dynamic_size, lambda _, shape: rng.standard_normal(shape))
-    if samples is not None:  # noise is beyond the ranges
-        batches = [(np.resize(samples, batch.shape),) for (batch,) in batches]
     return write_checked(
         network,
         folder,

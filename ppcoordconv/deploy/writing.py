@@ -57,10 +57,13 @@ def write_checked(
     check_bool("window", window)
     shapes = [list(array.shape[1:]) for array in batches[0]]
     _check_precision(format, precision)
-    _check_single_input(shapes, dynamic_size=dynamic_size, window=window, precision=precision != "fp32")
+    is_int8 = calibration is not None
+    _check_single_input(shapes, dynamic_size=dynamic_size, window=window, precision=precision != "fp32", int8=is_int8)
     _check_int8(calibration, metadata["served_form"], format, precision, dynamic_size or window)
     if window and not has_coords(network):
         raise ArgumentError("window", "is for networks with CoordConv, and this one has none")
+    if calibration is not None:  # noise is beyond the ranges
+        batches = [(np.resize(calibration, batch.shape),) for (batch,) in batches]
     network.eval()
     places: List[Optional[np.ndarray]] = [None] * len(batches)
     if window:
@@ -150,7 +153,7 @@ def _check_single_input(shapes: List[List[int]], **options: bool) -> None:
     for name in (name for name, is_on in options.items() if is_on):
         if len(shapes) > 1:
             raise ArgumentError(name, f"is for networks with one input, and this one has {len(shapes)}")
-        if name != "precision" and len(shapes[0]) != 3:
+        if name in ("dynamic_size", "window") and len(shapes[0]) != 3:
             raise ArgumentError(name, f"is for networks that take maps [C, H, W], and this one takes {shapes[0]}")
 
 

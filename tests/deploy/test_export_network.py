@@ -86,6 +86,18 @@ def test_any_size(tmp_path, model_format):
     assert_close(Predictor(str(tmp_path / "m"))(x.numpy()), network(x).numpy())
 
 
+@pytest.mark.parametrize("model_format", ["legacy", "onnx"])
+def test_in_int8_it_is_checked_on_what_its_ranges_are_of(tmp_path, model_format):
+    """An example, and noise between its ends, may lie far beyond."""
+    needs(model_format)
+    network = nn.Sequential(pcc.CoordConv(3, 4, 3), nn.ReLU(), nn.Conv2D(4, 2, 3))
+    samples = np.random.default_rng(0).standard_normal([8, 3, 12, 12]).astype(np.float32)
+    description = export(network, tmp_path / "m", 1000 * samples[:1], format=model_format, calibration=samples)
+    assert description["precision"] == "int8"
+    got, expected = Predictor(str(tmp_path / "m"))(samples), network(paddle.to_tensor(samples)).numpy()
+    assert np.abs(got - expected).mean() < 0.2 * np.abs(expected).mean()
+
+
 def test_a_classifier_with_its_labels_is_served(tmp_path):
     network = nn.Sequential(pcc.CoordConv(3, 4, 3, stride=2), nn.AdaptiveAvgPool2D(1), nn.Flatten(), nn.Linear(4, 2))
     preprocess = Preprocess((20, 24))
@@ -153,6 +165,12 @@ PICTURE = np.zeros([1, 3, 8, 8], np.float32)
             (PICTURE, PICTURE),
             {},
             "the network ignores one of its inputs, .*; export one that doesn't take it",
+        ),
+        (
+            OneOf(lambda y: y),
+            PICTURE,
+            {"calibration": PICTURE[:, :1]},
+            r"calibration takes samples \['N', 3, 8, 8\], as",
         ),
         (OneOf(lambda y: y), PICTURE, {"labels": ["a"]}, "served_form tells what labels and preprocess are for"),
         (OneOf(lambda y: y), PICTURE, {"served_form": "clasification"}, "served_form takes one of .*classification"),
