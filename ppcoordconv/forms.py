@@ -57,7 +57,7 @@ def no_cache(key: Tuple[Any, ...], values: List[Any], compute: Callable[[], Tens
 class Call(NamedTuple):
     """One convolution over a grid: features ``[N, C, *spatial]``, grid ``[1 or N, d, *spatial]``, parameters.
 
-    The grid is a Tensor or, for the form ``matmul`` alone, an ``AffineGrid``; ``run`` expands it for the others.
+    The grid is a Tensor or, for the forms ``cached`` and ``matmul``, an ``AffineGrid``; ``run`` expands it for others.
     """
 
     x: Tensor
@@ -165,6 +165,17 @@ def _offset(call: Call, w_grid: Tensor, bias: Optional[Tensor]) -> Tensor:
         return conv_nd(call.grid, w_grid.astype(dtype), bias, call.spec._replace(groups=1))
 
 
+def _offset_maps(grid: AffineGrid, w_grid: Tensor, bias: Optional[Tensor], spec: ConvSpec) -> Tensor:
+    """Of ones and of the ramp in each channel, and the bias: ``[2 * d or one more, out * places]``."""
+    d = grid.shape[1]
+    ramps = paddle.stack([paddle.ones_like(grid.ramps[0]), grid.ramps[0]], axis=1)  # [d, 2, *spatial]
+    each = paddle.eye(d, dtype=ramps.dtype).reshape([d, 1, d] + [1] * (ramps.ndim - 2))
+    maps = conv_nd((ramps.unsqueeze(2) * each).flatten(0, 1), w_grid, None, spec._replace(groups=1))
+    if bias is not None:
+        maps = paddle.concat([maps, bias.reshape([1, -1] + [1] * (maps.ndim - 2)).expand_as(maps[:1])])
+    return maps.flatten(1)
+
+
 # ---- The forms: Call -> [N, out, *places]
 
 
@@ -186,12 +197,17 @@ def concat(call: Call) -> Tensor:
 
 
 def cached(call: Call) -> Tensor:
-    """The offset is computed once for a map's size and the weights' values, and added in place."""
+    """The offset, or the maps that each sample's is a sum of, is computed once for a size and the weights' values."""
     x, grid, weight, bias, spec, cache = call
     w_x, w_grid = split_weight(weight, grid.shape[1], spec)
     y = conv_nd(x, w_x, None, spec)
     # Weights are compared by value, because most of Paddle's ways to change them leave no other trace.
     values = [w_grid.numpy()] if bias is None else [w_grid.numpy(), bias.numpy()]
+    if isinstance(grid, AffineGrid):
+        maps = cache(("maps", grid.ramps, spec), values, lambda: _offset_maps(grid, w_grid, bias, spec), y.size)
+        parts = grid.ends.reshape([len(y), -1])
+        parts = parts if bias is None else F.pad(parts, [0, 0, 0, 1], value=1.0)
+        return y.reshape([len(y), -1]).addmm_(parts, maps).reshape(y.shape)
     key = ("offset", grid, spec, y.dtype, *y.shape)
     return add_offset_in_place(y, cache(key, values, lambda: repeat_offset(y, _offset(call, w_grid, bias)), y.size))
 
@@ -246,9 +262,22 @@ def _not_for_cpu(call: Call) -> str:
 def _cached_impossible(call: Call) -> str:
     if reason := _not_for_cpu(call):
         return reason
-    if call.grid.shape[0] != 1:
+    x, grid = call.x, call.grid
+    if not isinstance(grid, AffineGrid) and grid.shape[0] != 1:
         return "each sample has a grid of its own"
-    return "gradients are recorded" if paddle.is_grad_enabled() else ""
+    if paddle.is_grad_enabled():
+        return "gradients are recorded"
+    if isinstance(grid, AffineGrid) and (x.dtype != grid.dtype or autocast_is_on()):
+        return "the parts of the offset would be rounded to the features' dtype"
+    return ""
+
+
+def _cached_refused(call: Call) -> str:
+    if reason := _cached_impossible(call):
+        return reason
+    if isinstance(call.grid, AffineGrid) and call.grid.shape[0] < 2 * call.grid.shape[1] + 1:
+        return "the parts of the samples' offsets are more than the samples"
+    return ""
 
 
 def _matmul_impossible(call: Call) -> str:
@@ -283,7 +312,7 @@ class Form(NamedTuple):
 # The first that is not refused is chosen.
 FORMS: Dict[str, Form] = {
     "concat": Form(concat, _concat_refused),
-    "cached": Form(cached, _cached_impossible, _cached_impossible),
+    "cached": Form(cached, _cached_refused, _cached_impossible),
     "matmul": Form(matmul, _matmul_refused, _matmul_impossible),
     "broadcast": Form(broadcast, _broadcast_refused),
     "split": Form(split, lambda call: ""),
@@ -294,7 +323,7 @@ FORMS: Dict[str, Form] = {
 def run(call: Call, form: Optional[str] = None) -> Tensor:
     """Computes a call in the given form, or in the first that is not refused."""
     name = form or chosen_form(call)
-    if isinstance(call.grid, AffineGrid) and name != "matmul":
+    if isinstance(call.grid, AffineGrid) and name not in ("cached", "matmul"):
         call = call._replace(grid=call.grid.expand())
     return FORMS[name].compute(call)
 

@@ -18,7 +18,7 @@ from paddle.vision.models import resnet18
 from test_coords import FORMULAS
 
 import ppcoordconv as pcc
-from ppcoordconv import forms
+from ppcoordconv import compat, forms
 from ppcoordconv import windows as windows_module
 from ppcoordconv.compat import is_paddle_3
 from ppcoordconv.layers import GridConv
@@ -191,7 +191,40 @@ def test_every_form_gives_the_same(with_r):
     expected = forms.run(call, "split").numpy()
     for name in ("concat", "matmul", "broadcast"):
         np.testing.assert_allclose(forms.run(call, name).numpy(), expected, rtol=1e-5, atol=1e-5)
-    assert forms.FORMS["cached"].impossible(call) == "each sample has a grid of its own"
+    with paddle.no_grad():
+        reason = forms.FORMS["cached"].impossible(call)
+        assert reason == ("each sample has a grid of its own" if with_r else "")
+        if not with_r:
+            np.testing.assert_allclose(forms.run(call, "cached").numpy(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", FAMILY)
+@settings(max_examples=examples(5))
+@given(st.data())
+def test_in_eval_the_offsets_of_many_samples_are_sums_of_maps_that_are_kept(name, data):
+    """In one window after another, and with other weights; the radius is no such sum, half precision too coarse."""
+    build, axes, _ = FAMILY[name]
+    configuration = {**data.draw(configurations(name)), "with_r": False}
+    last, channels = configuration["data_format"].endswith("C"), configuration["in_channels"]
+    samples = 2 * axes + 1
+    x = paddle.to_tensor(positive([samples, *[6] * axes, channels] if last else [samples, channels, *[6] * axes]))
+    layer = build(**configuration)
+    layer.eval()
+    with paddle.no_grad():
+        for seed in (1, 2):
+            low = positive([samples, axes], seed) * 10
+            boxes = np.concatenate([low, low + 6 * positive([samples, axes], seed=3)], axis=1)
+            with pcc.window(boxes, [40] * axes):
+                for _ in range(2):
+                    call = layer.call_for(x)
+                    assert forms.FORMS["cached"].refused(call) == ""
+                    assert_same([forms.run(call, "cached").numpy()], [forms.run(call, "split").numpy()], 1e-5)
+                    layer.conv.weight.set_value(layer.conv.weight + 0.5)
+        with pcc.window(boxes[1:], [40] * axes):
+            assert "more than the samples" in forms.FORMS["cached"].refused(layer.call_for(x[1:]))
+            with paddle.amp.auto_cast(level="O1", dtype="bfloat16"):
+                is_refused = "rounded" in forms.FORMS["cached"].impossible(layer.call_for(x[1:]))
+                assert is_refused == compat.autocast_is_on()  # never on processors without bf16, in Paddle 2.6
 
 
 # ---- Tiles of an image give what the whole gives
