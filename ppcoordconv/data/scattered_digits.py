@@ -85,7 +85,7 @@ def write_fields(
 
 
 def _field(
-    rng: np.random.Generator, inks: List[np.ndarray], canvas: int, number: int, margin: int
+    rng: np.random.Generator, inks: List[Image.Image], canvas: int, number: int, margin: int
 ) -> Tuple[np.ndarray, np.ndarray, List[int]]:
     """Pixels ``[canvas, canvas, 3]``, boxes ``[n, 4]`` around the ink, and which digit is in each."""
     pixels = np.zeros([canvas, canvas], np.uint8)
@@ -95,14 +95,15 @@ def _field(
         if len(shown) == number:
             break
         sample = int(rng.integers(len(inks)))
-        digit = _scaled(inks[sample], int(rng.integers(*SIDES, endpoint=True)))
-        height, width = digit.shape
+        factor = int(rng.integers(*SIDES, endpoint=True)) / max(inks[sample].size)
+        width, height = (max(1, round(n * factor)) for n in inks[sample].size)
         # With a margin, middles keep away from the left and right edges.
         left = int(rng.integers(max(0, margin - width // 2), min(canvas - width, canvas - margin - width // 2) + 1))
         top = int(rng.integers(0, canvas - height + 1))
         box = np.array([[left, top, left + width, top + height]])
         if ious(box, boxes).max(initial=0) > MAX_IOU:
             continue
+        digit = np.asarray(inks[sample].resize((width, height), Image.Resampling.BILINEAR))
         place = pixels[top : top + height, left : left + width]
         np.maximum(place, digit, out=place)
         boxes = np.concatenate([boxes, box])
@@ -110,17 +111,11 @@ def _field(
     return pixels[:, :, None].repeat(3, axis=2), boxes, shown
 
 
-def _ink(image: np.ndarray) -> np.ndarray:
-    """The part of a grey digit that has ink, ``[h, w]``."""
+def _ink(image: np.ndarray) -> Image.Image:
+    """The part of a grey digit that has ink."""
     grey = image[:, :, 0]
     rows, columns = (np.nonzero((grey >= INK).any(axis=axis))[0] for axis in (1, 0))
-    return grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-
-
-def _scaled(ink: np.ndarray, side: int) -> np.ndarray:
-    factor = side / max(ink.shape)
-    height, width = (max(1, round(n * factor)) for n in ink.shape)
-    return np.asarray(Image.fromarray(ink).resize((width, height), Image.Resampling.BILINEAR))
+    return Image.fromarray(grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
 
 
 def mnist(folder: Path) -> ClassificationData:
