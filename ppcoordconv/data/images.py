@@ -73,7 +73,7 @@ def decode_image(
         ImageTooLargeError: it has more than ``max_megapixels`` million pixels; they are not decoded.
         UserError: as ``read_image``.
     """
-    with _opened(file, name) as image:
+    with opened(file, name) as image:
         width, height = image.size
         if width * height > 1e6 * max_megapixels:
             size = f"{width}x{height}"
@@ -84,7 +84,7 @@ def decode_image(
             if image.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS:
                 width, height = height, width
             ImageOps.exif_transpose(image, in_place=True)
-        return _to_rgb(image), (height, width)
+        return to_rgb(image), (height, width)
 
 
 def read_size(path: Path) -> Tuple[int, int]:
@@ -93,7 +93,7 @@ def read_size(path: Path) -> Tuple[int, int]:
     Raises:
         UserError: there is no such file, or it is not a picture.
     """
-    with open_regular(path) as file, _opened(file, str(path)) as image:
+    with open_regular(path) as file, opened(file, str(path)) as image:
         width, height = image.size
         # Not image.getexif(), which decodes a whole PNG to find what may stand at its end.
         is_turned = Image.Image.getexif(image).get(ExifTags.Base.Orientation) in SIDEWAYS
@@ -101,7 +101,7 @@ def read_size(path: Path) -> Tuple[int, int]:
 
 
 @contextlib.contextmanager
-def _opened(file: BinaryIO, name: str) -> Iterator[Image.Image]:
+def opened(file: BinaryIO, name: str) -> Iterator[Image.Image]:
     try:
         with Image.open(file, formats=FORMATS) as image:
             yield image
@@ -119,7 +119,7 @@ def _opened(file: BinaryIO, name: str) -> Iterator[Image.Image]:
 _ROWS = 64
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
     """With little memory beside the picture and the result."""
     if image.mode.startswith("I"):
         # 16-bit grey, for which Pillow's own conversion clips everything above 255.

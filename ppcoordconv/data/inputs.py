@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, NoReturn, Tuple, TypeVar, Union
+from typing import Callable, NoReturn, Optional, Tuple, TypeVar, Union
 
 import numpy as np
 
@@ -25,8 +25,9 @@ class Input:
         stem: what a picture of its result is called by.
         prepare: what reads it for the network.
         read: what reads it in full, to draw on.
+        error: why there is nothing to read.
 
-    Both raise UserError where it can't be read.
+    ``prepare`` and ``read`` raise UserError where it can't be read.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Input:
     stem: str
     prepare: Callable[[], Prepared]
     read: Callable[[], np.ndarray]
+    error: Optional[UserError] = None
 
 
 def value_or_error(read: Callable[[], Value]) -> Union[Value, UserError]:
@@ -50,4 +52,4 @@ def unreadable(path: Path, error: UserError) -> Input:
     def refuse() -> NoReturn:
         raise error
 
-    return Input(str(path), path, path.stem, refuse, refuse)
+    return Input(str(path), path, path.stem, refuse, refuse, error)

@@ -22,7 +22,6 @@ from ..utils.errors import ArgumentError, MissingFileError, UserError
 from ..utils.files import atomic_write, move_aside, open_regular, remove_abandoned
 from ..utils.progress import bar, log_info
 from .predictor import Predictor
-from .tiles import Tiles, read_of_any_size, results_in_tiles
 
 BATCH_SIZE = 32
 READERS = 2
@@ -43,13 +42,14 @@ def infer(
 ) -> Iterator[Dict[str, Any]]:
     """A result for each input, in order: "input" (the path, or path:line) and what the served form decodes, or "error".
 
-    The next inputs are read and preprocessed while the model runs; of a picture no more is kept than the network takes,
-    unless it is cut into tiles.
+    The next inputs are read and preprocessed while the model runs; of a picture no more is kept than the network takes.
+    Of one that is cut into tiles, the rows of a tile are held where its format allows (``data.streaming``), else all.
 
     Parameters:
         inputs: picture files or folders of them; for a model that takes points, text files with an ``x,y`` a line.
         output: a folder that gets a picture of each result, its "picture", and all results in ``results.jsonl``. What
-            is in their way there is moved to ``earlier.1``, ``earlier.2``, ...
+            is in their way there is moved to ``earlier.1``, ``earlier.2``, ... Of tiles, it is a whole number of times
+            smaller than a picture of more than 2**24 pixels.
         resume: goes on after the results that an earlier call with the same options left in ``output``, and gives the
             rest.
         recursive: takes the pictures in folders of the folders, too, but for those in ``output``.
@@ -73,9 +73,11 @@ def infer(
         form.score_threshold = threshold
     if tile is not None:
         _check_finds_objects("tile", form)
+        from .tiles import Tiles, drawn_reduced, results_in_tiles  # which need an extra
+
+        tiles = Tiles(tile, overlap)
     elif overlap is not None:
         raise ArgumentError("overlap", "is that of tiles; give their side, tile, too")
-    tiles = None if tile is None else Tiles(tile, overlap)
     items = [item for path in inputs for item in preprocess.inputs(path, recursive)]
     if recursive and output is not None:  # what an earlier call drew in there is no input
         items = [item for item in items if not _is_in(item.path, output)]
@@ -93,20 +95,21 @@ def infer(
         if not done:
             _move_aside(output, [RESULTS, *names, *before])
     left = items[done:]
-    results = (
-        results_in_tiles(predictor, form, preprocess, left, tiles)
-        if tiles
-        else _results(predictor, form, preprocess, left)
-    )
+    if tile is None:
+        results = _results(predictor, form, preprocess, left)
+    else:
+        results = results_in_tiles(predictor, form, preprocess, left, tiles)
     with contextlib.ExitStack() as stack:
         stack.callback(results.close)
         progress = stack.enter_context(bar(len(items), done, unit="input"))
         file = stack.enter_context(_results_file(output, bool(done)))
         for item, picture, (row, result) in zip(left, pictures[done:], results):
             if picture is not None and "error" not in result:
-                # Not of any size beside the readers, who would read such, too: the limit is one for all threads.
-                read = partial(read_of_any_size, item) if tiles else item.read
-                result = _draw(form, read, row, result, picture)
+                if tile is None:
+                    draw = partial(_drawn, form, item, row, result)
+                else:
+                    draw = partial(drawn_reduced, form, item, result)
+                result = _save(draw, result, picture)
             result = {"input": item.name, **result}
             if file is not None:
                 _write_line(file, as_json(result))
@@ -164,16 +167,18 @@ def _ahead(items: List[Input]) -> Generator[Union[Prepared, UserError], None, No
                 future.cancel()
 
 
-def _draw(
-    form: ServedForm, read: Callable[[], np.ndarray], row: np.ndarray, result: Dict[str, Any], picture: Path
-) -> Dict[str, Any]:
-    """Draws it on the input, which is read again: whole pictures that wait for the model would take much memory."""
+def _drawn(form: ServedForm, item: Input, row: np.ndarray, result: Dict[str, Any]) -> np.ndarray:
+    """It on the input, which is read again: whole pictures that wait for the model would take much memory."""
+    return form.draw(item.read(), row, result)
+
+
+def _save(draw: Callable[[], np.ndarray], result: Dict[str, Any], picture: Path) -> Dict[str, Any]:
     try:
-        pixels = read()
+        pixels = draw()
     except UserError as error:
         return {"error": str(error)}
     with atomic_write(picture) as path:
-        Image.fromarray(form.draw(pixels, row, result)).save(path, format="PNG")
+        Image.fromarray(pixels).save(path, format="PNG")
     return {**result, "picture": picture.name}
 
 

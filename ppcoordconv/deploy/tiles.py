@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import threading
 from dataclasses import dataclass
 from typing import Any, Dict, Generator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
-from PIL import Image
 
 from ..data.inputs import Input
+from ..data.streaming import open_of_any_size, read_reduced
 from ..postprocess import Result, ServedForm, decoded
 from ..utils.arguments import check_int
 from ..utils.errors import UserError
@@ -19,8 +18,6 @@ from .predictor import Predictor
 
 # In parts of an overlap: this near a tile's end, the neighbour alone is asked.
 MARGIN = 0.375
-# Pillow has one for all threads.
-_LIMIT = threading.Lock()
 # So many tiles go through the network at a time.
 BATCH_SIZE = 8
 
@@ -80,44 +77,44 @@ def results_in_tiles(
 ) -> Generator[Result, None, None]:
     """Nothing, as the outputs of all tiles are not kept, and the result of each picture, in order.
 
-    A picture is read in full, which takes 10 bytes a pixel. A model that takes windows gets each tile's.
+    Of a picture that can be streamed, the rows of the tiles that are at work are held, of others all. A model that
+    takes windows gets each tile's.
     """
     for item in items:
         try:
-            result = _result(predictor, form, preprocess, read_of_any_size(item), tiles)
+            if item.error:
+                raise item.error
+            with open_of_any_size(item.path) as picture:
+                result = _result(predictor, form, preprocess, picture, tiles)
         except UserError as error:
             result = {"error": str(error)}
         yield np.empty(0), result
 
 
-def read_of_any_size(item: Input) -> np.ndarray:
-    """Pillow refuses pictures of over 178 million pixels, which might be meant to fill the memory."""
-    with _LIMIT:
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            return item.read()
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+def drawn_reduced(form: ServedForm, item: Input, result: Dict[str, Any]) -> np.ndarray:
+    """Its picture, as ``read_reduced`` gives it, with the result of its tiles; raises UserError as that does."""
+    pixels, factor = read_reduced(item.path)
+    objects = [{**found, "box": [edge / factor for edge in found["box"]]} for found in result["objects"]]
+    return form.draw(pixels, np.empty(0), {**result, "objects": objects})
 
 
-def _result(
-    predictor: Predictor, form: ServedForm, preprocess: Any, pixels: np.ndarray, tiles: Tiles
-) -> Dict[str, Any]:
-    size, labels = pixels.shape[:2], predictor.description["labels"]
+def _result(predictor: Predictor, form: ServedForm, preprocess: Any, picture: Any, tiles: Tiles) -> Dict[str, Any]:
+    """``picture`` has a size and a ``crop``, as Pillow's."""
+    size, labels = picture.size[::-1], predictor.description["labels"]
     parts = tiles.parts(size)
     results: List[Dict[str, Any]] = []
     with bar(len(parts), unit="tile") as progress:
         for start in range(0, len(parts), BATCH_SIZE):
             chunk = parts[start : start + BATCH_SIZE]
-            crops = [pixels[top:bottom, left:right] for (left, top, right, bottom), _ in chunk]
             window = {}
             if predictor.description["window"]:
                 places = np.stack([preprocess.window(np.array(part.box), size, preprocess) for part in chunk])
                 window = {"window": (places[:, :4], places[:, 4:])}
-            rows = predictor(np.stack(list(map(preprocess, crops))), **window)
-            for found, crop in zip(decoded(form, rows, labels), crops):
+            rows = predictor(np.stack([preprocess.of_image(picture.crop(part.box)) for part in chunk]), **window)
+            for found, part in zip(decoded(form, rows, labels), chunk):
                 if "error" in found:
                     return found
-                results.append(form.to_image(found, preprocess, crop.shape))
+                left, top, right, bottom = part.box
+                results.append(form.to_image(found, preprocess, (bottom - top, right - left)))
             progress.update(len(chunk))
     return form.joined(results, parts, size)

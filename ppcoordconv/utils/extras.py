@@ -15,6 +15,7 @@ EXTRA_OF = {
     "sklearn": "train",
     "safetensors": "train",
     "pycocotools": "detection",
+    "pyvips": "detection",
     "paddle2onnx": "onnx",
     "onnx": "onnx",
     "onnxruntime": "onnx",

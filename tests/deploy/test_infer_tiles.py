@@ -12,7 +12,7 @@ from PIL import Image
 from ppcoordconv.data import DATASETS
 from ppcoordconv.data.scattered_digits import write_fields
 from ppcoordconv.deploy import Predictor
-from ppcoordconv.deploy import infer as infer_module
+from ppcoordconv.deploy import tiles as tiles_module
 from ppcoordconv.deploy.infer import RESULTS, infer
 from ppcoordconv.deploy.tiles import Tiles
 from ppcoordconv.ops.boxes import ious
@@ -168,7 +168,7 @@ def test_bad_pictures_are_a_line_each_and_large_ones_are_read(tmp_path, monkeypa
 def test_pillows_limit_holds_without_tiles(tmp_path, monkeypatch):
     """Readers read the next pictures while one is drawn on."""
     Image.new("RGB", (20, 20)).save(tmp_path / "good.png")
-    monkeypatch.setattr(infer_module, "read_of_any_size", lambda item: pytest.fail("the limit is lifted"))
+    monkeypatch.setattr(tiles_module, "drawn_reduced", lambda *_: pytest.fail("the limit is lifted"))
     with Predictor(str(DETECTOR)) as predictor:
         (result,) = infer(predictor, [tmp_path / "good.png"], tmp_path / "out")
     assert (tmp_path / "out" / result["picture"]).exists()
