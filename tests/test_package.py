@@ -200,6 +200,15 @@ def test_a_command_without_its_extra_says_which_to_install(bare_python, tmp_path
 
 
 @pytest.mark.any_paddle
+def test_tiles_without_their_extra_say_so_before_anything_is_written(bare_python, tmp_path):
+    command = ["infer", "--model_dir", ROOT / "demo" / "models" / "detector", "--input", "a.png", "--output", "found"]
+    done = attempt(bare_python.with_name("ppcoordconv"), *command, "--tile", "64", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1] == "ppcoordconv infer: needs pyvips: pip install 'ppcoordconv[detection]'"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.any_paddle
 @pytest.mark.parametrize(
     ("module", "config", "extra"),
     [("sklearn", CONFIG, "train"), ("pycocotools", "configs/detection/digits_coordconv.yml", "detection")],

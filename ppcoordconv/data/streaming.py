@@ -89,15 +89,15 @@ class Streamed:
 def open_of_any_size(path: Path) -> Iterator[Union[Streamed, Image.Image]]:
     """What has the pixels of ``read_image``, to be cropped from top to bottom.
 
-    JPEG, PNG and TIFF of the modes in SAMPLES are streamed; in full, 4 bytes a pixel or more, are read: other formats
-    and modes, pictures that a camera noted as turned, a PNG with notes after its pixels, a TIFF of colour differences
-    that is not a JPEG, or with colours that are multiplied by their transparency.
+    JPEG, PNG and TIFF of the modes in SAMPLES are streamed; libvips holds a progressive JPEG or interlaced PNG in full.
+    Read in full, with 4 bytes a pixel or more, are other formats and modes, pictures that a camera noted as turned, a PNG
+    with notes after its pixels, and a TIFF of YCbCr that is no JPEG or whose colours are multiplied by their transparency.
 
     Raises:
         UserError: there is no such file, or it is not a picture, or damaged.
     """
     with open_regular(path) as file:
-        with _of_any_size():
+        with _without_limit():
             picture = _streamed(file, path) or decode_image(file, str(path))[0]
         yield picture
 
@@ -121,7 +121,7 @@ def read_reduced(path: Path) -> Tuple[np.ndarray, int]:
 
 
 @contextlib.contextmanager
-def _of_any_size() -> Iterator[None]:
+def _without_limit() -> Iterator[None]:
     """Pillow refuses pictures of over 178 million pixels, which might be meant to fill the memory."""
     with _LIMIT:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None

@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 from conftest import ROOT, examples, run_tool
+from forked import Forked, grown_by
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ppcoordconv.data import DATASETS
+from ppcoordconv.data import DATASETS, streaming
 from ppcoordconv.data.scattered_digits import write_fields
 from ppcoordconv.deploy import Predictor
 from ppcoordconv.deploy import tiles as tiles_module
@@ -163,6 +164,57 @@ def test_bad_pictures_are_a_line_each_and_large_ones_are_read(tmp_path, monkeypa
     assert (tmp_path / "out" / good["picture"]).exists()
     assert "is too large" in refused[0]["error"]
     assert Image.MAX_IMAGE_PIXELS == 1000
+
+
+def test_damaged_pictures_are_a_line_each(field, tmp_path):
+    whole = Image.open(field[0]).convert("RGB")
+    for name in ("a.png", "b.jpg", "c.png"):
+        whole.save(tmp_path / name)
+    for name in ("a.png", "b.jpg"):
+        data = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(data[: len(data) // 2])
+    (tmp_path / "empty").mkdir()
+    with Predictor(str(DETECTOR)) as predictor:
+        *bad, none, good = infer(
+            predictor, [tmp_path / name for name in ("a.png", "b.jpg", "empty", "c.png")], tmp_path / "out", tile=64
+        )
+    for name, result in zip(("a.png", "b.jpg"), bad):
+        assert result["error"].startswith(f"{tmp_path / name} is not a readable picture: ")
+    assert none["error"].startswith("there is no picture in the folder")
+    assert len(good["objects"]) > 10
+
+
+def test_large_pictures_are_drawn_on_reduced(field, tmp_path, monkeypatch):
+    with Predictor(str(DETECTOR)) as predictor:
+        (full,) = infer(predictor, [field[0]], tmp_path / "full", tile=64)
+        monkeypatch.setattr(streaming, "MAX_DRAWN", 200**2)
+        (reduced,) = infer(predictor, [field[0]], tmp_path / "reduced", tile=64)
+    assert reduced == full
+    small = [{**found, "box": [edge / 2 for edge in found["box"]]} for found in full["objects"]]
+    pixels = np.asarray(Image.open(field[0]).convert("RGB").reduce(2))
+    drawn = Image.open(tmp_path / "reduced" / reduced["picture"])
+    assert (np.asarray(drawn) == Detection().draw(pixels, np.empty(0), {"objects": small})).all()
+
+
+def memory_over(folder):
+    """Prints by how many MiB a large picture lets the process grow at most, after a small one of the same width."""
+    streaming.MAX_DRAWN = 2**20
+    with Predictor(str(DETECTOR), cpu_threads=1) as predictor:
+        results = []
+        run = lambda name: results.extend(infer(predictor, [folder / name], folder / "out", tile=512))  # noqa: E731
+        run("small.png")
+        grown = grown_by(lambda: run("large.png"))
+    print(json.dumps({"grown": grown, "height": results[-1]["height"], "drawn": results[-1]["picture"]}))
+
+
+def test_memory_does_not_grow_with_the_height(tmp_path):
+    for name, height in (("small", 4000), ("large", 40_000)):
+        Image.new("RGB", (512, height), "white").save(tmp_path / f"{name}.png", compress_level=1)
+    ended = Forked(memory_over, tmp_path).finish()
+    assert ended.returncode == 0, ended.stderr
+    found = json.loads(ended.stdout.splitlines()[-1])
+    assert (found["height"], found["drawn"]) == (40_000, "large.png")
+    assert found["grown"] < 512 * (40_000 - 4000) * 3 / 2**20 / 2
 
 
 def test_pillows_limit_holds_without_tiles(tmp_path, monkeypatch):
