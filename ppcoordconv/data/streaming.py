@@ -90,8 +90,9 @@ def open_of_any_size(path: Path) -> Iterator[Union[Streamed, Image.Image]]:
     """What has the pixels of ``read_image``, to be cropped from top to bottom.
 
     JPEG, PNG and TIFF of the modes in SAMPLES are streamed; libvips holds a progressive JPEG or interlaced PNG in full.
-    Read in full, with 4 bytes a pixel or more, are other formats and modes, pictures that a camera noted as turned, a PNG
-    with notes after its pixels, and a TIFF of YCbCr that is no JPEG or whose colours are multiplied by their transparency.
+    Read in full, with 4 bytes a pixel or more, are other formats and modes, pictures that a camera noted as turned, a
+    PNG with notes after its pixels, and a TIFF of YCbCr that is no JPEG or whose colours are multiplied by their
+    transparency.
 
     Raises:
         UserError: there is no such file, or it is not a picture, or damaged.
