@@ -1,9 +1,11 @@
 """Several processes train what one trains, count every sample once, and end together."""
 
 import ast
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,58 +14,54 @@ import numpy as np
 import paddle
 import pytest
 from conftest import ENVIRONMENT, ROOT
+from forked import Forked
 from paddle import nn
+from parts import run_part
 from tiny import CONFIG, weights
 
 from ppcoordconv.models.fine_tuning import freeze
 from ppcoordconv.training import dist
 from ppcoordconv.utils.weights import load_state
 
-# 40 held-out samples and batches of 7: remainders everywhere; one sample is left for the last batch of 13.
-# The script ends as the tools do: one process that waits in the interpreter's exit, as was seen on Paddle 2.6.2, must
-# not hold up the job.
-SCRIPT = f"""
-import sys
-sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests" / "training")!r}]
-import atexit, os, time
-from pathlib import Path
-import ppcoordconv  # before paddle, whose GPU build of 2.6.2 brings a zlib of its own
-import paddle
-from tiny import TinyTask, config
-from ppcoordconv import commands
-from ppcoordconv.training import dist
-from ppcoordconv.training.trainer import evaluate, find_resume, train
+PART = ROOT / "tests" / "training" / "parts.py"
 
-def main(arguments):
-    folder, changes = Path(sys.argv[1]), dict(pair.split("=") for pair in sys.argv[2:])
-    paddle.set_device(changes.pop("device", "cpu"))
-    dist.init()
-    if dist.count() > 1:
-        atexit.register(time.sleep, 1000)
-    slow = float(changes.pop("slow", 0))
-    task = TinyTask(dropout=0.0)
-    loss = task.loss
-    task.loss = lambda *a: (time.sleep(slow), loss(*a))[1]
-    drawing, visualize = float(changes.pop("drawing", 0)), task.visualize
-    task.visualize = lambda outputs: (time.sleep(drawing), visualize(outputs))[1]
-    (folder / f"pid{{dist.rank()}}").write_text(str(os.getpid()))
-    run = config(folder, output_dir=folder / "run", **changes)
-    train(task, run, find_resume("auto", run))
-    outputs = evaluate(task, task.test_samples(), 7)[1]
-    (folder / f"outputs{{dist.rank()}}.txt").write_text(repr(outputs.tolist()))
-    return 0
 
-commands.leave(commands.run(commands.Parser(), [], main))
-"""
+def words(folder, changes):
+    folder.mkdir(exist_ok=True)
+    return [str(folder), *(f"{key}={value}" for key, value in changes.items())]
 
 
 def start(folder, processes, **changes):
-    folder.mkdir(exist_ok=True)
-    (folder / "script.py").write_text(SCRIPT)
     launch = ["-m", "paddle.distributed.launch", "--nproc_per_node", str(processes), "--log_dir", str(folder / "log")]
-    arguments = [str(folder / "script.py"), str(folder), *(f"{key}={value}" for key, value in changes.items())]
-    command = [sys.executable, *(launch if processes > 1 else []), *arguments]
+    command = [sys.executable, *(launch if processes > 1 else []), str(PART), *words(folder, changes)]
     return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def run_forked(folder, processes, **changes):
+    """The same in processes that have Paddle imported already."""
+    with contextlib.ExitStack() as stack:
+        ports = [stack.enter_context(socket.socket()) for _ in range(processes)]
+        for port in ports:
+            port.bind(("127.0.0.1", 0))
+        places = ["{}:{}".format(*port.getsockname()) for port in ports]
+    parts = [
+        Forked(
+            run_part,
+            words(folder, changes),
+            {
+                "PADDLE_TRAINER_ID": str(rank),
+                "PADDLE_TRAINERS_NUM": str(processes),
+                "PADDLE_TRAINER_ENDPOINTS": ",".join(places),
+                "PADDLE_CURRENT_ENDPOINT": place,
+                "PADDLE_MASTER": places[0],
+                "PADDLE_DISTRI_BACKEND": "gloo",
+            },
+        )
+        for rank, place in enumerate(places)
+    ]
+    for part in parts:
+        done = part.finish()
+        assert done.returncode == 0, done.stderr
 
 
 def finish(process):
@@ -77,6 +75,7 @@ def assert_close(a, b):
         np.testing.assert_allclose(a[key], b[key], rtol=1e-5, atol=1e-6)
 
 
+# 40 held-out samples and batches of 7: remainders everywhere; one sample is left for the last batch of 13.
 @pytest.mark.parametrize(
     "changes",
     [
@@ -90,7 +89,7 @@ def assert_close(a, b):
 def test_two_and_three_processes_train_what_one_trains(tmp_path, changes):
     runs = {count: tmp_path / str(count) for count in (1, 2, 3)}
     for count, folder in runs.items():
-        finish(start(folder, count, **changes))
+        run_forked(folder, count, **changes)
     one = json.loads((runs[1] / "run" / "metrics.json").read_text())
     for count in (2, 3):
         assert_close(weights(runs[count] / "run"), weights(runs[1] / "run"))
@@ -135,7 +134,7 @@ def test_a_killed_process_ends_the_job_which_resumes_on_another_number(tmp_path)
     step = load_state(tmp_path / "parts" / "run" / "last.pdopt")["step"]
     assert 1 <= step < 36
     finish(start(tmp_path / "parts", 3, epochs=6))
-    finish(start(tmp_path / "whole", 1, epochs=6))
+    run_forked(tmp_path / "whole", 1, epochs=6)
     assert_close(weights(tmp_path / "parts" / "run"), weights(tmp_path / "whole" / "run"))
 
 
