@@ -157,7 +157,7 @@ DEPENDS_ON_PADDLE = (
     "training",
 )
 # Workers take a file at a time; with these first, none is left with minutes to go when the others are done.
-LONGEST_FIRST = ("notebooks", "training", "deploy", "test_readme.py", "tools", "test_package.py", "models")
+LONGEST_FIRST = ("training", "deploy", "test_readme.py", "tools", "test_package.py", "models")
 
 
 def pytest_runtest_teardown() -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ENVIRONMENT, ROOT, examples
+from forked import Forked, run_module
 from PIL import Image
 
 pytest.importorskip("fastapi")
@@ -461,9 +462,14 @@ def test_sigterm_finishes_what_runs():
     ],
 )
 def test_wrong_options(options, words):
-    server = Server(POINTS, *options)
-    assert server.process.wait(30) == 2
-    assert words in server.said[-1]
+    process = Forked(run_module, "ppcoordconv", "serve", "--model_dir", str(POINTS), "--port", "0", *options)
+    end = time.monotonic() + 30
+    while process.exitcode is None:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    done = process.finish()
+    assert done.returncode == 2
+    assert words in done.stderr.splitlines()[-1]
 
 
 def test_a_process_that_may_open_too_few_files():
