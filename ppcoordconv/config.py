@@ -135,8 +135,9 @@ class Config(_Section):
     - ``gradient_clip``: the most that the norm of all gradients together may be.
     - ``ema``: the decay of a moving average of the weights, which is then what is evaluated and served.
     - ``amp``: mixed precision on GPUs, in float16: "O1" by operator, "O2" throughout.
-    - ``workers``: threads that prepare the next batch. ``max_checkpoints``: how many states a resume may choose from.
-      ``save_steps``: a state is written after so many steps too, not at the end of an epoch alone.
+    - ``workers``: who prepares the next batches; 1: a thread, which starts at once; more: so many processes.
+    - ``max_checkpoints``: how many states a resume may choose from. ``save_steps``: a state is written after so many
+      steps too, not at the end of an epoch alone.
     """
 
     task: NamedConfig

@@ -14,11 +14,14 @@ from visualdl import LogWriter
 from ..analysis import coord_usage
 from ..config import Config
 from ..utils import progress as _progress
+from ..utils.cpu import process_cpus
 from . import dist
 from .run import Run
 
 # Seconds between two lines within an epoch, where there is no bar.
 _LINE_EVERY = 30.0
+# A reader is slow from this part of the time on; and it is worth a line from so many seconds in an epoch on.
+_SLOW, _WORTH_SECONDS = 0.3, 1.0
 
 
 def log_info(message: str) -> None:
@@ -41,6 +44,8 @@ class RunLog:
         self._last = self._said = time.monotonic()
         self._ready = self._last
         self._rate = 0.0
+        self._waiting = self._all = 0.0  # seconds of this epoch's steps
+        self._said_slow = False
 
     def __enter__(self) -> RunLog:
         return self
@@ -59,6 +64,7 @@ class RunLog:
         now = time.monotonic()
         wall, data = now - self._last, self._ready - self._last
         self._last = now
+        self._waiting, self._all = self._waiting + data, self._all + wall
         self._rate = samples / wall if not self._rate else 0.9 * self._rate + 0.1 * samples / wall
         text = f"loss {loss:.4f}, lr {run.rate:.2e}, {self._rate:.0f} samples/s, data {100 * data / wall:.0f} %"
         bar.set_description(f"epoch {run.epoch}/{self._config.epochs}, {text}", refresh=False)
@@ -72,6 +78,7 @@ class RunLog:
         values = {key: value for key, value in entry.items() if key not in ("epoch", "seconds")}
         words = ", ".join(f"{key} {value:.4f}" for key, value in values.items())
         log_info(f"epoch {entry['epoch']}/{self._config.epochs}: {words}, {entry['seconds']:.0f} s")
+        self._say_slow()
         if not self._writer:
             return
         step = entry["epoch"]
@@ -92,6 +99,18 @@ class RunLog:
         if self._writer:
             for name, pixels in pictures.items():
                 self._writer.add_image(tag=name, step=epoch, img=pixels)
+
+    def _say_slow(self) -> None:
+        """Once in a run: that data are waited for, and whether more workers may help."""
+        waiting, seconds = self._waiting, self._all
+        self._waiting = self._all = 0.0
+        if self._said_slow or waiting < max(_WORTH_SECONDS, _SLOW * seconds):
+            return
+        self._said_slow = True
+        workers, cpus = self._config.workers, process_cpus()
+        more = f"workers={min(2 * workers, cpus)} may help"
+        none = f"smaller pictures may help, as workers={workers} has a worker for each processor"
+        log_info(f"waiting for data {100 * waiting / seconds:.0f} % of the time: {more if workers < cpus else none}")
 
     def result(self, summary: Dict[str, Any], metric: str) -> None:
         if not self._writer:

@@ -1,15 +1,17 @@
-"""Batches, prepared by threads while the one before is computed."""
+"""Batches, prepared while the one before is computed: by a thread, or by processes."""
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+import functools
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Iterator, List, Tuple
+from typing import TYPE_CHECKING, Callable, Generator, Iterator, List, Tuple
 
 import numpy as np
 import paddle
 
 from . import dist
+from .worker_processes import can_fork, read_in_processes
 
 if TYPE_CHECKING:
     from ..tasks import Samples
@@ -32,19 +34,33 @@ class Batch:
 
 def prefetch(
     samples: Samples, batches: List[np.ndarray], parts: int, workers: int
-) -> Iterator[Tuple[np.ndarray, List[Batch]]]:
+) -> Generator[Tuple[np.ndarray, List[Batch]], None, None]:
     """For each batch its indices, and this process's share of it in ``parts``, fewer where it is smaller than that.
 
-    A sample is read by its index alone, so what comes out does not depend on the number of threads.
+    A sample is read by its index alone, so what comes out does not depend on who reads it. To be closed, as by
+    ``contextlib.closing``: the processes end then.
+
+    Parameters:
+        workers: 1: a thread; more: so many processes, or threads where none can be forked.
+
+    Raises:
+        UserError: a process was killed.
+        Exception: what reading a sample raises.
     """
+    steps = [[part for part in np.array_split(dist.shard(indices), parts) if len(part)] for indices in batches]
+    reader = read_in_processes if workers > 1 and can_fork() else _read_in_threads
+    yield from zip(batches, reader(functools.partial(Batch.collate, samples), steps, workers))
+
+
+def _read_in_threads(
+    read: Callable[[np.ndarray], Batch], steps: List[List[np.ndarray]], workers: int
+) -> Generator[List[Batch], None, None]:
     with ThreadPoolExecutor(workers) as threads:
 
-        def start(indices: np.ndarray) -> List[Future]:
-            mine = dist.shard(indices)
-            return [threads.submit(Batch.collate, samples, part) for part in np.array_split(mine, parts) if len(part)]
+        def start(number: int) -> Iterator[Batch]:
+            return threads.map(read, steps[number] if number < len(steps) else [])
 
-        pending = start(batches[0]) if batches else []
-        for number, indices in enumerate(batches):
-            current = pending
-            pending = start(batches[number + 1]) if number + 1 < len(batches) else []
-            yield indices, [future.result() for future in current]
+        pending = start(0)
+        for number in range(len(steps)):
+            current, pending = pending, start(number + 1)
+            yield list(current)

@@ -26,6 +26,7 @@ from .report import LastReport
 from .run import Run
 from .run_info import environment
 from .stopping import Stopping
+from .worker_processes import can_fork
 from .writer import RUN_FILES, files_of_run, move_run_aside, only_writer
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ def _train(task: Task, config: Config, resume: Optional[Path], resume_anyway: bo
         move_run_aside(output, [*RUN_FILES, *kept])
     if run.amp != config.amp:
         log_info(f"amp {config.amp} is for GPUs; training in float32")
+    if config.workers > 1 and not can_fork():
+        log_info(f"workers={config.workers} are threads: processes are forked in the main thread, on Linux")
     if dist.is_main_process():
         write_text(output / "config.yml", config.dump())
         write_text(output / "run.json", json.dumps(environment(), indent=2) + "\n")
@@ -200,20 +203,22 @@ def _train_epoch(run: Run, stopping: Stopping, log: RunLog, progress: tqdm) -> N
         return
     run.task.network.train()
     run.started = time.monotonic() - run.seconds
-    for indices, parts in prefetch(samples, batches, config.accumulate_steps, config.workers):
-        log.waited()
-        _reseed(run.seed, run.epoch, run.position)
-        loss = _step(run, samples, indices, parts, stopping)
-        run.note_loss(loss)
-        run.position += len(indices)
-        run.step += 1
-        run.loss_total += loss * len(indices)
-        log.step(run, loss, len(indices), progress)
-        if run.position < len(samples):
-            if config.save_steps and run.step % config.save_steps == 0:
-                _save_state(run, config.output)
-            if stopping.reason(run):
-                return
+    read = prefetch(samples, batches, config.accumulate_steps, config.workers)
+    with contextlib.closing(read) as found:
+        for indices, parts in found:
+            log.waited()
+            _reseed(run.seed, run.epoch, run.position)
+            loss = _step(run, samples, indices, parts, stopping)
+            run.note_loss(loss)
+            run.position += len(indices)
+            run.step += 1
+            run.loss_total += loss * len(indices)
+            log.step(run, loss, len(indices), progress)
+            if run.position < len(samples):
+                if config.save_steps and run.step % config.save_steps == 0:
+                    _save_state(run, config.output)
+                if stopping.reason(run):
+                    return
 
 
 def _step(run: Run, samples: Samples, indices: np.ndarray, parts: List[Batch], stopping: Stopping) -> float:

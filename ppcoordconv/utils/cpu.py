@@ -54,9 +54,7 @@ def tune_cpu() -> Dict[str, Union[int, str]]:
     if platform.libc_ver()[0] == "glibc":
         done.update(_keep_freed_memory(os.environ))
     if not _user_has_set_threads():
-        # Those that paddle.distributed.launch started here share the processors.
-        sharing = int(os.environ.get("PADDLE_LOCAL_SIZE", 1))
-        done.update(_set_threads(max(1, usable_cpus() // sharing)))
+        done.update(_set_threads(process_cpus()))
     what = ", ".join(f"{name}={value}" for name, value in done.items())
     logging.getLogger("ppcoordconv").info("CPU tuning: %s (%s=0 switches it off)", what or "nothing to do", SWITCH)
     return done
@@ -65,6 +63,11 @@ def tune_cpu() -> Dict[str, Union[int, str]]:
 def usable_cpus() -> int:
     """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def process_cpus() -> int:
+    """This process's share of them: those that paddle.distributed.launch started here share the processors."""
+    return max(1, usable_cpus() // int(os.environ.get("PADDLE_LOCAL_SIZE", 1)))
 
 
 def cpu_info() -> Dict[str, str]:
