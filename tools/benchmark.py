@@ -18,6 +18,7 @@ HELP = {
     "int8": "exported networks in int8 beside float, in both engines",
     "necks": "PP-YOLO's neck beside PaddleDetection's, which must be installed: in training, and exported",
     "files": "infer over PNG files: what of reading them the model hides, and memory",
+    "loading": "reading JPEGs of 2 megapixels for training, by two worker processes beside one thread",
     "load": "the web service with many clients, batching and not, beside one request at a time",
     "train": "training beside PyTorch, which is installed below output/ for it; the engine's share; processes",
 }
@@ -46,6 +47,7 @@ PARAMETERS = {
     "int8": lambda arguments: (arguments.repeats,),
     "necks": lambda arguments: (arguments.repeats,),
     "files": lambda arguments: (arguments.count,),
+    "loading": lambda arguments: (arguments.repeats, arguments.count),
     "load": lambda arguments: (arguments.clients, arguments.seconds),
 }
 
@@ -60,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             command.add_argument("--repeats", type=positive, default=15, help="how often each is timed; default: 15")
     commands.choices["layer"].add_argument("--amp", choices=["O1", "O2"], help="in mixed precision, float16")
     commands.choices["files"].add_argument("--count", type=positive, default=10_000, help="default: 10000")
+    commands.choices["loading"].add_argument("--count", type=positive, default=256, help="pictures; default: 256")
     commands.choices["load"].add_argument("--clients", type=positive, default=64, help="default: 64")
     commands.choices["load"].add_argument("--seconds", type=positive, default=300, help="of each mode; default: 300")
     add_device_option(commands.choices["layer"])

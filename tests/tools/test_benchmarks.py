@@ -12,7 +12,7 @@ import numpy as np
 import paddle
 import pytest
 from benchmark import PARAMETERS
-from benchmarks import files, inference, int8, load, steps, train, tuning, windows
+from benchmarks import files, inference, int8, load, loading, steps, train, tuning, windows
 from benchmarks import layer as benchmark
 from conftest import run_tool
 from PIL import Image
@@ -62,7 +62,9 @@ def test_windows_are_beside_the_same_call_without():
     assert len(windows.as_table(result).splitlines()) == 4
 
 
-@pytest.mark.parametrize("what", ["layer", "windows", "tuning", "train", "inference", "int8", "necks", "files", "load"])
+@pytest.mark.parametrize(
+    "what", ["layer", "windows", "tuning", "train", "inference", "int8", "necks", "files", "load", "loading"]
+)
 def test_the_command_has_what_each_measurement_takes(what):
     arguments = SimpleNamespace(device="cpu", amp=None, repeats=3, count=5, clients=2, seconds=1)
     measure = importlib.import_module(f"benchmarks.{what}").measure
@@ -205,6 +207,16 @@ def test_many_files_are_read_while_the_model_runs(tmp_path):
     assert len(result["mib"]) == 10
     assert all(value > 0 for value in (*result["mib"], result["reading_s"], result["model_s"], result["infer_s"]))
     assert files.as_table(result).startswith("50 files: ")
+
+
+def test_pictures_are_loaded_by_each_number_of_workers(tmp_path):
+    run = run_tool("benchmark", "loading", "--count", 8, "--repeats", 1, "--json", cwd=tmp_path)
+    assert run.status == 0, run.stderr
+    result = json.loads(run.stdout)
+    rates = result["per_second"]
+    assert set(rates) == {"1", "2"}
+    assert result["ratio"] == rates["2"] / rates["1"] > 0
+    assert len(loading.as_table(result).splitlines()) == 3
 
 
 def test_the_service_answers_under_load(tmp_path):
