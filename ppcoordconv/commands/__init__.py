@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, NoReturn, Sequence
 
 from .. import __version__
+from ._streams import open_streams, results_alone_on_stdout
 
 PURPOSE = "CoordConv for PaddlePaddle: networks from a config to a served model."
 COMMANDS = ("check", "train", "eval", "export", "infer", "serve", "benchmark")
@@ -97,7 +98,7 @@ def _set_up(parser: Parser, name: str) -> None:
 
 def run(parser: Parser, argv: Sequence[str] | None, main: Callable[[Any], int] | None = None) -> int:
     """Parses the words, tunes the CPU and calls ``main``, or the one that the parser has for the words."""
-    _open_streams()
+    open_streams()
     try:
         arguments = parser.parse_args(argv)
         with _process_as_it_was():
@@ -121,8 +122,9 @@ def _status(main: Callable[[Any], int], arguments: argparse.Namespace, program: 
         return status
 
     try:
-        _import(getattr(arguments, "modules", []))
-        status = main(arguments)
+        with results_alone_on_stdout():
+            _import(getattr(arguments, "modules", []))
+            status = main(arguments)
         flush_deferred()
         return status
     except UserError as error:
@@ -162,13 +164,6 @@ def _import(modules: Sequence[str]) -> None:
             if not f"{module}.".startswith(f"{error.name}."):
                 raise
             raise UserError(f"{takes}: {error}") from error
-
-
-def _open_streams() -> None:
-    """Where stdin, stdout or stderr are closed, the next files would get their numbers, and what Paddle prints."""
-    for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
-        if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - until the process ends
 
 
 def stop_on_sigterm() -> None:

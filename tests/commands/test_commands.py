@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT, call, run_tool
 
 import ppcoordconv as pcc
-from ppcoordconv.commands import COMMANDS, main
+from ppcoordconv.commands import COMMANDS, Parser, main, run
 from ppcoordconv.commands import infer as infer_command
 from ppcoordconv.commands import train as train_command
 from ppcoordconv.utils.errors import Stopped
@@ -117,6 +117,20 @@ def test_a_call_leaves_nothing_behind(monkeypatch):
     for _ in range(3):
         assert ppcoordconv("train", "-c", "x.yml").status == 7
         assert state() == before
+
+
+def test_what_an_engine_prints_is_no_result(tmp_path):
+    """Paddle's print to the descriptor, past Python."""
+
+    def work(arguments):
+        print("result")
+        os.write(1, b"ReduceMeanCheckIfOneDNNSupport\n")
+        print("and the last")
+        return 0
+
+    done = call(lambda words: run(Parser(), words, work), cwd=tmp_path)
+    assert (done.status, done.stdout) == (0, "result\nand the last\n")
+    assert "ReduceMeanCheckIfOneDNNSupport\n" in done.stderr
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "benchmark"])
