@@ -29,7 +29,10 @@ def main(arguments: argparse.Namespace) -> int:
         try:
             task = build_task(config)
             if not hasattr(task, "check_data"):
-                raise UserError(f"the data of the task {config.task.name!r} are made, not read: nothing can be wrong")
+                raise UserError(
+                    f"the task {config.task.name!r} has no data to check; one of your own that reads files has "
+                    "a method check_data for it"
+                )
             found = task.check_data()
         except UserError as error:
             if not problems:  # a mistake in the config, or a set that is not there

@@ -79,7 +79,8 @@ def convert_to_coordconv(
     matches = _matcher(match, candidates)
     chosen = [layer for name, layer in candidates.items() if matches(name, layer)]
     if not chosen:
-        names = ", ".join(map(repr, candidates)) or "it has none"
+        none = "all are CoordConv already" if done else "it has none"
+        names = ", ".join(map(repr, candidates)) or none
         raise ValueError(f"match={match!r} fits none of the model's convolutions: {names}")
     _refuse_shared_weights(named, chosen)
     new = {id(layer): _replacement(layer, coords, with_r) for layer in chosen}

@@ -23,7 +23,7 @@ def served_preprocess(description: Dict[str, Any]) -> Preprocessing:
     preprocess = preprocess_of(description["preprocess"])
     made, taken = preprocess.input_shape, description["input_shape"]
     if not has_shape(made, taken):
-        raise UserError(f"preprocess makes inputs of shape {made}, and input_shape is {taken}; export the model again")
+        raise UserError(f"preprocess makes inputs of shape {made}, and the model takes {taken}")
     return preprocess
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Dict
 import numpy as np
 from paddle import nn
 
+from ..data.preprocessing import served_preprocess
 from ..utils.arguments import check_int
 from ..utils.errors import ArgumentError, UserError
 from ..utils.progress import log_info
@@ -33,9 +34,17 @@ def export_task(
         What ``inference.yml`` holds.
 
     Raises:
-        UserError: as ``export``.
+        UserError: as ``export``; the network takes several inputs; or the task's preprocessing makes others.
     """
     check_int("int8", int8, 0, 2**20)
+    if (inputs := getattr(task, "num_inputs", 1)) > 1:
+        raise UserError(
+            f"a task's network is exported with one input, and this one takes {inputs}: export it from Python, by "
+            "ppcoordconv.deploy.export, with an example of each"
+        )
+    metadata = task.export_metadata()
+    if metadata["preprocess"]:  # a task that is for evaluation alone has none
+        served_preprocess({**metadata, "input_shape": list(task.input_shape)})
     network = task.network if task.head is None else nn.Sequential(task.network, task.head)
     samples = calibration_samples(task, int8) if int8 else None
     rng = np.random.default_rng(0)
@@ -44,7 +53,7 @@ def export_task(
         network,
         folder,
         batches,
-        task.export_metadata(),
+        metadata,
         format=format,
         dynamic_size=dynamic_size,
         calibration=samples,

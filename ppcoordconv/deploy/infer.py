@@ -84,6 +84,8 @@ def infer(
     pictures: List[Optional[Path]] = [None] * len(items)
     done = 0
     if output is not None:
+        if type(form).draw is ServedForm.draw:
+            raise ArgumentError("output", f"gets a picture of each result, and the served form {form.name} draws none")
         names = _distinct_names([item.stem for item in items])
         pictures = [output / name for name in names]
         # Where the results are of these inputs, their pictures have these names.

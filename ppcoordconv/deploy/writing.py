@@ -109,11 +109,16 @@ def write_checked(
                 f"the network ignores one of its inputs, {', '.join(names)}, and Paddle can't write that; export one "
                 f"that doesn't take it: {reason}"
             ) from error
-        except TypeError as error:
-            if precision == "fp32":
-                raise
+        except (AttributeError, TypeError) as error:
             reason = str(error).strip().splitlines()[-1].strip()
-            raise UserError(f"the network can't be written in {precision}: {reason}") from error
+            if precision != "fp32" and isinstance(error, TypeError):
+                raise UserError(f"the network can't be written in {precision}: {reason}") from error
+            if format == "paddle" or "Variable" not in reason:
+                raise
+            raise UserError(
+                f"Paddle 3 can't write an operator of the network in the form of Paddle 2, which {format} takes: use "
+                f"another in its place, as docs/errors.md says, or export it as paddle: {reason}"
+            ) from error
         if calibration is not None and format == "onnx":
             quantise_onnx(written / files[0], calibration)
         for by_product in set(written.iterdir()) - {written / file for file in files}:

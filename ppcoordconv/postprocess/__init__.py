@@ -30,7 +30,8 @@ def served_form_of(description: Dict[str, Any]) -> ServedForm:
     if description["served_form"] is None:
         raise UserError(
             "this model was exported without a served form, so that nothing knows what its outputs mean: call it by "
-            "ppcoordconv.deploy.Predictor, or export it with served_form, preprocess and labels"
+            "ppcoordconv.deploy.Predictor, or, with one input and one output, export it with served_form, preprocess "
+            "and labels"
         )
     form: ServedForm = SERVED.build(description["served_form"])
     threshold = description.get("score_threshold")

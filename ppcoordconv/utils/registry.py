@@ -62,7 +62,8 @@ class Registry:
         names = self.names()
         if name not in self._builders:
             near = did_you_mean(name, names)
-            all_names = f" The {self._kind}s are {', '.join(names)}" if near == "." else ""
+            of_ones_own = "one of your own takes --import MODULE"
+            all_names = f" The {self._kind}s are {', '.join(names)}; {of_ones_own}" if near == "." else ""
             raise UserError(f"there is no {self._kind} {name!r}{near}{all_names}")
         return self._builders[name]
 

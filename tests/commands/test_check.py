@@ -122,7 +122,7 @@ def test_pictures_of_classes(tmp_path):
     [
         (PICTURES, ["data.name=image_folder", "data.path=nowhere"], "there is no folder nowhere"),
         (PICTURES, ["data.nam=x"], "has no option 'nam'"),
-        (ROOT / "configs" / "not_so_clevr" / "rendering_coordconv_uniform.yml", ["epochs=1"], "are made, not read"),
+        (ROOT / "configs" / "not_so_clevr" / "rendering_coordconv_uniform.yml", ["epochs=1"], "has no data to check"),
     ],
 )
 def test_mistakes(tmp_path, config, overrides, words):

@@ -103,7 +103,7 @@ def test_a_layer_in_two_places_stays_one(network):
 
 def test_converting_twice_converts_nothing_twice(network):
     pcc.convert_to_coordconv(network, "all")
-    with pytest.raises(ValueError, match="it has none"):
+    with pytest.raises(ValueError, match="all are CoordConv already"):
         pcc.convert_to_coordconv(network, "all")
 
 

@@ -109,6 +109,19 @@ def test_a_setting_that_crashes_is_found_and_avoided(task, tmp_path, monkeypatch
     assert Predictor(str(tmp_path / "model"))(held_out(task, 2)).shape == (2, 10)
 
 
+def test_a_task_that_says_other_inputs_than_its_network_takes_is_refused(task, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(task, "num_inputs", 2, raising=False)
+        with pytest.raises(UserError, match="this one takes 2: export it from Python, by ppcoordconv.deploy.export"):
+            export_task(task, tmp_path / "m")
+    metadata = task.export_metadata()
+    small = {**metadata, "preprocess": {**metadata["preprocess"], "image_size": [16, 16]}}
+    monkeypatch.setattr(task, "export_metadata", lambda: small)
+    with pytest.raises(UserError, match=r"makes inputs of shape \[\d, 16, 16\], and the model takes"):
+        export_task(task, tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+
+
 def test_a_folder_that_can_not_be_written(task, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="can't be written"):

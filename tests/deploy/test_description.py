@@ -124,7 +124,7 @@ def test_what_is_no_description(folder, text):
         (
             "preprocess",
             {"kind": "image", "image_size": [64, 65]},
-            "inputs of shape .*64, 65], and input_shape is",
+            "inputs of shape .*64, 65], and the model takes",
         ),
         ("served_form", "telepathy", "there is no served form 'telepathy'"),
         ("served_form", "classification", "the model gives 2 classes, and inference.yml has 0 labels"),

@@ -10,6 +10,7 @@ from paddle import nn
 from PIL import Image
 
 import ppcoordconv as pcc
+from ppcoordconv.compat import is_paddle_3
 from ppcoordconv.data.images import Preprocess
 from ppcoordconv.deploy import Predictor, export
 from ppcoordconv.utils.errors import UserError
@@ -109,6 +110,16 @@ def test_a_classifier_with_its_labels_is_served(tmp_path):
     assert done.status == 0, done.stderr
     logits = network(paddle.to_tensor(preprocess(pixels)[None])).numpy()[0]
     assert json.loads(done.stdout)["label"] == ["cat", "dog"][logits.argmax()]
+
+
+def test_an_operator_that_paddle_can_not_write_for_paddle_2_is_said(tmp_path):
+    if not is_paddle_3():
+        pytest.skip("Paddle 2 has one form alone")
+    network = nn.Sequential(pcc.CoordConv(3, 4, 3), nn.Sigmoid())
+    with pytest.raises(UserError, match="can't write an operator of the network in the form of Paddle 2, which legacy"):
+        export(network, tmp_path / "m", paddle.zeros([1, 3, 8, 8]), format="legacy")
+    assert not (tmp_path / "m").exists()
+    export(network, tmp_path / "m", paddle.zeros([1, 3, 8, 8]))
 
 
 def test_without_a_served_form_it_is_for_the_predictor_alone(tmp_path):

@@ -22,6 +22,8 @@ from ppcoordconv.deploy import Predictor
 from ppcoordconv.deploy import infer as infer_module
 from ppcoordconv.deploy.export_task import export_task
 from ppcoordconv.deploy.infer import BATCH_SIZE, READERS, RESULTS, _distinct_names, infer
+from ppcoordconv.postprocess import ServedForm
+from ppcoordconv.postprocess.coordinates import CoordinateRegression
 from ppcoordconv.tasks import build_task
 from ppcoordconv.utils.errors import Stopped, UserError
 
@@ -260,6 +262,15 @@ def test_bad_inputs_in_a_folder(canvases, tmp_path):
     results = list(infer(Predictor(str(MODEL)), [tmp_path]))
     assert [Path(result["input"]).stem for result in results if "error" in result] == ["broken", "loop", "pipe"]
     assert len(results) == 4
+
+
+def test_a_form_that_draws_nothing_has_no_pictures(canvases, tmp_path, monkeypatch):
+    with Predictor(str(MODEL)) as predictor:
+        monkeypatch.setattr(CoordinateRegression, "draw", ServedForm.draw)
+        with pytest.raises(UserError, match="output gets a picture of each result, and the served form .* draws none"):
+            next(infer(predictor, [canvases], tmp_path / "out"))
+        assert "error" not in next(infer(predictor, [canvases]))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_name_of_another_encoding(canvases, tmp_path):
