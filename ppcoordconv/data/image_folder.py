@@ -7,8 +7,8 @@ from typing import Dict, List, Tuple
 
 import numpy as np
 
-from ..utils.arguments import check_int, check_path
-from ..utils.errors import UserError, shortened
+from ..utils.arguments import check_choice, check_int, check_path
+from ..utils.errors import ArgumentError, UserError, shortened
 from ..utils.progress import defer_info
 from . import DATASETS, ClassificationData, LabelledImages
 from .images import read_image
@@ -21,16 +21,18 @@ _HELD_OUT = ("val", "valid", "validation", "test")
 
 
 @DATASETS.register
-def image_folder(path: str, on_error: str = "stop", split_seed: int = 0) -> ClassificationData:
+def image_folder(path: str, on_error: str = "stop", split_seed: int = 0, held_out: str = "val") -> ClassificationData:
     """``path/<class>/...``, of which a fifth of each class is held out, or ``path/{train,val,test}/<class>/...``.
 
-    In the second form val is measured on, which may also be called valid or validation, and test where there is none.
+    In the second form val is measured on, which may also be called valid or validation, and test where there is none,
+    or where it is asked for.
     The labels are the names of the classes' folders, sorted; their pictures lie in them or in folders below, and are
     read when they are needed.
 
     Parameters:
         on_error: "stop" at a picture that can't be read, or "skip": all are read once before, and such are left out.
         split_seed: decides which pictures are held out, where that is not given; 0 to 2^31 - 1.
+        held_out: "val", or "test", to measure on the pictures of test after all training.
 
     Raises:
         UserError: there is no such folder, it holds fewer than two class folders, or one with fewer than two pictures;
@@ -39,13 +41,22 @@ def image_folder(path: str, on_error: str = "stop", split_seed: int = 0) -> Clas
     check_path("path", path)
     check_on_error(on_error)
     check_int("split_seed", split_seed, 0, 2**31 - 1)
+    check_choice("held_out", held_out, ("val", "test"))
     root = Path(path)
     if not root.is_dir():
         raise UserError(f"there is no folder {root}; image_folder takes one with a folder of pictures for each class")
     parts = {folder.name.lower(): folder for folder in _folders(root)}
-    held_out = [parts[name] for name in _HELD_OUT if name in parts]
-    if "train" in parts and _folders(parts["train"]) and (held_out or len(parts) == 1):
-        return _of_parts(root, parts["train"], held_out, on_error)
+    others = [parts[name] for name in _HELD_OUT if name in parts]
+    if "train" in parts and _folders(parts["train"]) and (others or len(parts) == 1):
+        if held_out == "test":
+            others = [folder for folder in others if folder.name.lower() == "test"]
+            if not any(map(_folders, others)):
+                raise ArgumentError("held_out", f"is test, and {root} has train/<class>, and not test/<class>")
+        return _of_parts(root, parts["train"], others, on_error)
+    if held_out == "test":
+        raise ArgumentError(
+            "held_out", f"test is for a folder with train/<class> and test/<class>, and {root} has none"
+        )
     folders = _class_folders(root)
     labels = [folder.name for folder in folders]
     return split_by_seed(str(root), _samples(folders, labels, on_error), labels, split_seed)

@@ -60,9 +60,10 @@ def _check_classes(where: str, labels: List[str]) -> None:
 
 def _said(where: str, data: ClassificationData, how: str) -> ClassificationData:
     counts = np.bincount(np.concatenate([data.train.classes, data.test.classes]), minlength=len(data.labels))
-    extremes = [f"{counts[i]} pictures ({data.labels[i]})" for i in (counts.argmin(), counts.argmax())]
+    few, many = (f"{counts[i]} pictures ({data.labels[i]})" for i in (counts.argmin(), counts.argmax()))
+    sizes = f"of {counts[0]} pictures each" if counts.min() == counts.max() else f"from {few} to {many}"
     defer_info(
         f"{where}: {len(data.train)} pictures to train on, {len(data.test)} held out: {how}; {len(data.labels)} "
-        f"classes, from {extremes[0]} to {extremes[1]}"
+        f"classes, {sizes}"
     )
     return data

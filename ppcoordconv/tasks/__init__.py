@@ -19,6 +19,7 @@ from ..models import create
 from ..models.fine_tuning import begin_with, freeze
 from ..utils.arguments import check_bool
 from ..utils.errors import ArgumentError, UserError, argument_prefix, shortened_repr
+from ..utils.progress import log_info
 from ..utils.registry import Registry
 from ..utils.weights import fit_weights, read_weights
 
@@ -117,7 +118,16 @@ def trained_task(config: Config, weights: Path) -> Task:
         _check_plausible(metadata["labels"], state, weights)
     task = build_task(config.without_weights(), metadata)
     fit_weights(task.network, state, str(weights))
+    if metadata:
+        _say_other_preprocessing(metadata["preprocess"], task.export_metadata()["preprocess"], weights)
     return task
+
+
+def _say_other_preprocessing(trained: Dict[str, Any], now: Dict[str, Any], weights: Path) -> None:
+    names = [name for name in now if name in trained and trained[name] != now[name]]
+    if names:
+        was, is_now = (", ".join(f"{name} {values[name]}" for name in names) for values in (trained, now))
+        log_info(f"{weights} were trained with {was}, not with {is_now}; the config.yml beside them has what they had")
 
 
 def _check_plausible(labels: List[str], state: Dict[str, Any], weights: Path) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from PIL import Image
@@ -27,6 +28,10 @@ SMALL = 8
 AREAS = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, np.inf)}
 
 
+# By height, width and a digest of the pixels, which set pictures are in, and their names.
+Seen = Dict[Tuple[int, int, bytes], List[Tuple[str, str]]]
+
+
 class DataCheck(NamedTuple):
     """Attributes:
     statistics: of each set, plain values.
@@ -43,15 +48,16 @@ def check_labelled(data: ClassificationData, image_size: Sequence[int]) -> DataC
     """Of a classification's data; decodes every picture."""
     statistics: Dict[str, Any] = {}
     readable: Dict[str, List[int]] = {}
+    seen: Seen = {}
     for name, images in (("train", data.train), ("test", data.test)):
-        readable[name], sizes = _decoded(len(images), images.pixels)
+        readable[name], sizes = _decoded(name, images.images, images.pixels, seen)
         counts = np.bincount(images.classes, minlength=len(data.labels)).tolist()
         statistics[name] = {"pictures": len(images), **_of_sizes(sizes), "classes": dict(zip(data.labels, counts))}
     shown = [
         captioned(data.train.pixels(index), data.labels[data.train.classes[index]], side=96)
         for index in _spread(readable["train"])
     ]
-    suggestions = _about_size(statistics["train"], image_size)
+    suggestions = [*_about_size(statistics["train"], image_size), *_about_same(seen)]
     counts = statistics["train"]["classes"]
     rarest, commonest = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
     if counts[commonest] > 5 * counts[rarest]:
@@ -73,8 +79,9 @@ def check_boxes(
     """
     statistics: Dict[str, Any] = {}
     readable: Dict[str, List[int]] = {}
+    seen: Seen = {}
     for name, images in (("train", data.train), ("test", data.test)):
-        readable[name], found = _decoded(len(images), partial(_pixels, images))
+        readable[name], found = _decoded(name, [one.image for one in images], partial(_pixels, images), seen)
         classes = np.concatenate([image.classes for image in images])
         statistics[name] = {
             "pictures": len(images),
@@ -85,7 +92,9 @@ def check_boxes(
             "boxes_by_area": _by_area(np.concatenate([image.boxes for image in images])),
         }
     shown = [_drawn(data.train[index], data.labels) for index in _spread(readable["train"])]
-    return DataCheck(statistics, contact_sheet(shown, columns=6), _about_boxes(sizes, image_size, anchors))
+    return DataCheck(
+        statistics, contact_sheet(shown, columns=6), [*_about_boxes(sizes, image_size, anchors), *_about_same(seen)]
+    )
 
 
 def write_check(folder: Path, result: Dict[str, Any], found: Optional[DataCheck]) -> None:
@@ -100,13 +109,39 @@ def _pixels(images: Sequence[BoxedImage], index: int) -> np.ndarray:
     return images[index].pixels()
 
 
-def _decoded(count: int, pixels: Callable[[int], np.ndarray]) -> Tuple[List[int], np.ndarray]:
-    """The numbers of the pictures that can be read, and their heights and widths ``[n, 2]``."""
-    found = read_each(range(count), lambda index: (index, *pixels(index).shape[:2]), "stop")
+def _decoded(
+    part: str, images: Sequence[Union[np.ndarray, Path]], pixels: Callable[[int], np.ndarray], seen: Seen
+) -> Tuple[List[int], np.ndarray]:
+    """The numbers of the pictures that can be read, and their heights and widths ``[n, 2]``; adds them to ``seen``."""
+    count = len(images)
+
+    def read(index: int) -> Tuple[Any, ...]:
+        picture = np.ascontiguousarray(pixels(index))
+        return (index, *picture.shape[:2], hashlib.blake2b(picture.data).digest())
+
+    found = read_each(range(count), read, "stop")
     if not found:
         raise UserError(f"none of {count} pictures can be read")
-    numbers, *sizes = zip(*found)
+    for index, height, width, digest in found:
+        name = str(images[index]) if isinstance(images[index], Path) else f"number {index}"
+        seen.setdefault((height, width, digest), []).append((part, name))
+    numbers, *sizes, _ = zip(*found)
     return list(numbers), np.array(sizes).T
+
+
+def _about_same(seen: Seen) -> List[str]:
+    same = [places for places in seen.values() if len(places) > 1]
+    if not same:
+        return []
+    # Those that are held out and trained on first: a figure of them says nothing.
+    same.sort(key=lambda places: len({part for part, _ in places}), reverse=True)
+    both = sum(len({part for part, _ in places}) > 1 for places in same)
+    (_, one), (_, other) = same[0][0], same[0][-1]
+    count = sum(len(places) - 1 for places in same)
+    return [
+        f"pictures that are the same as others: {count}, of which {both} are trained on and held out; the first: {one} "
+        f"and {other}"
+    ]
 
 
 def _of_sizes(sizes: np.ndarray) -> Dict[str, Dict[str, int]]:

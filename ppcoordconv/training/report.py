@@ -28,10 +28,12 @@ def write_report(folder: Path, report: Dict[str, Any], pictures: Dict[str, np.nd
             Image.fromarray(pixels).save(file)
 
 
-class LastReport:
-    """Writes what the metric of a run's last evaluation reports, with the "epoch", when it is left: drawing may take
-    longer than an epoch. The first process writes, at the end of the training, after a signal, or after a mistake of
-    the user, as a learning rate that is too high.
+class BestReport:
+    """Writes what the metric of a run's best evaluation reports, with the "epoch", when it is left: drawing may take
+    longer than an epoch. Where none was better than those of a run that is resumed, nothing.
+
+    The first process writes, at the end of the training, after a signal, or after a mistake of the user, as a learning
+    rate that is too high.
 
     Parameters:
         show: gets the pictures and the epoch, too.
@@ -41,21 +43,22 @@ class LastReport:
         self._folder = folder
         self._labels = labels
         self._show = show
-        self._last: Optional[Tuple[Metric, int]] = None
+        self._best: Optional[Tuple[Metric, int]] = None
 
-    def evaluated(self, metric: Metric, epoch: int) -> None:
-        self._last = metric, epoch
+    def take(self, metric: Metric, epoch: int) -> None:
+        """The best so far."""
+        self._best = metric, epoch
 
-    def __enter__(self) -> LastReport:
+    def __enter__(self) -> BestReport:
         return self
 
     def __exit__(
         self, kind: Optional[Type[BaseException]], error: Optional[BaseException], traceback: Optional[TracebackType]
     ) -> None:
         is_orderly = error is None or isinstance(error, (Stopped, UserError))
-        if self._last is None or not is_orderly or not dist.is_main_process():
+        if self._best is None or not is_orderly or not dist.is_main_process():
             return
-        metric, epoch = self._last
+        metric, epoch = self._best
         report, pictures = metric.report(self._labels), metric.pictures(self._labels)
         write_report(self._folder, {"epoch": epoch, **report} if report else {}, pictures)
         self._show(pictures, epoch)

@@ -22,7 +22,7 @@ from ..windows import window
 from . import checkpoints, dist
 from .log import RunLog, log_info
 from .prefetch import Batch, prefetch
-from .report import LastReport
+from .report import BestReport
 from .run import Run
 from .run_info import environment
 from .stopping import Stopping
@@ -39,7 +39,7 @@ def train(task: Task, config: Config, resume: Optional[Path] = None, resume_anyw
 
     Below it: ``config.yml``, ``run.json`` (versions, device, commit, command), ``best.pdparams``, ``last.pdparams``,
     ``last.pdopt`` (all that a resume needs; ``last.1.pdopt``, ... are the ones before), ``metrics.json``, at the
-    end what the metric reports of the last evaluation, as ``report.json`` and pictures, and VisualDL's log in ``vdl/``.
+    end what the metric reports of the best evaluation, as ``report.json`` and pictures, and VisualDL's log in ``vdl/``.
     Those of an earlier run, if this does not go on from it, are moved into ``earlier.1/``.
 
     Parameters:
@@ -92,7 +92,7 @@ def _train(task: Task, config: Config, resume: Optional[Path], resume_anyway: bo
         RunLog(output / "vdl", config) as log,
         Stopping(config) as stopping,
         bar(int(run.total_steps), done) as progress,
-        LastReport(output, labels, log.pictures) as report,
+        BestReport(output, labels, log.pictures) as report,
     ):
         last = run.partial or (run.history[-1] if run.history else {})
         summary = _summary(run.best, last) if last else {}
@@ -119,11 +119,11 @@ def _train(task: Task, config: Config, resume: Optional[Path], resume_anyway: bo
                 entry = {"epoch": run.epoch, "train_loss": loss, **metrics, "seconds": round(run.seconds, 3)}
                 if not run.best or entry[task.metric] > run.best[task.metric]:
                     run.best = entry
+                    report.take(metric, run.epoch)
                 summary = _summary(run.best, entry)
                 log.epoch(entry, run, outputs)
                 if dist.is_main_process():
                     _save_weights(run, summary, output)
-                report.evaluated(metric, run.epoch)
             run.measured_step, run.partial = run.step, entry
             if run.position == run.size:
                 run.history.append(entry)

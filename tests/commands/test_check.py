@@ -1,6 +1,8 @@
 """The command check names every problem of a data set at once, and tells and draws what is in it."""
 
 import json
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -111,6 +113,12 @@ def test_pictures_of_classes(tmp_path):
     assert found["statistics"]["train"]["classes"] == {"few": 4, "many": 32}
     assert any("task.image_size=[32, 32] changes their shape" in words for words in found["suggestions"])
     assert any("task.class_weights=balanced" in words for words in found["suggestions"])
+    assert not any("the same" in words for words in found["suggestions"])
+    for number in range(40):
+        shutil.copy(tmp_path / "own" / "few" / "0.png", tmp_path / "own" / "many" / f"{number}.png")
+    done, found = check(tmp_path, PICTURES, "data.name=image_folder", f"data.path={tmp_path / 'own'}")
+    (same,) = (words for words in found["suggestions"] if "the same" in words)
+    assert re.search("the same as others: 40, of which 1 are trained on and held out; the first: .*png and .*png", same)
     for number in range(3):
         (tmp_path / "own" / "many" / f"{number}.png").write_bytes(b"x")
     done, found = check(tmp_path, PICTURES, "data.name=image_folder", f"data.path={tmp_path / 'own'}")

@@ -132,6 +132,19 @@ def test_a_split_that_is_given(tmp_path, one_picture, capsys, parts, taken, unus
     assert f"5 pictures to train on, 4 held out: those in {taken}{unused}; 2 classes" in said(capsys)
 
 
+def test_what_is_measured_on_after_all_training(tmp_path, one_picture, capsys):
+    names = [f"{part}/{label}/{i}.png" for part in ("train", "val", "test") for label in ("cat", "dog") for i in "01"]
+    put(tmp_path, one_picture, *names)
+    test = read(tmp_path, held_out="test").test
+    assert {path.relative_to(tmp_path).parts[0] for path in test.images} == {"test"}
+    assert "held out: those in test, and val is not used; 2 classes, of 4 pictures each" in said(capsys)
+    shutil.rmtree(tmp_path / "test")
+    assert "and neither val/<class> nor test/<class>" not in (words := refusal(tmp_path, held_out="test"))
+    assert "has train/<class>, and not test/<class>" in words
+    assert "held_out takes one of val, test" in refusal(tmp_path, held_out="valid")
+    assert "train has none" in refusal(tmp_path / "train", held_out="test")
+
+
 def test_classes_of_a_split_that_is_given(tmp_path, one_picture, capsys):
     put(tmp_path, one_picture, "train/cat/0.png", "train/dog/0.png", "val/dog/0.png")
     (tmp_path / "val" / "cat").mkdir()

@@ -42,6 +42,15 @@ def test_eval_repeats_the_trainings_figure(trained, tmp_path, name):
     assert json.loads(result.stdout)["accuracy"] == run.metrics["best"]["accuracy"]
 
 
+def test_a_config_that_prepares_pictures_otherwise_than_the_weights_had_them_is_said(trained, tmp_path):
+    run = trained["conv"]
+    words = ["eval", "-c", run.output / "config.yml", "-w", run.weights]
+    assert "were trained with" not in run_tool(*words, cwd=tmp_path).stderr
+    other = run_tool(*words, "-o", "task.mean=[0.4, 0.4, 0.4]", cwd=tmp_path)
+    assert other.status == 0, other.stderr
+    assert "were trained with mean [0.5, 0.5, 0.5], not with mean [0.4, 0.4, 0.4]; the config.yml" in other.stderr
+
+
 @pytest.mark.parametrize("split", ["test", "train"])
 def test_eval_of_the_exported_model_is_that_of_its_weights(trained, tmp_path, split):
     run = trained["coordconv"]

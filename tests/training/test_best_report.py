@@ -1,4 +1,4 @@
-"""The report and the pictures of a run are made once, of its last evaluation, however the training ends."""
+"""The report and the pictures of a run are made once, of its best evaluation, however the training ends."""
 
 import json
 import os
@@ -46,6 +46,16 @@ def interrupt(loss):
     raise KeyboardInterrupt
 
 
+class EvenTask(CountingTask):
+    """As good in each epoch but the second, in which it is better."""
+
+    def metrics(self):
+        counted = super().metrics()
+        compute, share = counted.compute, 0.5 + 0.1 * (6 < self.steps <= 12)
+        counted.compute = lambda: {**compute(), "accuracy": share}
+        return counted
+
+
 def epochs_reported(tmp_path):
     """By report.json, and by VisualDL's newest log."""
     log = max((tmp_path / "run" / "vdl").iterdir(), key=lambda path: path.stat().st_mtime_ns)
@@ -58,14 +68,15 @@ def epochs_reported(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "task", "error", "epoch"),
     [
-        ({}, CountingTask(), None, 3),
-        ({"max_steps": 8}, CountingTask(), None, 2),
-        ({}, CountingTask(15, stop), Stopped, 2),
-        ({}, CountingTask(15, lambda loss: loss * float("nan")), UserError, 2),
+        ({}, EvenTask(), None, 2),
+        ({"max_steps": 8}, EvenTask(), None, 2),
+        ({"max_steps": 5}, EvenTask(), None, 1),
+        ({}, EvenTask(15, stop), Stopped, 2),
+        ({}, EvenTask(15, lambda loss: loss * float("nan")), UserError, 2),
     ],
-    ids=["last epoch", "limit", "signal", "not finite"],
+    ids=["three epochs", "limit", "limit before", "signal", "not finite"],
 )
-def test_it_is_made_once_of_the_last_evaluation(tmp_path, changes, task, error, epoch):
+def test_it_is_made_once_of_the_best_evaluation(tmp_path, changes, task, error, epoch):
     run = config(tmp_path, epochs=3, **changes)
     if error:
         with pytest.raises(error):
@@ -85,16 +96,14 @@ def test_it_is_not_made_in_a_hurry_nor_before_an_evaluation(tmp_path, at_step, d
     assert not (tmp_path / "run" / "report.json").exists()
 
 
-def test_a_resume_with_nothing_to_do_leaves_it(tmp_path):
-    run = config(tmp_path, epochs=1)
-    train(CountingTask(), run)
+def test_a_resume_that_finds_no_better_one_leaves_it(tmp_path):
+    run = config(tmp_path, epochs=2)
+    train(EvenTask(), run)
     before = (tmp_path / "run" / "report.json").stat().st_mtime_ns
-    task = CountingTask()
-    train(task, run, find_resume("auto", run))
-    assert task.drawn == 0
-    assert (tmp_path / "run" / "report.json").stat().st_mtime_ns == before
-    more = config(tmp_path, epochs=2)
-    train(task, more, find_resume("auto", more))
-    # Logs that begin within one second are one file.
-    reported, shown = epochs_reported(tmp_path)
-    assert (reported, shown[-1]) == (2, 2)
+    for epochs in (2, 3):
+        task = EvenTask(at_step=None)
+        task.steps = 12
+        more = config(tmp_path, epochs=epochs)
+        train(task, more, find_resume("auto", more))
+        assert task.drawn == 0
+        assert (tmp_path / "run" / "report.json").stat().st_mtime_ns == before
