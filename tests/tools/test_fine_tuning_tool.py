@@ -16,7 +16,7 @@ def record(accuracy, loss=1.0):
 
 
 def trained(way, rate, seed):
-    """The best of the first way is the middle rate, of the others the last."""
+    """The best of the first way is the middle rate, of the second the last."""
     return record(0.5 + 0.01 * seed if rate == (BEST if way == "from nothing" else RATES[-1]) else 0.1)
 
 
@@ -29,8 +29,7 @@ def test_the_seeds_take_the_rate_that_is_best_with_the_first():
         return trained(way, rate, seed)
 
     complete(records, ROW, train, lambda: None)
-    ways = {"from nothing": BEST, "last layer alone": RATES[-1], "fine-tuned": RATES[-1]}
-    for way, rate in ways.items():
+    for way, rate in {"from nothing": BEST, "fine-tuned": RATES[-1]}.items():
         assert [run for run in ran if run[0] == way] == [
             *((way, each, 0) for each in RATES),
             *((way, rate, seed) for seed in SEEDS),
@@ -65,7 +64,7 @@ def test_the_table_leaves_out_the_seed_that_chose_the_rate():
     lines = table(records).splitlines()
     assert len(lines) == 3
     assert lines[0] == f"| trained on | {' | '.join(WAYS)} |"
-    means = [f"0.530 ± 0.016<br>(rate {rate})" for rate in (BEST, RATES[-1], RATES[-1])]
+    means = [f"0.530 ± 0.016<br>(rate {rate})" for rate in (BEST, RATES[-1])]
     assert lines[2] == f"| {ROWS[ROW].title} | {' | '.join(means)} |"
 
 
