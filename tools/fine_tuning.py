@@ -104,15 +104,19 @@ def table(records: Records) -> str:
     """A Markdown table of the accuracies at the last epoch, means and standard deviations over the seeds but 0.
 
     Parameters:
-        records: as ``complete`` makes them; of rows that are whole.
+        records: as ``complete`` makes them; a row that lacks runs is left out.
     """
     rows = [f"| trained on | {' | '.join(WAYS)} |", f"|---|{'---|' * len(WAYS)}"]
     rows += [
         f"| {few.title} | {' | '.join(_accuracy(records[row][way]) for way in WAYS)} |"
         for row, few in ROWS.items()
-        if row in records
+        if _is_whole(records.get(row, {}))
     ]
     return "\n".join(rows)
+
+
+def _is_whole(ways: Dict[str, Dict[str, Dict[str, Any]]]) -> bool:
+    return all(sum(map(len, ways.get(way, {}).values())) == len(RATES) + len(SEEDS) for way in WAYS)
 
 
 def _accuracy(runs: Dict[str, Dict[str, Any]]) -> str:
