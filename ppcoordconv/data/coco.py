@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple, Union
 
 from ..utils.arguments import MAX_PIXEL, as_side, as_whole, is_pixel
-from ..utils.errors import ArgumentError, MissingFileError, UserError, shortened_repr
+from ..utils.errors import ArgumentError, MissingFileError, UserError, shortened, shortened_repr
 from ..utils.labels import MAX_LETTERS, is_label
 from ..utils.problems import entry
 from . import DATASETS
@@ -57,6 +57,14 @@ def coco(
     return detection_data(parse_coco, (folder / train_annotations, folder / train_images), test, split_seed, on_error)
 
 
+def _what_is_there(folder: Path) -> str:
+    if (folder / "data.yaml").exists():
+        return "data.yaml is there, which data.name=yolo reads"
+    if there := sorted(path.name for path in folder.glob("*.json")):
+        return f"{shortened(there, 3)} is there: data.train_annotations and data.test_annotations name the files"
+    return "coco takes a folder in COCO's format, as python tools/fields.py --output FOLDER writes one"
+
+
 def read_coco(annotations: Path, images: Path, on_error: str = "stop") -> LabelledBoxes:
     """The pictures of a COCO file, by ascending id, and the names of its categories, by ascending id."""
     return boxed_images(parse_coco(annotations, images), on_error)
@@ -71,10 +79,7 @@ def parse_coco(file: Path, images: Path) -> Annotations:
     try:
         tree = read_json(file, "an object with images, annotations and categories")
     except MissingFileError:
-        raise UserError(
-            f"there is no file {file}; coco takes a folder in COCO's format, as python tools/fields.py --output FOLDER "
-            "writes one"
-        ) from None
+        raise UserError(f"there is no file {file}; {_what_is_there(file.parent)}") from None
     records = {key: _records(file, tree, key) for key in ("images", "annotations", "categories")}
     categories = _by_id(file, "category", records["categories"], {"name": (_label, LABEL)})
     pictures = _by_id(

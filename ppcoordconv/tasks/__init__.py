@@ -5,13 +5,14 @@ A class decorated with ``TASKS.register`` in a module of this package is a task 
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Tuple
 
 import numpy as np
 from paddle import Tensor, nn
 
-from ..config import EXPORT_OPTIONS, Config, NamedConfig
+from ..config import EXPORT_OPTIONS, Config, NamedConfig, load_config
 from ..data import DATASETS
 from ..layers import has_coords, needs_points
 from ..metrics import Metric
@@ -119,14 +120,22 @@ def trained_task(config: Config, weights: Path) -> Task:
     task = build_task(config.without_weights(), metadata)
     fit_weights(task.network, state, str(weights))
     if metadata:
-        _say_other_preprocessing(metadata["preprocess"], task.export_metadata()["preprocess"], weights)
+        _say_other(weights, metadata["preprocess"], task.export_metadata()["preprocess"])
+    beside = weights.with_name("config.yml")
+    if beside.is_file():
+        with contextlib.suppress(UserError):  # it may be anybody's
+            trained = load_config(beside, []).without_weights().model
+            _say_other(weights, trained.options(), config.without_weights().model.options(), "model.")
     return task
 
 
-def _say_other_preprocessing(trained: Dict[str, Any], now: Dict[str, Any], weights: Path) -> None:
-    names = [name for name in now if name in trained and trained[name] != now[name]]
+def _say_other(weights: Path, trained: Dict[str, Any], now: Dict[str, Any], prefix: str = "") -> None:
+    names = [name for name in {**trained, **now} if trained.get(name) != now.get(name)]
     if names:
-        was, is_now = (", ".join(f"{name} {values[name]}" for name in names) for values in (trained, now))
+        was, is_now = (
+            ", ".join(f"{prefix}{name} {values.get(name, 'as it is by default')}" for name in names)
+            for values in (trained, now)
+        )
         log_info(f"{weights} were trained with {was}, not with {is_now}; the config.yml beside them has what they had")
 
 

@@ -270,5 +270,7 @@ def _area(sides: Tensor) -> Tensor:
 
 def _multiples(name: str, size: Any, coarsest: int) -> Tuple[int, int]:
     if not is_size(size) or any(n % coarsest for n in size):
-        raise ArgumentError(name, f"takes a height and a width, multiples of {coarsest} pixels, got {size!r}")
+        raise ArgumentError(
+            name, f"takes a height and a width, as [256, 256], multiples of {coarsest} pixels, got {size!r}"
+        )
     return size[0], size[1]

@@ -130,7 +130,7 @@ def _train(task: Task, config: Config, resume: Optional[Path], resume_anyway: bo
                 run.epoch, run.position, run.loss_total, run.partial = run.epoch + 1, 0, 0.0, {}
             _save_state(run, output, replace=True)
         if reason := stopping.reason(run):
-            log_info(f"training ends: {reason}")
+            log_info(f"training ends: {reason}; step {run.step} of {int(run.total_steps)} that the schedule has")
         elif run.step == done:
             log_info(f"nothing is left to do: all {config.epochs} epochs are done")
         if 0 < run.first_loss < run.recent_loss:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -265,9 +266,22 @@ def test_wrong_entries_are_named(folder, name):
 )
 def test_wrong_files(folder, text, words):
     path = folder / "train.json"
-    path.unlink() if text is None else path.write_text(text)
+    if text is None:
+        shutil.rmtree(folder)
+    else:
+        path.write_text(text)
     with pytest.raises(UserError, match=words):
         read_coco(path, folder / "train")
+
+
+def test_what_lies_in_the_place_of_a_file_is_named(folder):
+    (folder / "train.json").rename(folder / "result.json")
+    (folder / "test.json").unlink()
+    with pytest.raises(UserError, match="train.json; result.json is there: data.train_annotations and data.test_anno"):
+        read_coco(folder / "train.json", folder / "train")
+    (folder / "data.yaml").touch()
+    with pytest.raises(UserError, match="train.json; data.yaml is there, which data.name=yolo reads"):
+        read_coco(folder / "train.json", folder / "train")
 
 
 def test_no_folder():

@@ -43,12 +43,14 @@ def test_eval_repeats_the_trainings_figure(trained, tmp_path, name):
 
 
 def test_a_config_that_prepares_pictures_otherwise_than_the_weights_had_them_is_said(trained, tmp_path):
-    run = trained["conv"]
+    run = trained["coordconv"]
     words = ["eval", "-c", run.output / "config.yml", "-w", run.weights]
     assert "were trained with" not in run_tool(*words, cwd=tmp_path).stderr
     other = run_tool(*words, "-o", "task.mean=[0.4, 0.4, 0.4]", cwd=tmp_path)
     assert other.status == 0, other.stderr
     assert "were trained with mean [0.5, 0.5, 0.5], not with mean [0.4, 0.4, 0.4]; the config.yml" in other.stderr
+    network = run_tool(*words, "-o", "model.coords=solo", cwd=tmp_path)
+    assert "were trained with model.coords paddle, not with model.coords solo; the" in network.stderr
 
 
 @pytest.mark.parametrize("split", ["test", "train"])
