@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Mapping, Sequence, Tuple, Union, get_args
 
 import numpy as np
 import paddle
@@ -11,15 +11,24 @@ from paddle import Tensor, nn
 from paddle.io import Dataset, IterableDataset
 
 from ..compat import to_numpy
-from ..config import config_of
+from ..config import Config, config_of
 from ..metrics import Means, Metric
 from ..utils.arguments import check_int
-from ..utils.errors import ArgumentError
+from ..utils.errors import ArgumentError, UserError
+from ..utils.registry import did_you_mean
+from .first_batch import try_first_batch
 from .trainer import find_resume
 from .trainer import train as train_task
 
 Data = Union[Dataset, Sequence[Any]]
 Measure = Callable[..., np.ndarray]
+
+# What fit takes of a config, and the keys of its sections.
+_OPTIONS = [key for key in Config.model_fields if key not in ("task", "model", "data", "export", "output_dir")]
+_SECTIONS = {
+    section: {key for kind in get_args(Config.model_fields[section].annotation) for key in kind.model_fields} - {"name"}
+    for section in ("optimizer", "schedule")
+}
 
 
 def fit(
@@ -31,32 +40,38 @@ def fit(
     *,
     num_inputs: int = 1,
     output_dir: Union[str, os.PathLike[str]] = "output/fit",
-    resume: Optional[str] = None,
+    resume: Union[str, os.PathLike[str], None] = None,
     **options: Any,
 ) -> Dict[str, Any]:
     """Trains any network as the command ``train`` does: the same loop, files, log and resume.
 
     Parameters:
-        network: afterwards it has the weights of the last evaluation; the best are in ``best.pdparams``.
+        network: gives a Tensor, or a tuple or list of Tensors, each ``[N, ...]``. Afterwards it has the weights of the
+            last evaluation; the best are in ``best.pdparams``.
         train, test: a ``paddle.io.Dataset`` of samples ``(input, target, ...)``, or a tuple of arrays ``[N, ...]`` of
-            the inputs and the targets. Floating-point numbers are made float32. A sample is read by its index alone:
-            what is random about it should be drawn by ``np.random`` within ``workers=1``.
+            the inputs and the targets; both have the same number of fields. Floating-point numbers are made float32,
+            whole ones stay what they are, and convolutions don't take those. A sample is read by its index alone: what
+            is random about it should be drawn by ``np.random`` within ``workers=1``.
         loss: from the network's outputs and the targets to the mean of a batch, a scalar: ``nn.CrossEntropyLoss()``, or
-            ``loss(outputs, target, ...)``.
+            ``loss(outputs, target, ...)``. Of several outputs it gets the tuple that the network gives.
         metrics: by name a function of arrays, ``(outputs, target, ...) -> [N]``, a number for each sample, of which the
             mean over the test set is taken: ``{"accuracy": lambda y, label: y.argmax(1) == label}``. More is better;
-            the first decides which weights are the best.
+            the first decides which weights are the best. Of several outputs it gets a tuple of arrays.
         num_inputs: how many of a sample's fields are inputs of the network.
         output_dir: what is written, as by the command; an earlier run there is moved into ``earlier.1``.
         resume: "auto" to go on from the newest state in ``output_dir``, if there is one, or the path of a state.
-        options: the keys of a config, as ``epochs=20, batch_size=16, seed=1, optimizer={"learning_rate": 1e-3},
-            schedule={"name": "cosine"}, ema=0.99, patience=5, workers=2``.
+        options: the keys of a config, without task, model, data and export, as ``epochs=20, batch_size=16, seed=1,
+            optimizer={"learning_rate": 1e-3}, schedule={"name": "cosine"}, ema=0.99, patience=5, workers=2``. ``seed``
+            is one whole number.
 
     Returns:
         What ``metrics.json`` holds: "best" and "last" (losses and metrics), "epochs", "seconds".
 
     Raises:
-        UserError: an argument or an option is wrong, or as ``train``.
+        UserError: an argument or an option is wrong, as a batch of the test set shows before the first step; or as the
+            command.
+        Stopped: by Ctrl-C (SIGINT) or SIGTERM, once the step is finished and the state saved; the same call with
+            ``resume="auto"`` goes on from there. It is in ``ppcoordconv.utils.errors``, and no ``Exception``.
 
     Examples:
         >>> import numpy as np, tempfile
@@ -73,22 +88,41 @@ def fit(
     """
     if not isinstance(network, nn.Layer):
         raise ArgumentError("network", f"takes a paddle.nn.Layer, got {type(network).__name__}")
+    if not isinstance(metrics, Mapping):
+        raise ArgumentError("metrics", f"takes functions by name, as {{'accuracy': ...}}, got {type(metrics).__name__}")
     for name, value in (("loss", loss), *metrics.items()):
         if not callable(value):
             raise ArgumentError(name, f"takes a function, got {type(value).__name__}")
     if not metrics:
         raise ArgumentError("metrics", "takes one function at least, by which the best weights are chosen, got none")
     check_int("num_inputs", num_inputs, 1, 100)
-    named = {"name": type(network).__name__}
-    config = config_of({"task": {"name": "fit"}, "model": named, "data": {"name": "own"}, **options})
-    config = config.model_copy(update={"output_dir": str(output_dir)})
-    task = _OwnTask(
-        network, _Samples("train", train, num_inputs), _Samples("test", test, num_inputs), loss, metrics, num_inputs
-    )
+    if resume is not None and not isinstance(resume, (str, os.PathLike)):
+        raise ArgumentError("resume", f"takes 'auto', the path of a last.pdopt, or None, got {resume!r}")
+    config = _config(type(network).__name__, options).model_copy(update={"output_dir": str(output_dir)})
+    samples = _Samples("train", train, num_inputs), _Samples("test", test, num_inputs)
+    if samples[0].num_fields != samples[1].num_fields:
+        wanted = f"takes samples of {samples[0].num_fields} fields, as train has"
+        raise ArgumentError("test", f"{wanted}, got {samples[1].num_fields}")
+    task = _OwnTask(network, *samples, loss, metrics, num_inputs)
+    try_first_batch(task, config.batch_size)
+    paddle.seed(config.seed)
+    return train_task(task, config, find_resume(None if resume is None else os.fspath(resume), config))
+
+
+def _config(network: str, options: Dict[str, Any]) -> Config:
+    """The config of a run, from the options of ``fit``."""
+    for key, value in options.items():
+        if key not in _OPTIONS:
+            inner = [section for section in _SECTIONS if key in _SECTIONS[section]]
+            near = f": did you mean {inner[0]}={{'{key}': ...}}?" if inner else did_you_mean(key, _OPTIONS)
+            raise UserError(f"there is no key {key!r}{near} The keys here are {', '.join(_OPTIONS)}")
+        if key in _SECTIONS and not isinstance(value, dict):
+            name = Config.model_fields[key].default.name
+            raise ArgumentError(key, f"takes options, as {key}={{'name': {name!r}}}, got {type(value).__name__}")
+    config = config_of({"task": {"name": "fit"}, "model": {"name": network}, "data": {"name": "own"}, **options})
     if isinstance(config.seed, list):
         raise ArgumentError("seed", f"takes one whole number, got {config.seed}")
-    paddle.seed(config.seed)
-    return train_task(task, config, find_resume(resume, config))
+    return config
 
 
 class _Samples:
@@ -113,7 +147,7 @@ class _Samples:
             raise ArgumentError(
                 name, f"takes samples of {num_inputs} input(s) and a target at least, got {len(first)} field(s)"
             )
-        self.input_shape = list(first[0].shape)
+        self.num_fields, self.input_shape = len(first), list(first[0].shape)
 
     def __len__(self) -> int:
         return self._length
@@ -158,8 +192,8 @@ class _OwnTask:
         return self._loss(outputs, *targets)
 
     def metrics(self) -> Metric:
-        def of_samples(outputs: np.ndarray, targets: Sequence[np.ndarray]) -> Dict[str, np.ndarray]:
-            return {name: _each(name, of(outputs, *targets), len(outputs)) for name, of in self._metrics.items()}
+        def of_samples(outputs: Any, targets: Sequence[np.ndarray]) -> Dict[str, np.ndarray]:
+            return {name: _each(name, of(outputs, *targets), len(targets[0])) for name, of in self._metrics.items()}
 
         return Means(of_samples)
 

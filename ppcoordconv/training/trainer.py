@@ -176,13 +176,13 @@ def evaluate(
     with paddle.no_grad():
         for start in range(0, len(mine), batch_size):
             batch = Batch.collate(samples, mine[start : start + batch_size])
-            inputs, targets = _inputs_and_targets(task, batch.tensors())
+            inputs, targets = inputs_and_targets(task, batch.tensors())
             output = task.network(*inputs)
             loss += task.loss(output, targets).item() * len(batch.indices)
             if task.head is not None:
                 output = task.head(output)
-            outputs = output.astype("float32").numpy()
-            metric.update(outputs, _inputs_and_targets(task, batch.fields)[1])
+            outputs = as_arrays(output)
+            metric.update(outputs, inputs_and_targets(task, batch.fields)[1])
             if batch.indices[0] < keep:
                 kept.append(outputs[: keep - batch.indices[0]].copy())
     (loss,) = dist.all_reduce_sum([loss])
@@ -230,7 +230,7 @@ def _step(run: Run, samples: Samples, indices: np.ndarray, parts: List[Batch], s
     value = 0.0
     run.rate = run.optimizer.get_lr()
     for number, (part, weight) in enumerate(zip(parts, weights), 1):
-        inputs, targets = _inputs_and_targets(run.task, part.tensors())
+        inputs, targets = inputs_and_targets(run.task, part.tensors())
         with _synchronised(run.network, number == len(parts)):
             with run.precision(), _windows_of(run.task, part):
                 loss = run.task.loss(run.network(*inputs), targets)
@@ -257,7 +257,15 @@ def _step(run: Run, samples: Samples, indices: np.ndarray, parts: List[Batch], s
     return value
 
 
-def _inputs_and_targets(task: Task, fields: Sequence[Any]) -> Tuple[Sequence[Any], Sequence[Any]]:
+def as_arrays(outputs: Any) -> Any:
+    """What a metric gets of a network's outputs: an array in float32, or a tuple of them for a tuple or a list."""
+    if isinstance(outputs, (tuple, list)):
+        return tuple(map(as_arrays, outputs))
+    return outputs.astype("float32").numpy()
+
+
+def inputs_and_targets(task: Task, fields: Sequence[Any]) -> Tuple[Sequence[Any], Sequence[Any]]:
+    """The fields of a batch that the network takes, and those that it is measured by."""
     count = getattr(task, "num_inputs", 1)
     return fields[:count], fields[count:]
 

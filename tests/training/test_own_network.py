@@ -1,15 +1,22 @@
 """``fit``: any network and data get the loop, the files and the resume of the command."""
 
 import json
+import os
+import random
+import signal
+from pathlib import Path
 
 import numpy as np
 import paddle
 import pytest
 from paddle import nn
+from paddle.optimizer import Adam
+from tiny import TinyTask
 
 import ppcoordconv as pcc
 from ppcoordconv.training import fit
-from ppcoordconv.utils.errors import UserError
+from ppcoordconv.training.first_batch import try_first_batch
+from ppcoordconv.utils.errors import Stopped, UserError
 from ppcoordconv.utils.weights import load_weights
 
 RNG = np.random.default_rng(0)
@@ -39,6 +46,35 @@ class TwoInputs(nn.Layer):
 
     def forward(self, maps, number):
         return self.head(paddle.concat([self.conv(maps).flatten(1), number], axis=1))
+
+
+class TwoOutputs(nn.Layer):
+    """The classes, and their margin, in a tuple or otherwise."""
+
+    def __init__(self, form=tuple):
+        super().__init__()
+        self.body, self.form = network(), form
+
+    def forward(self, x):
+        logits = self.body(x)
+        return self.form([logits, logits[:, 1] - logits[:, 0]])
+
+
+class Scaled(nn.Layer):
+    def forward(self, x):
+        return x.astype("float32") / 255
+
+
+class Counting(nn.Layer):
+    """Adds noise of every generator and counts its calls, in evaluation too."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", paddle.zeros([1]))
+
+    def forward(self, x):
+        self.calls.set_value(self.calls + 1)
+        return x + 0.01 * (paddle.rand(x.shape) + np.random.rand() + random.random())
 
 
 def network():
@@ -86,6 +122,73 @@ def test_several_inputs(tmp_path):
     assert 0 <= result["last"]["accuracy"] <= 1
 
 
+@pytest.mark.parametrize("form", [tuple, list])
+def test_several_outputs(tmp_path, form):
+    """Each is measured; what the first is trained to is, bit for bit, what it is alone."""
+    seen = []
+
+    def loss(outputs, label):
+        seen.append(type(outputs))
+        return nn.CrossEntropyLoss()(outputs[0], label) + 0 * outputs[1].mean()
+
+    metrics = {
+        "accuracy": lambda outputs, label: outputs[0].argmax(1) == label,
+        "margin": lambda outputs, label: (outputs[1] > 0) == label,
+    }
+    options = {"epochs": 3, "batch_size": 10, "optimizer": {"learning_rate": 0.02}}
+    net = TwoOutputs(form)
+    result = fit(net, *ARRAYS, loss, metrics, output_dir=tmp_path / "two", **options)
+    alone, expected = fitted(tmp_path / "one")
+    assert set(seen) == {form}
+    assert result["last"]["margin"] == result["last"]["accuracy"] == expected["last"]["accuracy"]
+    assert result["last"]["loss"] == expected["last"]["loss"]
+    for a, b in zip(net.parameters(), alone.parameters()):
+        assert (a == b).all()
+
+
+def test_the_batch_that_is_tried_leaves_no_trace():
+    task = TinyTask()
+    task.network = net = nn.Sequential(nn.BatchNorm1D(4), Counting(), nn.Dropout(0.5), task.network)
+    net[0].eval()
+
+    def everything():
+        weights = [value.numpy().tobytes() for value in net.state_dict().values()]
+        return weights, [layer.training for layer in net.sublayers()], str(np.random.get_state()), random.getstate()
+
+    before = everything()
+    try_first_batch(task, 10)
+    assert everything() == before
+    net(paddle.to_tensor(task.x))
+    assert [a == b for a, b in zip(everything(), before)] == [False, True, False, False]
+
+
+@pytest.mark.parametrize("resume", ["auto", Path("last.pdopt")])
+def test_ctrl_c_stops_it_and_a_resume_goes_on(tmp_path, resume):
+    whole, _ = fitted(tmp_path / "whole")
+    steps = []
+
+    def loss(outputs, label):
+        steps.append(label)
+        if len(steps) == 7:
+            os.kill(os.getpid(), signal.SIGINT)
+        return nn.CrossEntropyLoss()(outputs, label)
+
+    folder, options = tmp_path / "parts", {"epochs": 3, "batch_size": 10, "optimizer": {"learning_rate": 0.02}}
+    with pytest.raises(Stopped, match="stopped by SIGINT in epoch 2 after 10 samples; the state is saved"):
+        fit(network(), *ARRAYS, loss, ACCURACY, output_dir=folder, **options)
+    resumed = network()
+    resume = resume if resume == "auto" else folder / resume
+    assert fit(resumed, *ARRAYS, loss, ACCURACY, output_dir=folder, resume=resume, **options)["epochs"] == 3
+    for a, b in zip(whole.parameters(), resumed.parameters()):
+        assert (a == b).all()
+
+
+def test_whole_numbers_go_into_networks_that_take_them(tmp_path):
+    levels = [((x * 100).astype(np.uint8), label) for x, label in ARRAYS]
+    net = nn.Sequential(Scaled(), *network())
+    assert fit(net, *levels, nn.CrossEntropyLoss(), ACCURACY, epochs=1, output_dir=tmp_path)["epochs"] == 1
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -101,10 +204,33 @@ def test_several_inputs(tmp_path):
         ({"epoch": 3}, "there is no key 'epoch': did you mean 'epochs'?"),
         ({"optimizer": {"name": "lion"}}, "optimizer.name takes one of"),
         ({"seed": [1, 2]}, "seed takes one whole number"),
+        ({"optimizer": Adam(parameters=network().parameters())}, "optimizer takes options, as .*'adamw'.*, got Adam"),
+        ({"schedule": "cosine"}, "schedule takes options, as .*'one_cycle'.*, got str"),
+        ({"learning_rate": 0.1}, r"there is no key 'learning_rate': did you mean optimizer=\{'learning_rate': ...\}\?"),
+        ({"data": {"name": "digits"}}, "there is no key 'data'. The keys here are optimizer, .*, seed$"),
+        ({"network": TwoInputs()}, "num_inputs is how many .* takes, got 1: missing .* 'number'"),
+        ({"train": (X, X, CLASSES), "test": (X, X, CLASSES), "num_inputs": 2}, "num_inputs is .*, got 2: too many"),
+        ({"loss": nn.CrossEntropyLoss(reduction="none")}, r"loss takes .* one number .*, got the shape \[20"),
+        ({"loss": lambda outputs, label: 0.5}, r"loss takes .* one number .*, got float"),
+        ({"metrics": [len]}, "metrics takes functions by name, as .*, got list"),
+        ({"resume": True}, "resume takes 'auto', the path of a last.pdopt, or None, got True"),
+        ({"test": (X.astype(np.uint8), CLASSES)}, "the network takes inputs in floating-point numbers, got uint8: "),
+        ({"train": (X, CLASSES, CLASSES)}, "test takes samples of 3 fields, as train has, got 2"),
+        (
+            {"network": TwoOutputs(lambda outputs: {"logits": outputs[0]})},
+            "network takes one .*, got one that gives dict",
+        ),
+        ({"network": TwoOutputs(lambda outputs: (outputs[0], None))}, "network .* that gives a tuple with NoneType"),
     ],
 )
 def test_wrong_arguments(tmp_path, changes, words):
     train, test = ARRAYS
     given = {"network": network(), "train": train, "test": test, "loss": nn.CrossEntropyLoss(), "metrics": ACCURACY}
     with pytest.raises(UserError, match=words):
-        fit(**{**given, "epochs": 1, "output_dir": tmp_path, **changes})
+        fit(**{**given, "epochs": 1, "output_dir": tmp_path / "run", **changes})
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_mistakes_of_a_network_keep_their_traceback(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        fit(TwoOutputs(lambda outputs: 1 / 0), *ARRAYS, nn.CrossEntropyLoss(), ACCURACY, output_dir=tmp_path)
