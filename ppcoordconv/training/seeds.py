@@ -30,8 +30,9 @@ def train_seeds(
         resume_anyway: as ``train`` takes it.
 
     Returns:
-        ``train``'s result; for several seeds "seeds" with the result of each, and of the metric at the last epoch
-        "mean", "std" (the sample's, over the seeds), "min" and "max". It is also in ``output_dir/metrics.json``.
+        ``train``'s result; for several seeds "seeds" with the result of each, and of the metric in the last
+        evaluation "mean", "std" (the sample standard deviation), "min" and "max". It is also in
+        ``output_dir/metrics.json``.
     """
     if isinstance(config.seed, int):
         return _train_one(config, build_task, resume, resume_anyway)[0]
@@ -65,8 +66,8 @@ def _train_each(
         "max": max(values),
     }
     log_info(
-        f"{metric} over {len(values)} seeds: {summary['mean']:.4f} +- {spread:.4f}, "
-        f"from {min(values):.4f} to {max(values):.4f}"
+        f"{metric} over {len(values)} seeds, of the last evaluation of each: mean {summary['mean']:.4f}, "
+        f"sample standard deviation {spread:.4f}, from {min(values):.4f} to {max(values):.4f}"
     )
     if dist.is_main_process():
         write_text(config.output / "metrics.json", json.dumps(summary, indent=2) + "\n")

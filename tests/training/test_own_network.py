@@ -4,7 +4,6 @@ import json
 import os
 import random
 import signal
-from pathlib import Path
 
 import numpy as np
 import paddle
@@ -71,8 +70,10 @@ class Counting(nn.Layer):
     def __init__(self):
         super().__init__()
         self.register_buffer("calls", paddle.zeros([1]))
+        self.modes = []
 
     def forward(self, x):
+        self.modes.append(self.training)
         self.calls.set_value(self.calls + 1)
         return x + 0.01 * (paddle.rand(x.shape) + np.random.rand() + random.random())
 
@@ -157,13 +158,13 @@ def test_the_batch_that_is_tried_leaves_no_trace():
 
     before = everything()
     try_first_batch(task, 10)
-    assert everything() == before
+    assert everything() == before and net[1].modes == [False]
     net(paddle.to_tensor(task.x))
     assert [a == b for a, b in zip(everything(), before)] == [False, True, False, False]
 
 
-@pytest.mark.parametrize("resume", ["auto", Path("last.pdopt")])
-def test_ctrl_c_stops_it_and_a_resume_goes_on(tmp_path, resume):
+@pytest.mark.parametrize(("folder", "resume"), [("parts", "auto"), ("others", "parts/last.pdopt")])
+def test_ctrl_c_stops_it_and_a_resume_goes_on(tmp_path, folder, resume):
     whole, _ = fitted(tmp_path / "whole")
     steps = []
 
@@ -173,12 +174,14 @@ def test_ctrl_c_stops_it_and_a_resume_goes_on(tmp_path, resume):
             os.kill(os.getpid(), signal.SIGINT)
         return nn.CrossEntropyLoss()(outputs, label)
 
-    folder, options = tmp_path / "parts", {"epochs": 3, "batch_size": 10, "optimizer": {"learning_rate": 0.02}}
+    options = {"epochs": 3, "batch_size": 10, "optimizer": {"learning_rate": 0.02}}
     with pytest.raises(Stopped, match="stopped by SIGINT in epoch 2 after 10 samples; the state is saved"):
-        fit(network(), *ARRAYS, loss, ACCURACY, output_dir=folder, **options)
+        fit(network(), *ARRAYS, loss, ACCURACY, output_dir=tmp_path / "parts", **options)
     resumed = network()
-    resume = resume if resume == "auto" else folder / resume
-    assert fit(resumed, *ARRAYS, loss, ACCURACY, output_dir=folder, resume=resume, **options)["epochs"] == 3
+    resume = resume if resume == "auto" else tmp_path / resume
+    fit(resumed, *ARRAYS, loss, ACCURACY, output_dir=tmp_path / folder, resume=resume, **options)
+    # The batch that is tried, twice; all 12 steps, once; the evaluations of 3 epochs, in two batches each.
+    assert len(steps) == 2 + 12 + 6
     for a, b in zip(whole.parameters(), resumed.parameters()):
         assert (a == b).all()
 

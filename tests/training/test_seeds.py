@@ -24,7 +24,8 @@ def test_a_run_for_each_seed(tmp_path, capsys):
     assert result["std"] == pytest.approx(statistics.stdev(values))
     assert (result["min"], result["max"], result["metric"]) == (min(values), max(values), "accuracy")
     assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == result
-    assert "accuracy over 2 seeds" in capsys.readouterr().err
+    line = f"last evaluation of each: mean {result['mean']:.4f}, sample standard deviation {result['std']:.4f},"
+    assert f"accuracy over 2 seeds, of the {line}" in capsys.readouterr().err
     train(TinyTask(seed=1), config(tmp_path, seed=1, epochs=2, output_dir=tmp_path / "alone"))
     assert_same_weights(weights(tmp_path / "run" / "seed_1"), weights(tmp_path / "alone"))
     assert train_seeds(several, build, "auto")["seeds"] == result["seeds"]
