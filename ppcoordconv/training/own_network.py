@@ -23,8 +23,12 @@ from .trainer import train as train_task
 Data = Union[Dataset, Sequence[Any]]
 Measure = Callable[..., np.ndarray]
 
-# What fit takes of a config, and the keys of its sections.
-_OPTIONS = [key for key in Config.model_fields if key not in ("task", "model", "data", "export", "output_dir")]
+# What fit takes by name: keys of a config, and two of its own; and the keys of the sections among them.
+_OPTIONS = [
+    *(key for key in Config.model_fields if key not in ("task", "model", "data", "export")),
+    "num_inputs",
+    "resume",
+]
 _SECTIONS = {
     section: {key for kind in get_args(Config.model_fields[section].annotation) for key in kind.model_fields} - {"name"}
     for section in ("optimizer", "schedule")
