@@ -71,8 +71,8 @@ def test_what_systems_and_archives_leave_is_passed_over_and_the_rest_counted(tmp
     assert said(capsys).splitlines() == [
         f"{tmp_path}: 1 pictures lie beside the class folders, in none of them, and are left out",
         "left out: 3 .txt, 1 .heic, 1 without an ending",
-        f"{tmp_path}: 4 pictures to train on, 2 held out: a fifth of each class, by split_seed 0; 2 classes, from 3 "
-        "pictures (cat) to 3 pictures (cat)",
+        f"{tmp_path}: 4 pictures to train on, 2 held out: a fifth of each class, by split_seed 0; 2 classes, of 3 "
+        "pictures each",
     ]
     assert [path.name for path in list_images(tmp_path / "cat")] == ["0.png", "1.png", "2.png"]
     put(tmp_path, one_picture, "hidden/.a.png", "hidden/.below/a.png")
