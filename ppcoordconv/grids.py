@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Union
+from typing import Any, Dict, List, Optional, Union, cast
 
+import numpy as np
 import paddle
 from paddle import Tensor
 
@@ -88,28 +89,36 @@ def _grid_at_place(
     table: Optional[Tensor] = None,
 ) -> Union[Tensor, AffineGrid]:
     size, dtype = shape_of(x)[2:], grid_dtype(x.dtype)
+    is_shared = all(place is None or place.is_shared for place in (window, points))
+    each = is_eager() and not is_shared and not with_r and table is None
+    affine = _if_affine(coords) if each else None
+    if affine and window is not None and points is None:
+        return _affine_grid(x, affine, paddle.to_tensor(_ends(window, size, affine).astype(dtype), place=x.place))
     axes = window.axes_of_map(size) if window is not None else [axis_of_map(length, dtype) for length in size]
     axes = points.on(axes) if points is not None else axes
-    is_shared = all(place is None or place.is_shared for place in (window, points))
-    if (
-        not is_eager()
-        or is_shared
-        or with_r
-        or table is not None
-        or not isinstance(coords, Coords)
-        or not _is_affine(coords)
-    ):
+    if not affine:
         return _beside(x, grid_along(axes, size, coords, with_r, dtype, table))
     ends = [axis._replace(index=paddle.stack([axis.index[..., 0], axis.index[..., -1]], axis=-1)) for axis in axes]
-    # [N, d, 2]: of each sample and channel, the first coordinate and the last
-    lines = paddle.stack([line for _, line in lines_along(ends, coords)], axis=1)
-    first, last = lines.unbind(2)
-    rising = paddle.stack([first, last - first], axis=2).astype(dtype)
-    return AffineGrid(_grid_of_size(x, Coords(ramp, x_first=coords.x_first), False), _beside(x, rising))
+    first, last = paddle.stack([line for _, line in lines_along(ends, affine)], axis=1).unbind(2)
+    return _affine_grid(x, affine, _beside(x, paddle.stack([first, last - first], axis=2).astype(dtype)))
 
 
-def _is_affine(coords: Coords) -> bool:
-    return coords.encoding is None and coords.coordinate in AFFINE
+def _ends(window: Window, size: List[int], coords: Coords) -> np.ndarray:
+    """Of each sample and channel the first coordinate, and how far the last is from it, ``[N, d, 2]``: by numpy, which
+    is quick with a few numbers, and by the same functions."""
+    ends = window.ends_of_map(size)
+    lines = [coords.coordinate(axis.index, axis.length) for axis in (ends[::-1] if coords.x_first else ends)]
+    first, last = np.moveaxis(np.stack(lines, axis=1), 2, 0)
+    return np.stack([first, last - first], axis=2)
+
+
+def _affine_grid(x: Tensor, coords: Coords, ends: Tensor) -> AffineGrid:
+    return AffineGrid(_grid_of_size(x, Coords(ramp, x_first=coords.x_first), False), ends)
+
+
+def _if_affine(coords: Formula) -> Optional[Coords]:
+    is_affine = isinstance(coords, Coords) and coords.encoding is None and coords.coordinate in AFFINE
+    return cast(Coords, coords) if is_affine else None
 
 
 def _beside(x: Tensor, grid: Tensor) -> Tensor:

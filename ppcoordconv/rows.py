@@ -38,7 +38,8 @@ def checked_rows(name: str, value: Any, names: Dict[int, str]) -> np.ndarray:
         raise TypeError(f"{name}: expected numbers, {_widths(names)}, got {value!r}")
     _check_shape(name, list(rows.shape), names)
     rows = np.atleast_2d(rows).astype(np.float64)
-    for number, row in enumerate(rows):
+    # First all in one go, axis by axis: in most calls there is nothing to find.
+    for number, row in enumerate(rows if WRONG[name](rows.T) else ()):
         if wrong := WRONG[name](row):
             raise ValueError(f"{name}: expected {wrong}, got {row.tolist()} in row {number}")
     return rows

@@ -20,13 +20,14 @@ class Window:
     """What ``window`` was given, checked.
 
     Attributes:
-        boxes, sizes: ``[1 or N, 2 * axes]`` and ``[1 or N, axes]``, as ``window`` takes them.
+        boxes, sizes: ``[1 or N, 2 * axes]`` and ``[1 or N, axes]``, as ``window`` takes them; in eager mode arrays, as
+            Paddle's operators on a few numbers take longer than those on a map.
         grids: what the layers have computed in it, by the map's size and the convention.
     """
 
     def __init__(self, boxes: Any, image_size: Any) -> None:
         if is_eager():
-            self.boxes, self.sizes = map(paddle.to_tensor, checked_window(boxes, image_size))
+            self.boxes, self.sizes = checked_window(boxes, image_size)
         else:
             self.boxes = rows_in_graph("boxes", boxes, BOXES)
             axes = self.boxes.shape[1] // 2
@@ -47,16 +48,28 @@ class Window:
         """Where the samples of a map lie in the map that the whole would have."""
         return [self._axis(axis, length) for axis, length in enumerate(spatial_shape)]
 
+    def ends_of_map(self, spatial_shape: Sequence[int]) -> List[Axis]:
+        """Of each axis the first index and the last, in eager mode: ``[1 or N, 2]`` and ``[1 or N, 1]``, arrays."""
+        places = [self._place(axis, length) for axis, length in enumerate(spatial_shape)]
+        return [Axis(first + [0, n - 1], whole) for n, (first, whole) in zip(spatial_shape, places)]
+
     def _axis(self, axis: int, length: Any) -> Axis:
+        first, whole = self._place(axis, length)
+        if is_eager():
+            index, whole = paddle.to_tensor(first + np.arange(length)), paddle.to_tensor(whole)
+        else:
+            index = first + paddle.arange(length, dtype=dtype_name(first.dtype))
+        return Axis(index[0], whole[0]) if self.is_shared else Axis(index, whole)
+
+    def _place(self, axis: int, length: Any) -> Tuple[Any, Any]:
+        """The index of a map's first sample in the whole, and the length of that: ``[1 or N, 1]``."""
         # A box has the tensor's axes backwards: x, y, z.
         backwards = self.axes - 1 - axis
         places = (self.boxes, backwards), (self.boxes, self.axes + backwards), (self.sizes, axis)
         low, high, size = (rows[:, place : place + 1] for rows, place in places)
         n = length if isinstance(length, int) else length.astype(low.dtype)
         # Products first: where the window is the whole, the quotients are exact.
-        first, whole = low * n / (high - low), size * n / (high - low)
-        index = first + paddle.arange(length, dtype=dtype_name(low.dtype))
-        return Axis(index[0], whole[0]) if self.is_shared else Axis(index, whole)
+        return low * n / (high - low), size * n / (high - low)
 
 
 @paddle.jit.not_to_static
