@@ -209,8 +209,8 @@ def load_config(path: Path, overrides: List[str]) -> Config:
 def config_of(tree: Dict[str, Any], source: str = "") -> Config:
     """The config of such keys; a UserError, which begins with ``source``, tells what is wrong with them."""
     for section in ("optimizer", "schedule"):
-        if isinstance(tree.setdefault(section, {}), dict):
-            tree[section].setdefault("name", Config.model_fields[section].default.name)
+        if isinstance(values := tree.setdefault(section, {}), dict):
+            tree[section] = {"name": Config.model_fields[section].default.name, **values}
     try:
         return Config.model_validate(tree)
     except ValidationError as error:

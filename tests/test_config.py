@@ -12,7 +12,7 @@ from conftest import examples
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ppcoordconv.config import Config, load_config
+from ppcoordconv.config import Config, config_of, load_config
 from ppcoordconv.utils.errors import UserError
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
@@ -308,3 +308,10 @@ def test_files_that_are_none(tmp_path):
     (tmp_path / "binary.yml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="is not valid YAML"):
         load_config(tmp_path / "binary.yml", [])
+
+
+def test_what_it_is_made_of_stays_as_it_was():
+    optimizer = {"learning_rate": 0.1}
+    tree = {"task": {"name": "classification"}, "model": {"name": "m"}, "data": {"name": "d"}, "optimizer": optimizer}
+    assert config_of(dict(tree)).optimizer.name == Config.model_fields["optimizer"].default.name
+    assert optimizer == {"learning_rate": 0.1}

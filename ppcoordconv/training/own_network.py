@@ -54,8 +54,9 @@ def fit(
             last evaluation; the best are in ``best.pdparams``.
         train, test: a ``paddle.io.Dataset`` of samples ``(input, target, ...)``, or a tuple of arrays ``[N, ...]`` of
             the inputs and the targets; both have the same number of fields. Floating-point numbers are made float32,
-            whole ones stay what they are, and convolutions don't take those. A sample is read by its index alone: what
-            is random about it should be drawn by ``np.random`` within ``workers=1``.
+            whole ones stay what they are, and convolutions don't take those. A sample is read by its index alone,
+            beside the training: what is random about it is repeatable where it is drawn by a generator of that index,
+            ``np.random.default_rng(index)``.
         loss: from the network's outputs and the targets to the mean of a batch, a scalar: ``nn.CrossEntropyLoss()``, or
             ``loss(outputs, target, ...)``. Of several outputs it gets the tuple that the network gives.
         metrics: by name a function of arrays, ``(outputs, target, ...) -> [N]``, a number for each sample, of which the
