@@ -36,7 +36,7 @@ PARTS: Dict[str, Tuple[List[str], List[str]]] = {
     ),
     "functional": (
         ["functional.py", "forms.py", "offset.py"],
-        ["tests/test_offset.py", "tests/test_functional.py", "tests/layers/test_cache.py",
+        ["tests/test_offset.py", "tests/test_functional.py", "tests/layers/test_cache.py", "tests/test_windows.py",
          "tests/layers/test_layers.py"],
     ),
     "layers": (
