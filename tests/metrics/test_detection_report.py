@@ -145,6 +145,14 @@ def test_crowds_are_neither_right_nor_wrong():
     assert report["confusion"] == [[0, 0, 0], [0, 0, 0], [0, 1, 0]]
     assert [entry["found"] for entry in report["classes"]] == [0, 1]
     assert [entry["ap"] for entry in report["classes"]] == [None, None]
+    half = [(0, 0.9, [90, 0, 110, 20])]  # of it, inside the crowd
+    assert metric_of([(crowd, half)], ["a"]).report(["a"])["confusion"] == [[0, 0], [0, 0]]
+
+
+def test_the_curves_are_of_objects_of_all_sizes_and_of_a_hundred_detections():
+    boxes = [[x, y, x + 50, y + 50] for x in range(0, 600, 60) for y in (0, 60)]
+    metric = metric_of([([(0, box, False) for box in boxes], [(0, 0.9, box) for box in boxes])], ["a"])
+    assert metric.report(["a"])["classes"][0]["ap"] == metric.compute()["ap"] == pytest.approx(1)
 
 
 def test_a_test_set_without_objects_and_one_without_detections():
@@ -174,6 +182,7 @@ def test_the_pictures_are_files_of_a_run_and_of_many_classes_there_is_no_matrix(
     pictures = [([(0, A, False)], [(0, 0.9, A)])]
     assert {f"{name}.png" for name in metric_of(pictures, ["a"]).pictures(["a"])} <= set(RUN_FILES)
     many = [f"c{n}" for n in range(1001)]
+    assert "confusion" in metric_of(pictures, many[:1000]).pictures(many[:1000])
     metric = metric_of(pictures, many)
     assert "confusion" not in metric.report(many)
     assert set(metric.pictures(many)) == {"precision_recall"}
