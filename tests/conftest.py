@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Callable, Dict, Iterator, List
@@ -99,6 +100,13 @@ def start_tool(name: str, *arguments: object, cwd: Path, **options: object) -> s
     command = [sys.executable, str(ROOT / "tools" / f"{name}.py"), *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": ENVIRONMENT}
     return subprocess.Popen(command, cwd=cwd, **{**pipes, **options})
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def run_tool(name: str, *arguments: object, cwd: Path) -> SimpleNamespace:

@@ -46,9 +46,7 @@ def main(arguments: argparse.Namespace) -> int:
         log_info(f"{kind['count']} times: {kind['first'][0]}")
     for suggestion in result.get("suggestions", []):
         log_info(suggestion)
-    found_none = (
-        "no problem was found, but for what is said above" if result.get("suggestions") else "no problem was found"
-    )
+    found_none = "no problem was found" + (", but for what is said above" if result.get("suggestions") else "")
     log_info(f"{len(problems)} problems of {len(kinds)} kinds" if problems else found_none)
     print(json.dumps(result, ensure_ascii=False))
     if arguments.output:

@@ -49,7 +49,7 @@ def image_folder(path: str, on_error: str = "stop", split_seed: int = 0, held_ou
     others = [parts[name] for name in _HELD_OUT if name in parts]
     if "train" in parts and _folders(parts["train"]) and (others or len(parts) == 1):
         if held_out == "test":
-            others = [folder for folder in others if folder.name.lower() == "test"]
+            others = [parts["test"]] if "test" in parts else []
             if not any(map(_folders, others)):
                 raise ArgumentError("held_out", f"is test, and {root} has train/<class>, and not test/<class>")
         return _of_parts(root, parts["train"], others, on_error)

@@ -114,10 +114,11 @@ def trained_task(config: Config, weights: Path) -> Task:
     Raises:
         UserError: as for ``build_task``; or the weights can't be read or don't fit.
     """
+    config = config.without_weights()
     state, metadata = read_weights(weights)
     if metadata:
         _check_plausible(metadata["labels"], state, weights)
-    task = build_task(config.without_weights(), metadata)
+    task = build_task(config, metadata)
     fit_weights(task.network, state, str(weights))
     if metadata:
         _say_other(weights, metadata["preprocess"], task.export_metadata()["preprocess"])
@@ -125,7 +126,7 @@ def trained_task(config: Config, weights: Path) -> Task:
     if beside.is_file():
         with contextlib.suppress(UserError):  # it may be anybody's
             trained = load_config(beside, []).without_weights().model
-            _say_other(weights, trained.options(), config.without_weights().model.options(), "model.")
+            _say_other(weights, trained.options(), config.model.options(), "model.")
     return task
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ENVIRONMENT, ROOT, examples
+from conftest import ENVIRONMENT, ROOT, examples, wait_until
 from forked import Forked, run_module
 from PIL import Image
 
@@ -463,10 +463,7 @@ def test_sigterm_finishes_what_runs():
 )
 def test_wrong_options(options, words):
     process = Forked(run_module, "ppcoordconv", "serve", "--model_dir", str(POINTS), "--port", "0", *options)
-    end = time.monotonic() + 30
-    while process.exitcode is None:
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    wait_until(lambda: process.exitcode is not None, 30)
     done = process.finish()
     assert done.returncode == 2
     assert words in done.stderr.splitlines()[-1]

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from conftest import wait_until
 from forked import Forked
 from tiny import TinyTask, assert_same_weights, config, weights
 
@@ -58,13 +59,6 @@ def is_there(pid):
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
-
-
-def wait_until(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("changes", [{}, {"accumulate_steps": 3, "batch_size": 13}], ids=["whole", "in three parts"])
