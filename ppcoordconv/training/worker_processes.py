@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -32,25 +33,31 @@ def read_in_processes(
         Exception: what ``read`` raises.
     """
     training, on_child = os.getpid(), signal.getsignal(signal.SIGCHLD)
-    loader = iter(
-        DataLoader(
-            _Parts(read),
-            batch_sampler=steps,
-            # The parts go through as they are; the array is there because a step without one is the loader's end.
-            collate_fn=lambda parts: (parts, np.zeros(1)),
-            num_workers=workers,
-            worker_init_fn=lambda number: _begin_worker(training),
-            places=[paddle.CPUPlace()],
-            use_buffer_reader=False,
-            # /dev/shm may be small, in containers above all, and what a killed process has there stays.
-            use_shared_memory=False,
+    # What a process inherits is not collected there: objects of C++ would wait for threads that it has not.
+    gc.freeze()
+    try:
+        loader = iter(
+            DataLoader(
+                _Parts(read),
+                batch_sampler=steps,
+                # The parts go through as they are; the array is there because a step without one is the loader's end.
+                collate_fn=lambda parts: (parts, np.zeros(1)),
+                num_workers=workers,
+                worker_init_fn=lambda number: _begin_worker(training),
+                places=[paddle.CPUPlace()],
+                use_buffer_reader=False,
+                # /dev/shm may be small, in containers above all, and what a killed process has there stays.
+                use_shared_memory=False,
+            )
         )
-    )
+    finally:
+        gc.unfreeze()
     # The loader's raises in the middle of a step when a process is killed.
     signal.signal(signal.SIGCHLD, on_child or signal.SIG_DFL)
     # Else what a killed process had half written would be waited for without end.
     loader._data_queue._writer.close()
-    threading.Thread(target=_watch, args=(loader,), daemon=True).start()
+    watch = threading.Thread(target=_watch, args=(loader,), daemon=True)
+    watch.start()
     try:
         for parts in steps:
             found, _ = _next(loader)
@@ -60,6 +67,9 @@ def read_in_processes(
         for process in loader._workers:
             process.kill()
         loader._try_shutdown_all()
+        # Else the next loader's processes may be forked while these end.
+        for thread in (watch, loader._thread):
+            thread.join(5)
 
 
 class _Parts(Dataset):

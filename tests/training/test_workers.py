@@ -1,6 +1,7 @@
 """Reading in processes changes nothing but the time: not the weights, not the errors, and none stays behind."""
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import signal
@@ -190,6 +191,29 @@ def test_a_killed_worker_ends_the_run_with_one_line(tmp_path, kill):
     *said, error = process.finish().stderr.splitlines()
     assert said in ([], ["40 samples to train on, 40 held out; 30 steps"])
     assert error.startswith("a worker process that reads data was killed, as where memory is short; ")
+
+
+class Left:
+    """Garbage as soon as it is made, for the collector alone; says in which process it was found."""
+
+    def __init__(self, folder):
+        self.itself, self.folder = self, folder
+
+    def __del__(self):
+        (self.folder / f"collected_in_{os.getpid()}").touch()
+
+
+def test_what_a_worker_inherits_is_not_collected_there(tmp_path):
+    """An object of C++ would wait for threads that a forked process has not, or abort."""
+    main = os.getpid()
+    gc.disable()
+    try:
+        Left(tmp_path)
+        train(ActingTask(lambda index: os.getpid() == main or gc.collect()), config(tmp_path, workers=2, epochs=1))
+    finally:
+        gc.enable()
+    gc.collect()
+    assert [path.name for path in tmp_path.glob("collected_in_*")] == [f"collected_in_{main}"]
 
 
 def test_ending_does_not_wait_for_what_is_read():
