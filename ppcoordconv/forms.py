@@ -112,36 +112,43 @@ def unfold_grid(grid: Tensor, kernel: List[int], spec: ConvSpec) -> Tensor:
     return conv_nd(grid, each, None, spec._replace(groups=1)).reshape([grid.shape[0], count, -1])
 
 
-def unfold_ramps(ramps: Tensor, kernel: List[int], spec: ConvSpec) -> Tensor:
-    """im2col of a map of ones and of each ramp: ``[d, 2, prod(kernel) * places]``."""
-    d = ramps.shape[1]
-    maps = paddle.concat([paddle.ones_like(ramps[:, :1]), ramps], axis=1)
-    columns = unfold_grid(maps, kernel, spec).reshape([1 + d, -1])
-    return paddle.stack([columns[:1].expand_as(columns[1:]), columns[1:]], axis=1)
+def weight_rows(w_grid: Tensor, spec: ConvSpec) -> Tensor:
+    """What im2col of a grid is multiplied by: ``[out, d, prod(kernel)]``."""
+    rows = w_grid.transpose([1, 0, *range(2, w_grid.ndim)]) if spec.transposed else w_grid
+    return rows.reshape([*rows.shape[:2], -1])  # not flatten, which Paddle can't differentiate twice
 
 
-def _columns(call: Call, kernel: List[int], max_size: int) -> Tensor:
-    """im2col of the call's grid, ``[1 or N, rows, places]``, with a row of ones for a bias."""
-    grid, spec, cache = call.grid, call.spec, call.cache
-    key = (spec, tuple(kernel), call.bias is None)
+def _rows_and_columns(call: Call, w_grid: Tensor, max_size: int) -> Tuple[Tensor, Tensor]:
+    """Two matrices, or a batch of the second, whose product is the offset and the bias.
 
-    def with_ones(columns: Tensor) -> Tensor:
-        return columns if call.bias is None else paddle.concat([columns, paddle.ones_like(columns[:, :1])], axis=1)
+    They are ``[out, K]`` and ``[1 or N, K, places]``; of an affine grid, whose samples share im2col of a map of ones
+    and of the ramps, ``[N * out, K]`` and ``[K, places]``.
+    """
+    grid, bias, spec = call.grid, call.bias, call.spec
+    kernel = w_grid.shape[2:]
+    key = (spec, tuple(kernel), bias is None)
+    rows = weight_rows(w_grid, spec)
+    out = rows.shape[0]
+
+    def unfold(maps: Tensor) -> Tensor:
+        columns = unfold_grid(maps, kernel, spec)
+        return columns if bias is None else paddle.concat([columns, paddle.ones_like(columns[:, :1])], axis=1)
 
     if isinstance(grid, AffineGrid):
-        ramps = cache(("ramps", grid.ramps, *key), [], lambda: unfold_ramps(grid.ramps, kernel, spec), max_size)
-        columns = paddle.matmul(grid.ends.unsqueeze(2), ramps)
-        return with_ones(columns.reshape([grid.shape[0], grid.shape[1] * math.prod(kernel), -1]))
-    if grid.shape[0] > 1:
-        return with_ones(unfold_grid(grid, kernel, spec))
-    return cache(("columns", grid, *key), [], lambda: with_ones(unfold_grid(grid, kernel, spec)), max_size)
-
-
-def weight_rows(w_grid: Tensor, bias: Optional[Tensor], spec: ConvSpec) -> Tensor:
-    """What im2col of a grid is multiplied by: ``[out, d * prod(kernel)]``, and for a bias one column more."""
-    rows = w_grid.transpose([1, 0, *range(2, w_grid.ndim)]) if spec.transposed else w_grid
-    rows = rows.reshape([rows.shape[0], -1])  # not flatten, which Paddle can't differentiate twice
-    return rows if bias is None else paddle.concat([rows, bias.reshape([-1, 1])], axis=1)
+        n, d, _ = grid.ends.shape
+        ones = paddle.ones_like(grid.ramps[:, :1])
+        columns = call.cache(
+            ("ramps", grid.ramps, *key), [], lambda: unfold(paddle.concat([ones, grid.ramps], axis=1))[0], max_size
+        )
+        first, rise = grid.ends.reshape([n, 1, d, 1, 2]).unbind(4)
+        rows = paddle.concat([(rows * first).sum(2, keepdim=True), rows * rise], axis=2).reshape([n * out, -1])
+        bias = bias if bias is None else paddle.concat([bias] * n)
+    elif grid.shape[0] == 1:
+        columns = call.cache(("columns", grid, *key), [], lambda: unfold(grid), max_size)
+    else:
+        columns = unfold(grid)
+    rows = rows.reshape([rows.shape[0], -1])
+    return (rows if bias is None else paddle.concat([rows, bias.unsqueeze(1)], axis=1)), columns
 
 
 def _out_channels(call: Call) -> int:
@@ -218,9 +225,11 @@ def matmul(call: Call) -> Tensor:
     w_x, w_grid = split_weight(weight, grid.shape[1], spec)
     y = conv_nd(x, w_x, None, spec)
     with autocast_disabled():
-        columns = _columns(call, w_grid.shape[2:], y.size)
-        offset = paddle.matmul(weight_rows(w_grid, bias, spec), columns)
-        return add_offset(y, offset.reshape([columns.shape[0], *y.shape[1:]]).astype(y.dtype))
+        rows, columns = _rows_and_columns(call, w_grid, y.size)
+        if columns.ndim == 2 and not paddle.is_grad_enabled() and y.dtype == rows.dtype:
+            return y.reshape([len(rows), -1]).addmm_(rows, columns).reshape(y.shape)
+        offset = paddle.matmul(rows, columns)
+        return add_offset(y, offset.reshape([-1, *y.shape[1:]]).astype(y.dtype))
 
 
 def broadcast(call: Call) -> Tensor:
@@ -275,8 +284,11 @@ def _cached_impossible(call: Call) -> str:
 def _cached_refused(call: Call) -> str:
     if reason := _cached_impossible(call):
         return reason
-    if isinstance(call.grid, AffineGrid) and call.grid.shape[0] < 2 * call.grid.shape[1] + 1:
-        return "the parts of the samples' offsets are more than the samples"
+    if isinstance(call.grid, AffineGrid):
+        if call.grid.shape[0] < 2 * call.grid.shape[1] + 1:
+            return "the parts of the samples' offsets are more than the samples"
+        if math.prod(call.weight.shape[2:]) == 1:
+            return "with a kernel of one place, the parts are the same for every output channel"
     return ""
 
 

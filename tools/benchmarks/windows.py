@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from functools import partial
 from typing import Any, Callable, ContextManager, Dict, Sequence, Tuple
 
+import numpy as np
 import paddle
 from paddle import Tensor
 
@@ -64,23 +66,24 @@ def _measure_shape(shape: Shape, repeats: int) -> Dict[str, Any]:
     (n, c, height, width), out, k = shape
     x = paddle.randn([n, c, height, width])
     x.stop_gradient = False
-    layers = {with_r: CoordConv(c, out, k, padding=k // 2, with_r=with_r) for with_r in (False, True)}
+    # One for each variant: a layer keeps what it can use again for its last call alone.
+    layers = {name: CoordConv(c, out, k, padding=k // 2, with_r=with_r) for name, (with_r, _) in VARIANTS.items()}
     whole = (4 * height, 4 * width)
     upward: Dict[int, Tensor] = {}
+    # Others at every call, drawn before the time is taken.
+    low = np.random.default_rng(0).uniform(0, [2 * width, 2 * height], [8, n, 2])
+    boxes = itertools.cycle(np.concatenate([low, low + [width, height]], axis=2))
 
     def opened(count: int) -> ContextManager[Any]:
-        if not count:
-            return contextlib.nullcontext()
-        low = paddle.rand([count, 2]) * paddle.to_tensor([2.0 * width, 2.0 * height])
-        return window(paddle.concat([low, low + paddle.to_tensor([1.0 * width, height])], axis=1), whole)
+        return window(next(boxes)[:count], whole) if count else contextlib.nullcontext()
 
-    def forward(with_r: bool, count: int) -> None:
-        layer = layers[with_r].eval()
+    def forward(name: str, count: int) -> None:
+        layer = layers[name].eval()
         with paddle.no_grad(), opened(count):
             layer(x)
 
-    def step(with_r: bool, count: int) -> None:
-        layer = layers[with_r].train()
+    def step(name: str, count: int) -> None:
+        layer = layers[name].train()
         with opened(count):
             y = layer(x)
         if 0 not in upward:
@@ -89,8 +92,8 @@ def _measure_shape(shape: Shape, repeats: int) -> Dict[str, Any]:
         for tensor in (x, *layer.parameters()):
             tensor.clear_gradient()
 
-    def timed(run: Callable[[bool, int], None]) -> Dict[str, float]:
-        calls = {name: partial(run, with_r, boxes(n)) for name, (with_r, boxes) in VARIANTS.items()}
+    def timed(run: Callable[[str, int], None]) -> Dict[str, float]:
+        calls = {name: partial(run, name, count(n)) for name, (_, count) in VARIANTS.items()}
         return median_ms(interleaved(calls, repeats))
 
     return {
