@@ -151,7 +151,8 @@ def build_network(model: NamedConfig, for_task: Optional[str] = None, **derived:
     """The network of a config's ``model``, with options that follow from the data.
 
     Parameters:
-        for_task: the name of a task that takes networks no other task does, those that have it as ``for_task``.
+        for_task: the name of a task that takes, as do those derived from it, networks no other does: those that have it
+            as ``for_task``.
 
     Raises:
         UserError: there is no such model, it is for another task, it has no such option, or a value is wrong.

@@ -123,7 +123,7 @@ class DetectionTask:
         self._read_data = bind_data(data, DetectionData)
         self._metadata = metadata
         self._labels: List[str] = metadata["labels"] if metadata else self.data.labels
-        network = build_network(model, self.name, num_classes=len(self._labels))
+        network = build_network(model, DetectionTask.name, num_classes=len(self._labels))
         if not isinstance(network, YOLO):
             raise UserError(f"task 'detection' takes the model yolo, got {model.name!r}")
         self.network = network

@@ -20,6 +20,21 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     return f": did you mean {near[0]!r}?" if near else "."
 
 
+def options_of(builder: Callable[..., Any]) -> Dict[str, inspect.Parameter]:
+    """The parameters of a function or a class; of one that passes ``**keywords`` on, those of its base class too."""
+    found: Dict[str, inspect.Parameter] = {}
+    for one in inspect.getmro(builder) if inspect.isclass(builder) else [builder]:
+        if inspect.isclass(one) and not {"__init__", "__new__"} & set(vars(one)):
+            continue
+        parameters = inspect.signature(one).parameters.values()
+        for parameter in parameters:
+            if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                found.setdefault(parameter.name, parameter)
+        if all(parameter.kind != parameter.VAR_KEYWORD for parameter in parameters):
+            break
+    return found
+
+
 class Registry:
     """The builders of one kind of thing, by name.
 
@@ -84,7 +99,7 @@ class Registry:
             UserError: there is no such builder, or it has no such option.
         """
         builder = self.find(name)
-        known = inspect.signature(builder).parameters
+        known = options_of(builder)
         for option in options:
             if option not in known:
                 raise UserError(

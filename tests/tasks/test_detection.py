@@ -19,7 +19,7 @@ from ppcoordconv.models.yolo import SCALE_X_Y, Decoded
 from ppcoordconv.ops.boxes import ious as overlaps
 from ppcoordconv.postprocess import SERVED
 from ppcoordconv.tasks import TASKS, build_task
-from ppcoordconv.tasks.detection import _Samples, ious_at_objects
+from ppcoordconv.tasks.detection import DetectionTask, _Samples, ious_at_objects
 from ppcoordconv.utils.errors import UserError
 
 ANCHORS = [[6, 14], [9, 16], [11, 14], [10, 19], [13, 18], [14, 21]]
@@ -32,10 +32,10 @@ def fields(tmp_path_factory):
     return folder
 
 
-def build(path, data=None, model=None, **options):
+def build(path, data=None, model=None, name="detection", **options):
     model = model or NamedConfig(name="yolo", anchors=ANCHORS)
     data = data or NamedConfig(name="coco", path=str(path))
-    return TASKS.build("detection", model=model, data=data, **{"image_size": [64, 64], **options})
+    return TASKS.build(name, model=model, data=data, **{"image_size": [64, 64], **options})
 
 
 def batch(samples, indices):
@@ -71,6 +71,29 @@ def test_targets_are_in_pixels_of_the_input(fields):
     np.testing.assert_allclose(boxes[:5], 1.5 * task.data.test[0].boxes)
     assert classes.tolist() == task.data.test[0].classes.tolist()
     assert not crowd.any()
+
+
+class Doubled(DetectionTask):
+    """As a user may derive it."""
+
+    name = "doubled"
+
+    def __init__(self, *args, factor=2.0, **options):
+        super().__init__(*args, **options)
+        self.factor = factor
+
+    def loss(self, outputs, targets):
+        return self.factor * super().loss(outputs, targets)
+
+
+def test_a_task_derived_from_it_takes_its_models_and_its_options(fields, monkeypatch):
+    monkeypatch.setitem(TASKS._builders, "doubled", Doubled)
+    task = build(fields, name="doubled", factor=3.0, iou_loss=2.5)
+    x, *targets = (paddle.to_tensor(field) for field in batch(task.train_samples(0), [0, 1]))
+    outputs = task.network(x)
+    assert task.loss(outputs, targets).item() == pytest.approx(3 * DetectionTask.loss(task, outputs, targets).item())
+    with pytest.raises(UserError, match="task 'doubled' has no option 'iou_los': did you mean 'iou_loss'"):
+        build(fields, name="doubled", iou_los=2.5)
 
 
 def measured(metric, outputs, targets):

@@ -44,6 +44,34 @@ def test_wrong_names_are_a_users_mistake_at_once(registry, name, options, words)
         registry.bind(name, **options)
 
 
+class Base:
+    def __init__(self, data, size=1):
+        self.given = data, size
+
+
+class Untouched(Base):
+    pass
+
+
+class Wider(Untouched):
+    name = "wider"
+
+    def __init__(self, *args, margin=2, **options):
+        super().__init__(*args, **options)
+        self.margin = margin
+
+
+def test_a_class_that_passes_keywords_on_has_the_options_of_its_base():
+    registry = Registry("thing", "ppcoordconv.ops")
+    registry.register(Wider)
+    made = registry.build("wider", data="d", size=3, margin=4)
+    assert (made.given, made.margin) == (("d", 3), 4)
+    with pytest.raises(UserError, match="did you mean 'size'. Its options are margin, data, size"):
+        registry.bind("wider", data="d", sise=3)
+    with pytest.raises(UserError, match="needs the option 'data'"):
+        registry.bind("wider", size=3)
+
+
 def test_a_name_is_given_once(registry):
     with pytest.raises(ValueError, match="there is a thing 'bug' already: .*test_registry.registry") as caught:
 
