@@ -110,6 +110,9 @@ def test_more_classes_than_a_matrix_is_given_of():
     report = metric.report(labels_of(2000))
     assert "confusion" not in report
     assert report["classes"][1] == {"label": "c1", "precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 1}
+    bound = predicting([0, 1], [0, 1], 1000)
+    assert "confusion" in bound.report(labels_of(1000))
+    assert "confusion" in bound.pictures(labels_of(1000))
 
 
 def test_the_pictures_are_files_of_a_run():

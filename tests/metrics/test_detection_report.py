@@ -138,6 +138,30 @@ def test_the_right_class_is_matched_before_others():
     assert report["confusion"] == [[1, 0, 0], [0, 0, 0], [0, 1, 0]]
 
 
+def test_a_detection_that_has_an_object_takes_no_other():
+    """Of two objects of different classes in one place, one is missed."""
+    report = metric_of([([(0, A, False), (1, A, False)], [(0, 0.9, A)])], ["a", "b"]).report(["a", "b"])
+    assert report["confusion"] == [[1, 0, 0], [0, 0, 1], [0, 0, 0]]
+
+
+def test_the_best_detection_takes_the_object_whatever_their_order():
+    objects = [(0, [0, 0, 10, 10], False), (1, [0, 0, 10, 14], False)]
+    worse, best = (0, 0.4, [0, 0, 10, 6]), (0, 0.9, [0, 0, 10, 9])
+    # The best one could also be the other object, by an IoU of 9 / 14; the worse one can't, by 6 / 14.
+    assert metric_of([(objects, [worse, best])], ["a", "b"]).report(["a", "b"])["confusion"] == [
+        [1, 0, 0],
+        [0, 0, 1],
+        [1, 0, 0],
+    ]
+
+
+def test_half_of_a_box_and_the_threshold_itself_are_enough():
+    half = metric_of([([(0, [0, 0, 10, 10], False)], [(0, 0.5, [0, 0, 10, 5])])], ["a"], threshold=0.5)
+    assert half.report(["a"])["confusion"] == [[1, 0], [0, 0]]
+    # The curve is that at an IoU of 0.5, where nothing is wrong.
+    assert (half.pictures(["a"])["precision_recall"] == precision_recall(np.ones([101, 1]), ["a"])).all()
+
+
 def test_crowds_are_neither_right_nor_wrong():
     crowd = [(0, [0, 0, 100, 100], True)]
     inside = [(0, 0.9, [10, 10, 20, 20]), (0, 0.8, [50, 50, 60, 60]), (1, 0.7, [10, 10, 20, 20])]
@@ -182,7 +206,9 @@ def test_the_pictures_are_files_of_a_run_and_of_many_classes_there_is_no_matrix(
     pictures = [([(0, A, False)], [(0, 0.9, A)])]
     assert {f"{name}.png" for name in metric_of(pictures, ["a"]).pictures(["a"])} <= set(RUN_FILES)
     many = [f"c{n}" for n in range(1001)]
-    assert "confusion" in metric_of(pictures, many[:1000]).pictures(many[:1000])
+    bound = metric_of(pictures, many[:1000])
+    assert "confusion" in bound.pictures(many[:1000])
+    assert "confusion" in bound.report(many[:1000])
     metric = metric_of(pictures, many)
     assert "confusion" not in metric.report(many)
     assert set(metric.pictures(many)) == {"precision_recall"}
