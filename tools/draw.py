@@ -134,7 +134,7 @@ def draw_predictions(arguments: argparse.Namespace) -> None:
 
     from ppcoordconv.config import load_config
     from ppcoordconv.tasks import trained_task
-    from ppcoordconv.training.trainer import evaluate
+    from ppcoordconv.training.evaluation import evaluate
     from ppcoordconv.utils.files import atomic_write
 
     paddle.set_device("cpu")

@@ -28,8 +28,8 @@ def main(arguments: argparse.Namespace) -> int:
     from ..deploy import Predictor
     from ..deploy.evaluate import evaluate_exported
     from ..tasks import build_task, trained_task
+    from ..training.evaluation import evaluate
     from ..training.report import write_report
-    from ..training.trainer import evaluate
     from ..utils.device import select_device
     from ..utils.errors import UserError, argument_prefix
     from ..utils.progress import log_info

@@ -13,8 +13,8 @@ from paddle import Tensor, nn
 
 from ..compat import dtype_name
 from ..utils.errors import ArgumentError, UserError
+from .evaluation import as_arrays, inputs_and_targets
 from .prefetch import Batch
-from .trainer import as_arrays, inputs_and_targets
 
 if TYPE_CHECKING:
     from ..tasks import Task

@@ -13,7 +13,7 @@ from ppcoordconv.deploy import Predictor
 from ppcoordconv.deploy.evaluate import evaluate_exported
 from ppcoordconv.deploy.export_task import export_task
 from ppcoordconv.tasks import build_task
-from ppcoordconv.training.trainer import evaluate
+from ppcoordconv.training.evaluation import evaluate
 from ppcoordconv.utils.errors import UserError
 from ppcoordconv.utils.weights import load_weights
 

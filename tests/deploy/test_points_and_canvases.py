@@ -14,7 +14,7 @@ from ppcoordconv.deploy.export_task import export_task
 from ppcoordconv.deploy.infer import infer
 from ppcoordconv.tasks import TASKS
 from ppcoordconv.tasks.coordinates import as_picture
-from ppcoordconv.training.trainer import evaluate
+from ppcoordconv.training.evaluation import evaluate
 
 NETWORKS = {
     "coordinate_classification_coordconv": "coordinate_classification",

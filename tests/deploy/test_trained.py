@@ -11,7 +11,7 @@ from ppcoordconv.deploy import Predictor
 from ppcoordconv.deploy.evaluate import evaluate_exported
 from ppcoordconv.models import zoo
 from ppcoordconv.tasks import build_task
-from ppcoordconv.training.trainer import evaluate
+from ppcoordconv.training.evaluation import evaluate
 from ppcoordconv.utils.weights import load_weights
 
 TRAINED = ROOT / "docs" / "trained"

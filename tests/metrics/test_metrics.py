@@ -11,7 +11,7 @@ from paddle import nn
 from ppcoordconv.deploy.evaluate import evaluate_exported
 from ppcoordconv.metrics import Means
 from ppcoordconv.metrics.coco import AveragePrecision
-from ppcoordconv.training.trainer import evaluate
+from ppcoordconv.training.evaluation import evaluate
 
 RNG = np.random.default_rng(0)
 OUTPUTS, TARGETS = RNG.standard_normal([100, 3]), RNG.integers(0, 3, [100])

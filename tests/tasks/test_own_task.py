@@ -16,7 +16,8 @@ from ppcoordconv.deploy.evaluate import evaluate_exported
 from ppcoordconv.deploy.export_task import export_task
 from ppcoordconv.deploy.infer import infer
 from ppcoordconv.tasks import build_task, trained_task
-from ppcoordconv.training.trainer import evaluate, train
+from ppcoordconv.training.evaluation import evaluate
+from ppcoordconv.training.trainer import train
 from ppcoordconv.utils.errors import UserError
 from ppcoordconv.utils.weights import load_metadata, load_state, write_pdparams
 

@@ -16,7 +16,8 @@ from tiny import TinyTask, config  # noqa: E402
 
 from ppcoordconv import commands  # noqa: E402
 from ppcoordconv.training import dist  # noqa: E402
-from ppcoordconv.training.trainer import evaluate, find_resume, train  # noqa: E402
+from ppcoordconv.training.evaluation import evaluate  # noqa: E402
+from ppcoordconv.training.trainer import find_resume, train  # noqa: E402
 
 
 def main(arguments):

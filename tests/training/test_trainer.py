@@ -20,7 +20,8 @@ from PIL import Image
 from tiny import ReportingTask, TinyTask, assert_same_weights, config, weights
 
 import ppcoordconv as pcc
-from ppcoordconv.training.trainer import RUN_FILES, evaluate, find_resume, train
+from ppcoordconv.training.evaluation import evaluate
+from ppcoordconv.training.trainer import RUN_FILES, find_resume, train
 from ppcoordconv.utils.errors import UserError
 from ppcoordconv.utils.weights import load_state
 from ppcoordconv.windows import current_window
