@@ -13,7 +13,7 @@ from ..utils.arguments import check_int, check_path
 from ..utils.errors import UserError, shortened, shortened_repr
 from ..utils.labels import is_label
 from ..utils.problems import entry
-from ..utils.progress import bar
+from ..utils.progress import bar, defer_info
 from . import DATASETS, ClassificationData, LabelledImages
 from .files import check_file, read_text
 from .images import read_image
@@ -69,26 +69,54 @@ def image_list(
     names, index = _read_labels(folder / labels) if labels else _labels_of(entries)
     samples = _samples(folder, folder / train, entries, index, on_error)
     if test is None:
-        return split_by_seed(str(folder / train), samples, names, split_seed)
+        return split_by_seed(str(folder / train), _once(folder / train, samples), names, split_seed)
     held_out = _samples(folder, folder / test, _read_list(folder / test), index, on_error)
+    _say_what_both_have(test, samples, held_out)
     return split_as_given(str(folder / train), samples, held_out, names, f"those in {test}")
 
 
 def _samples(folder: Path, file: Path, entries: List[_Entry], index: Dict[str, int], on_error: str) -> LabelledImages:
     files: List[Tuple[Path, int]] = []
+    first: Dict[Path, _Entry] = {}
     with bar(len(entries), unit="picture") as progress:
-        for line, picture, label in entries:
+        for one in entries:
             with entry():
+                line, picture, label = one
                 where = f"{file}, line {line}"
                 if label not in index:
                     raise UserError(f"{where}: there is no label {shortened_repr(label)}; the labels are {_few(index)}")
                 place = folder / picture
+                before = first.setdefault(place, one)
+                if index[before.label] != index[label]:
+                    other = f"{shortened_repr(before.label)} in line {before.line}"
+                    raise UserError(
+                        f"{where}: a picture has one label, and {picture} has {shortened_repr(label)} here, {other}"
+                    )
                 if on_error == "stop":
                     check_file(where, place)
                 files.append((place, index[label]))
             progress.update()
     files = readable(files, lambda labelled: read_image(labelled[0]), on_error)
     return LabelledImages([place for place, _ in files], np.array([number for _, number in files], np.int64))
+
+
+def _once(file: Path, samples: LabelledImages) -> LabelledImages:
+    """Each picture once: one that is listed twice would be trained on and held out."""
+    first: Dict[str, int] = {}
+    for number, place in enumerate(samples.images):
+        first.setdefault(str(place), number)
+    if again := len(samples) - len(first):
+        defer_info(f"{file}: pictures that are listed twice, and count once: {again} of {len(samples)}")
+    return samples.take(np.array(list(first.values())))
+
+
+def _say_what_both_have(test: str, train: LabelledImages, held_out: LabelledImages) -> None:
+    seen = set(map(str, train.images))
+    if both := [str(place) for place in held_out.images if str(place) in seen]:
+        defer_info(
+            f"{len(both)} of {len(held_out)} pictures in {test} are trained on, too, the first {both[0]}: what is "
+            "measured on them says nothing of others"
+        )
 
 
 def _few(index: Dict[str, int]) -> str:
@@ -123,6 +151,8 @@ def _csv_rows(file: Path) -> Iterator[Tuple[int, str, str]]:
         for row in reader:
             picture, label, *_ = (*(field.strip() for field in row), "", "")
             is_header = reader.line_num == 1 and label and not is_picture(picture.replace("\\", "/"))
+            if is_header and len(row) > 2:
+                defer_info(f"{file}: its columns after the second are not used: {shortened(row[2:], 5)}")
             if any(row) and not is_header:
                 yield reader.line_num, picture, label
     except csv.Error as error:

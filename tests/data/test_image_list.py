@@ -60,6 +60,35 @@ def test_without_a_list_of_what_is_held_out_a_fifth_of_each_class_is(folder):
     assert any(other != others[0] for other in others)
 
 
+def test_a_picture_that_is_listed_twice_is_not_on_both_sides_of_a_split(folder, capsys):
+    write(
+        folder / "train_list.txt",
+        "".join(f"{name} cat\n./{name} cat\n" for name in FILES[:5]) + "dog/0.png dog\ndog/1.png dog\n",
+    )
+    for seed in range(5):
+        data = read(folder, split_seed=seed)
+        assert sorted(map(str, [*data.train.images, *data.test.images])) == [str(folder / name) for name in FILES[:7]]
+    flush_deferred()
+    assert "train_list.txt: pictures that are listed twice, and count once: 5 of 12\n" in capsys.readouterr().err
+
+
+def test_pictures_that_are_trained_on_and_held_out_are_said(folder, capsys):
+    write(folder / "train_list.txt", "".join(f"{name} {name[:3]}\n" for name in [*FILES, *FILES]))
+    write(folder / "test.txt", "my pictures/a b.png\tcat\n./dog/0.png\tdog\n")
+    assert len(read(folder, test="test.txt").train) == 20  # who gives both lists may repeat what is trained on
+    flush_deferred()
+    assert "1 of 2 pictures in test.txt are trained on, too, the first " in capsys.readouterr().err
+
+
+def test_columns_of_csv_that_are_not_used_are_said(folder, capsys):
+    write(
+        folder / "train.csv", "image,cat,dog,bird\ncat/0.png,1,0,0\ncat/1.png,1,0,0\ndog/0.png,0,1,0\ndog/1.png,0,1,0\n"
+    )
+    read(folder, train="train.csv")
+    flush_deferred()
+    assert "train.csv: its columns after the second are not used: dog, bird\n" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -115,6 +144,10 @@ def test_pictures_that_are_missing_are_left_out_with_skip(folder, capsys):
         ("cat/0.png a\ndog b\n", "train_list.txt, line 2: there is no file '.*dog'"),
         ("cat/0.png a\nx\0.png b\n", "train_list.txt, line 2: there is no file "),
         (f"cat/0.png a\ndog/0.png {'b' * 1001}\n", "line 2: a label is a text of at most 1000 letters, got 'bbb"),
+        (
+            "cat/0.png a\ndog/0.png b\n./cat/0.png b\n",
+            "line 3: a picture has one label, and ./cat/0.png has 'b' here, 'a' in line 1",
+        ),
         (" \n\n", "train_list.txt names no picture; a line takes a picture and its label"),
         ("cat/0.png a\ncat/1.png a\n", "at least 2 classes are needed, and .*train_list.txt has 1"),
         ("cat/0.png a\ncat/1.png a\ndog/1.png b\n", "train_list.txt: the class 'b' has one picture; at least 2"),
