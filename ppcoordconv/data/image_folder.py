@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Dict, List, Tuple
 
@@ -16,16 +17,18 @@ from .listing import images_below, is_hidden, is_picture, no_picture
 from .readable import check_on_error, readable
 from .splits import split_as_given, split_by_seed
 
-# The names of what is held out; the first that is there is measured on.
-_HELD_OUT = ("val", "valid", "validation", "test")
+# The parts that may be held out; the first that is there is measured on.
+_HELD_OUT = ("val", "test")
+# What the parts are also called.
+_PARTS = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
 
 
 @DATASETS.register
 def image_folder(path: str, on_error: str = "stop", split_seed: int = 0, held_out: str = "val") -> ClassificationData:
     """``path/<class>/...``, of which a fifth of each class is held out, or ``path/{train,val,test}/<class>/...``.
 
-    In the second form val is measured on, which may also be called valid or validation, and test where there is none,
-    or where it is asked for.
+    In the second form val is measured on, and test where there is none, or where it is asked for. They may be called
+    otherwise, as training, validation and testing, or Test_Set.
     The labels are the names of the classes' folders, sorted; their pictures lie in them or in folders below, and are
     read when they are needed.
 
@@ -45,7 +48,7 @@ def image_folder(path: str, on_error: str = "stop", split_seed: int = 0, held_ou
     root = Path(path)
     if not root.is_dir():
         raise UserError(f"there is no folder {root}; image_folder takes one with a folder of pictures for each class")
-    parts = {folder.name.lower(): folder for folder in _folders(root)}
+    parts = {_part(folder.name): folder for folder in reversed(_folders(root))}
     others = [parts[name] for name in _HELD_OUT if name in parts]
     if "train" in parts and _folders(parts["train"]) and (others or len(parts) == 1):
         if held_out == "test":
@@ -77,6 +80,12 @@ def _of_parts(root: Path, train: Path, candidates: List[Path], on_error: str) ->
     how = f"those in {held_out.name}" + (f", and {shortened(unused, 5)} is not used" if unused else "")
     samples = _samples(folders, labels, on_error)
     return split_as_given(str(root), samples, _samples(others, labels, on_error, may_be_empty=True), labels, how)
+
+
+def _part(name: str) -> str:
+    """The part of a split that a folder is called after, "train" for "Training_Set"; else its name."""
+    plain = re.sub("[ _-]?set$", "", name.lower())
+    return _PARTS.get(plain, plain)
 
 
 def _folders(folder: Path) -> List[Path]:

@@ -116,6 +116,9 @@ def test_each_class_is_on_both_sides_of_a_split(sizes, seed):
         (["train", "valid"], "valid", ""),
         (["Train", "VALIDATION", "notes"], "VALIDATION", ", and notes is not used"),
         (["train", "test"], "test", ""),
+        (["Training", "Testing"], "Testing", ""),
+        (["training_set", "test_set"], "test_set", ""),
+        (["train", "dev"], "dev", ""),
     ],
 )
 def test_a_split_that_is_given(tmp_path, one_picture, capsys, parts, taken, unused):
