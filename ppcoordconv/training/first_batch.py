@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import math
 import random
 from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
@@ -37,7 +38,12 @@ def try_first_batch(task: Task, batch_size: int) -> None:
         if not isinstance(loss, Tensor) or loss.size != 1:
             got = f"the shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
             raise ArgumentError("loss", f"takes a function that gives one number for a batch, a Tensor [], got {got}")
-        task.metrics().update(as_arrays(outputs), inputs_and_targets(task, batch.fields)[1])
+        metric = task.metrics()
+        metric.update(as_arrays(outputs), inputs_and_targets(task, batch.fields)[1])
+        if not math.isfinite(value := metric.compute()[task.metric]):
+            raise ArgumentError(
+                task.metric, f"takes a function that gives a finite number for each sample, got {value}"
+            )
 
 
 def _outputs(network: nn.Layer, inputs: Sequence[Tensor]) -> Any:

@@ -13,8 +13,8 @@ from paddle.io import Dataset, IterableDataset
 from ..compat import to_numpy
 from ..config import Config, config_of
 from ..metrics import Means, Metric
-from ..utils.arguments import check_int
-from ..utils.errors import ArgumentError, UserError
+from ..utils.arguments import check_int, check_path
+from ..utils.errors import ArgumentError, UserError, shortened_repr
 from ..utils.registry import did_you_mean
 from .first_batch import try_first_batch
 from .trainer import find_resume
@@ -33,6 +33,8 @@ _SECTIONS = {
     section: {key for kind in get_args(Config.model_fields[section].annotation) for key in kind.model_fields} - {"name"}
     for section in ("optimizer", "schedule")
 }
+# What an epoch has beside the metrics.
+_MEASURED = ("epoch", "train_loss", "loss", "seconds")
 
 
 def fit(
@@ -98,12 +100,20 @@ def fit(
     for name, value in (("loss", loss), *metrics.items()):
         if not callable(value):
             raise ArgumentError(name, f"takes a function, got {type(value).__name__}")
+    for name in metrics:
+        if not isinstance(name, str) or name in _MEASURED:
+            taken = f"takes names other than {', '.join(_MEASURED)}, which a run has"
+            raise ArgumentError("metrics", f"{taken}, got {name!r}")
     if not metrics:
         raise ArgumentError("metrics", "takes one function at least, by which the best weights are chosen, got none")
+    if all(parameter.stop_gradient for parameter in network.parameters()):
+        raise ArgumentError("network", "takes one with weights to train; it has none, or all of them are frozen")
     check_int("num_inputs", num_inputs, 1, 100)
+    output_dir = os.fspath(output_dir) if isinstance(output_dir, os.PathLike) else output_dir
+    check_path("output_dir", output_dir)
     if resume is not None and not isinstance(resume, (str, os.PathLike)):
         raise ArgumentError("resume", f"takes 'auto', the path of a last.pdopt, or None, got {resume!r}")
-    config = _config(type(network).__name__, options).model_copy(update={"output_dir": str(output_dir)})
+    config = _config(type(network).__name__, options).model_copy(update={"output_dir": output_dir})
     samples = _Samples("train", train, num_inputs), _Samples("test", test, num_inputs)
     if samples[0].num_fields != samples[1].num_fields:
         wanted = f"takes samples of {samples[0].num_fields} fields, as train has"
@@ -134,13 +144,14 @@ class _Samples:
     """Samples of a dataset, or of arrays, as tuples of arrays."""
 
     def __init__(self, name: str, data: Data, num_inputs: int) -> None:
-        arrays = data if isinstance(data, (tuple, list)) else None
-        if arrays is not None:
-            lengths = {len(array) for array in arrays}
-            if len(lengths) != 1:
-                raise ArgumentError(name, f"takes arrays of the same length, got {[len(array) for array in arrays]}")
-            self._length = lengths.pop()
-        elif isinstance(data, IterableDataset) or not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
+        arrays = None
+        if isinstance(data, (tuple, list)):
+            self._length = _length_of(name, data)
+            # Of pandas, whose Series finds a row by its label, and not by its place.
+            arrays = [array.to_numpy() if hasattr(array, "to_numpy") else array for array in data]
+        elif isinstance(data, (IterableDataset, Mapping)) or not (
+            hasattr(data, "__len__") and hasattr(data, "__getitem__")
+        ):
             raise ArgumentError(name, f"takes a paddle.io.Dataset with a length, or arrays, got {type(data).__name__}")
         else:
             self._length = len(data)
@@ -162,8 +173,24 @@ class _Samples:
         return tuple(map(_as_array, fields if isinstance(fields, (tuple, list)) else [fields]))
 
 
+def _length_of(name: str, arrays: Sequence[Any]) -> int:
+    """That of each of the arrays."""
+    takes = "takes arrays of the same length"
+    if isinstance(arrays, list) and all(isinstance(array, tuple) for array in arrays):
+        raise ArgumentError(name, f"{takes}, all inputs and all targets, got a list of tuples, each one sample")
+    try:
+        lengths = [len(array) for array in arrays]
+    except TypeError as error:
+        raise ArgumentError(name, f"{takes}, got one without a length: {error}") from error
+    if len(set(lengths)) != 1:
+        raise ArgumentError(name, f"{takes}, got {lengths}")
+    return lengths[0]
+
+
 def _as_array(value: Any) -> np.ndarray:
     array = to_numpy(value) if isinstance(value, Tensor) else np.asarray(value)
+    if array.dtype.kind not in "biufc":
+        raise UserError(f"a sample takes numbers, got {shortened_repr(value)}")
     return array.astype(np.float32) if array.dtype.kind == "f" else array
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Callable, Generator, Iterator, List, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Generator, Iterator, List, Sequence, Tuple
 
 import numpy as np
 import paddle
 
+from ..utils.errors import UserError
 from . import dist
 from .worker_processes import can_fork, read_in_processes
 
@@ -26,10 +27,17 @@ class Batch:
 
     @staticmethod
     def collate(samples: Samples, indices: np.ndarray) -> Batch:
-        return Batch(indices, tuple(map(np.stack, zip(*(samples[int(i)] for i in indices)))))
+        return Batch(indices, tuple(map(_stack, zip(*(samples[int(i)] for i in indices)))))
 
     def tensors(self) -> List[paddle.Tensor]:
         return [paddle.to_tensor(field) for field in self.fields]
+
+
+def _stack(values: Sequence[Any]) -> np.ndarray:
+    shapes = list(dict.fromkeys(map(np.shape, values)))
+    if len(shapes) > 1:
+        raise UserError(f"the samples of a batch take one shape, got {list(shapes[0])} and {list(shapes[1])}")
+    return np.stack(values)
 
 
 def prefetch(

@@ -117,6 +117,11 @@ def _train(task: Task, config: Config, resume: Optional[Path], resume_anyway: bo
                         f"{what} became infinite or nan in epoch {run.epoch}; a lower optimizer.learning_rate or a "
                         f"gradient_clip may help. {_what_is_kept(output)}"
                     )
+                if not math.isfinite(value := metrics[task.metric]):
+                    raise UserError(
+                        f"the metric {task.metric} became {value} in epoch {run.epoch}; it takes a finite number, by "
+                        f"which the best weights are chosen. {_what_is_kept(output)}"
+                    )
                 entry = {"epoch": run.epoch, "train_loss": loss, **metrics, "seconds": round(run.seconds, 3)}
                 if not run.best or entry[task.metric] > run.best[task.metric]:
                     run.best = entry
@@ -200,6 +205,11 @@ def _step(run: Run, samples: Samples, indices: np.ndarray, parts: List[Batch], s
         with _synchronised(run.network, number == len(parts)):
             with run.precision(), _windows_of(run.task, part):
                 loss = run.task.loss(run.network(*inputs), targets)
+            if loss.stop_gradient:
+                raise UserError(
+                    "the loss has no gradient, so that nothing is learnt: it takes Paddle's operations alone, without "
+                    "numpy(), detach() and no_grad(), on a network with weights that are trained"
+                )
             value += loss.item() * weight
             # DataParallel takes the mean over the processes.
             run.scaler.scale(loss * (weight * dist.count())).backward()

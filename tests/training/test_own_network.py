@@ -7,6 +7,7 @@ import signal
 
 import numpy as np
 import paddle
+import pandas
 import pytest
 from paddle import nn
 from paddle.optimizer import Adam
@@ -36,6 +37,17 @@ class Rows(paddle.io.Dataset):
 
     def __getitem__(self, index):
         return self.rows[index]
+
+
+class Sizes(Rows):
+    """Pictures of two sizes."""
+
+    def __init__(self):
+        super().__init__(40, 60)
+
+    def __getitem__(self, index):
+        x, label = super().__getitem__(index)
+        return x[..., index % 2 :], label
 
 
 class TwoInputs(nn.Layer):
@@ -225,6 +237,17 @@ def test_whole_numbers_go_into_networks_that_take_them(tmp_path):
             "network takes one .*, got one that gives dict",
         ),
         ({"network": TwoOutputs(lambda outputs: (outputs[0], None))}, "network .* that gives a tuple with NoneType"),
+        ({"network": nn.Flatten()}, "network takes one with weights to train; it has none"),
+        ({"train": list(zip(X, CLASSES))}, "train takes arrays of the same length, .*, got a list of tuples"),
+        ({"train": (X, 3)}, "train takes arrays of the same length, got one without a length: .*int"),
+        ({"train": {"x": X, "y": CLASSES}}, "train takes a paddle.io.Dataset with a length, or arrays, got dict"),
+        ({"train": (X, CLASSES.astype(str))}, "a sample takes numbers, got .*'[01]'"),
+        ({"test": Sizes()}, r"the samples of a batch take one shape, got \[1, 8, 8\] and \[1, 8, 7\]"),
+        ({"metrics": {"loss": len}}, "metrics takes names other than epoch, train_loss, loss, seconds, .*, got 'loss'"),
+        ({"metrics": {1: len}}, "metrics takes names other than .*, got 1"),
+        ({"metrics": {"near": lambda y, t: np.full(len(t), np.nan)}}, "near takes .* a finite number .*, got nan"),
+        ({"output_dir": ""}, "output_dir takes a path, got ''"),
+        ({"output_dir": None}, "output_dir takes a path, got None"),
     ],
 )
 def test_wrong_arguments(tmp_path, changes, words):
@@ -233,6 +256,37 @@ def test_wrong_arguments(tmp_path, changes, words):
     with pytest.raises(UserError, match=words):
         fit(**{**given, "epochs": 1, "output_dir": tmp_path / "run", **changes})
     assert not (tmp_path / "run").exists()
+
+
+def test_a_metric_that_is_no_number_stops_it_and_leaves_the_state(tmp_path):
+    calls = []  # for the batch that is tried, and for each epoch
+
+    def far(outputs, label):
+        calls.append(len(label))
+        return np.full(len(label), np.nan if len(calls) == 3 else 1.0)
+
+    options = {"epochs": 2, "output_dir": tmp_path}
+    with pytest.raises(UserError, match="the metric far became nan in epoch 2; .* --resume auto goes on from it"):
+        fit(network(), *ARRAYS, nn.CrossEntropyLoss(), {"far": far}, **options)
+    assert fit(network(), *ARRAYS, nn.CrossEntropyLoss(), {"far": far}, resume="auto", **options)["epochs"] == 2
+
+
+def test_a_loss_without_a_gradient_is_refused(tmp_path):
+    def loss(outputs, label):
+        return nn.functional.cross_entropy(outputs.detach(), label)
+
+    with pytest.raises(UserError, match="the loss has no gradient, so that nothing is learnt"):
+        fit(network(), *ARRAYS, loss, ACCURACY, output_dir=tmp_path)
+
+
+def test_rows_of_pandas_are_taken_by_their_place(tmp_path):
+    order = np.random.default_rng(1).permutation(40)
+    shuffled = X[:40][order], pandas.Series(CLASSES[:40])[order]
+    (plain, _), (net, _) = (
+        fitted(tmp_path / form, ((shuffled[0], labels), ARRAYS[1]))
+        for form, labels in (("array", CLASSES[:40][order]), ("series", shuffled[1]))
+    )
+    assert all(np.array_equal(a, b) for a, b in zip(plain.parameters(), net.parameters()))
 
 
 def test_other_mistakes_of_a_network_keep_their_traceback(tmp_path):
