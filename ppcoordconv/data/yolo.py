@@ -8,9 +8,10 @@ from typing import Any, Dict, List, Optional, Tuple
 import yaml
 
 from ..utils.arguments import as_whole
-from ..utils.errors import UserError, shortened_repr
+from ..utils.errors import UserError, shortened, shortened_repr
 from ..utils.labels import MAX_LETTERS, is_label
 from ..utils.problems import entry
+from ..utils.progress import log_info
 from . import DATASETS
 from .annotations import Annotated, Annotations, Box, Corners, around, detection_data
 from .boxes import DetectionData
@@ -47,23 +48,40 @@ def yolo(
     folder, tree = _open(path)
     train, test = choose_splits(train_split, test_split, lambda name: bool(_places(folder, tree, name)))
     names = _names(folder, tree)
-    sets = [_places(folder, tree, name) if name else (folder,) for name in (train, test)]
-    held_out = (folder, names, sets[1]) if test else None
-    return detection_data(parse_yolo, (folder, names, sets[0]), held_out, split_seed, on_error)
+    is_pose = "kpt_shape" in tree
+    sets = [(folder, names, _places(folder, tree, name) if name else (folder,), is_pose) for name in (train, test)]
+    return detection_data(parse_yolo, sets[0], sets[1] if test else None, split_seed, on_error)
 
 
 # By their index.
 Names = Tuple[Tuple[int, str], ...]
 
 
-def parse_yolo(folder: Path, names: Names, places: Tuple[Path, ...]) -> Annotations:
-    """What the text files say of the pictures in some places, each a folder or a text file that lists pictures."""
+def parse_yolo(folder: Path, names: Names, places: Tuple[Path, ...], is_pose: bool = False) -> Annotations:
+    """What the text files say of the pictures in some places, each a folder or a text file that lists pictures.
+
+    Parameters:
+        is_pose: after its box a line has the points of a pose, which are left out.
+    """
     labels = dict(names)
     images = [image for place in places for image in _images(folder, place)]
-    pictures = [_picture(image, labels) for image in images]
+    pictures = [_picture(image, labels, is_pose) for image in images]
     if all(picture.file == picture.image for picture in pictures):
         raise UserError(f"there is no text file of boxes for any picture in {places[0]}, as {_texts_of(images[0])[0]}")
+    if all(place.is_dir() for place in places):
+        _say_without_picture(folder, images)
     return Annotations(folder, list(dict.fromkeys(labels.values())), pictures)
+
+
+def _say_without_picture(folder: Path, images: List[Path]) -> None:
+    """The text files in the folders labels/ that have no picture: it may be lost, or have another name."""
+    texts = {_texts_of(image)[0] for image in images}
+    folders = sorted({text.parent for text in texts} - {image.parent for image in images})
+    found = [text for place in folders for text in sorted(place.glob("*.txt")) if text.name != "classes.txt"]
+    if alone := [text for text in found if text not in texts]:
+        log_info(
+            f"{folder}: text files of boxes without a picture: {len(alone)} of {len(found)}, {shortened(alone, 3)}"
+        )
 
 
 def _open(path: str) -> Tuple[Path, Dict[str, Any]]:
@@ -114,7 +132,7 @@ def _names(folder: Path, tree: Dict[str, Any]) -> Names:
             raise UserError(
                 f"{folder} takes data.yaml, classes.txt or obj.names, which name the classes; none is there"
             )
-        source, given = str(file), [line.strip() for line in read_text(file).splitlines() if line.strip()]
+        source, given = str(file), [line.strip() for line in read_text(file).rstrip().splitlines()]
     items = given.items() if isinstance(given, dict) else enumerate(given if isinstance(given, list) else [])
     names = [(-1 if (number := as_whole(key)) is None else number, label) for key, label in items]
     if not names or any(key < 0 or not label or not is_label(label) for key, label in names):
@@ -140,7 +158,7 @@ def _texts_of(image: Path) -> List[Path]:
     return list(dict.fromkeys(path.with_suffix(".txt") for path in (Path(*parts), image)))
 
 
-def _picture(image: Path, labels: Dict[int, str]) -> Annotated:
+def _picture(image: Path, labels: Dict[int, str], is_pose: bool) -> Annotated:
     file = next((file for file in _texts_of(image) if file.is_file()), None)
     if file is None:
         return Annotated(image, str(image), image, None, [])
@@ -148,7 +166,7 @@ def _picture(image: Path, labels: Dict[int, str]) -> Annotated:
     for number, line in enumerate(read_text(file).splitlines(), 1):
         with entry():
             if words := line.split():
-                boxes.append(_box(file, number, words, labels))
+                boxes.append(_box(file, number, words[:5] if is_pose else words, labels))
     return Annotated(file, str(file), image, None, boxes, relative=True)
 
 

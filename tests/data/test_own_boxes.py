@@ -358,6 +358,33 @@ def test_yolo_in_the_other_places(exported, tmp_path):
         _ = DATASETS.build("yolo", path=str(folder / "mine.yaml")).train
 
 
+def test_text_files_of_yolo_without_a_picture_are_said(exported, capsys):
+    folder = exported("yolo_of_label_studio")
+    for number in (0, 3):
+        (folder / "images" / f"{number:03}.png").rename(folder / "images" / f"{number:03}_new.png")
+    (folder / "labels" / "classes.txt").write_text("cat\ndog\n")
+    assert len(read(folder, "yolo_of_label_studio").train) == 8
+    said = f"{folder}: text files of boxes without a picture: 2 of 10, {folder}/labels/000.txt, {folder}/labels/003.txt"
+    assert said in capsys.readouterr().err
+
+
+def test_the_points_of_a_pose_are_not_a_polygon(exported):
+    """A box, and four points after it, as YOLO's pose has them; without kpt_shape they would be one of six points."""
+    folder = exported("yolo")
+    (folder / "train/labels/000.txt").write_text("1 0.5 0.5 0.25 0.5 0.4 0.3 0.6 0.3 0.4 0.6 0.6 0.6\n")
+    (folder / "data.yaml").write_text((folder / "data.yaml").read_text() + "kpt_shape: [4, 2]\n")
+    np.testing.assert_allclose(read(folder, "yolo").train[0].boxes, [[24, 12, 40, 36]])
+
+
+def test_a_line_of_classes_that_is_empty_moves_no_other(exported):
+    folder = exported("yolo_of_label_studio")
+    (folder / "classes.txt").write_text("cat\ndog\n\n \n")
+    assert read(folder, "yolo_of_label_studio").labels == LABELS
+    (folder / "classes.txt").write_text("\ncat\ndog\n")
+    with pytest.raises(UserError, match=r"classes.txt takes the names of the classes, .*, got \['', 'cat', 'dog'\]"):
+        _ = read(folder, "yolo_of_label_studio").train
+
+
 def test_voc_with_what_other_tools_write(exported, capsys):
     """Label Studio's pictures in images/ and names without an ending, sizes of 0, what is difficult, edges over it."""
     folder = exported("labelimg")
