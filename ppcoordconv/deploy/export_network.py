@@ -13,7 +13,7 @@ from paddle import Tensor, nn
 from ..compat import to_numpy
 from ..data.preprocessing import Preprocessing
 from ..postprocess import SERVED
-from ..utils.arguments import check_choice
+from ..utils.arguments import check_choice, check_path
 from ..utils.errors import ArgumentError
 from ..utils.labels import are_labels
 from .description import DTYPES
@@ -84,6 +84,7 @@ def export(
     """
     if not isinstance(network, nn.Layer):
         raise ArgumentError("network", f"takes a paddle.nn.Layer, got {type(network).__name__}")
+    check_path("folder", os.fspath(folder) if isinstance(folder, os.PathLike) else folder)
     given = example if isinstance(example, (tuple, list)) else [example]
     examples = [_array("example", one) for one in given]
     if not examples or len({len(one) for one in examples}) > 1:
@@ -127,9 +128,9 @@ def _metadata(
             raise ArgumentError("served_form", "tells what labels and preprocess are for, got None")
         return {"served_form": None, "preprocess": {}, "labels": []}
     check_choice("served_form", served_form, SERVED.names())
-    if preprocess is None or preprocess.input_shape != list(examples[0].shape[1:]) or len(examples) > 1:
+    made = getattr(preprocess, "input_shape", None if preprocess is None else type(preprocess).__name__)
+    if preprocess is None or made != list(examples[0].shape[1:]) or len(examples) > 1:
         wanted = [list(one.shape[1:]) for one in examples]
-        made = None if preprocess is None else preprocess.input_shape
         raise ArgumentError("preprocess", f"takes what makes the network's inputs of {wanted}, got one of {made}")
     if not are_labels(list(labels)):
         raise ArgumentError("labels", f"takes different texts, got {labels!r}")

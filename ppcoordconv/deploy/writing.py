@@ -119,6 +119,11 @@ def write_checked(
                 f"Paddle 3 can't write an operator of the network in the form of Paddle 2, which {format} takes: use "
                 f"another in its place, as docs/errors.md says, or export it as paddle: {reason}"
             ) from error
+        if missing := [file for file in files if not (written / file).exists()]:
+            raise UserError(
+                f"Paddle writes no {missing[0]} of a network without weights, as this one is: export it as onnx, or a "
+                "network with weights that it is a part of"
+            )
         if calibration is not None and format == "onnx":
             quantise_onnx(written / files[0], calibration)
         for by_product in set(written.iterdir()) - {written / file for file in files}:

@@ -192,9 +192,22 @@ PICTURE = np.zeros([1, 3, 8, 8], np.float32)
             {"served_form": "classification", "preprocess": Preprocess((8, 8)), "labels": ["a"]},
             "the model gives 144 classes, and .* 1 labels",
         ),
+        (nn.Dropout(), PICTURE, {}, "Paddle writes no inference.pdiparams of a network without"),
+        (
+            OneOf(lambda y: y.flatten(1)),
+            PICTURE,
+            {"served_form": "classification", "preprocess": {"image_size": [8, 8]}},
+            "preprocess takes what makes .*, got one of dict",
+        ),
     ],
 )
 def test_wrong_arguments(tmp_path, network, example, options, words):
     with pytest.raises(UserError, match=words):
         export(network, tmp_path / "m", example, **options)
     assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize("folder", ["", None])
+def test_a_folder_that_is_none(folder):
+    with pytest.raises(UserError, match=f"folder takes a path, got {folder!r}"):
+        export(OneOf(list), folder, PICTURE)
