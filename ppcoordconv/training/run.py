@@ -157,6 +157,12 @@ class Run:
         if not _is_count(state["size"]) or state["position"] > state["size"]:
             raise ValueError(f"position is {state['position']} of {shortened_repr(state['size'])} samples")
         for entry in (*state["history"], *filter(None, [state["partial"], state["best"]])):
+            metrics = [name for name in entry if name not in ("epoch", "train_loss", "loss", "seconds")]
+            if metrics and "epoch" in entry and self.task.metric not in metrics:
+                raise UserError(
+                    f"the run to go on from has measured {shortened(metrics, 5)}, and not {self.task.metric!r}, by "
+                    "which the best weights are to be chosen; resume with the metrics that it had"
+                )
             if not _is_number(entry.get(self.task.metric)) or not _is_count(entry.get("epoch")):
                 raise ValueError(f"an epoch of its history is {shortened_repr(entry)}")
 

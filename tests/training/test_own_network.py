@@ -271,6 +271,22 @@ def test_a_metric_that_is_no_number_stops_it_and_leaves_the_state(tmp_path):
     assert fit(network(), *ARRAYS, nn.CrossEntropyLoss(), {"far": far}, resume="auto", **options)["epochs"] == 2
 
 
+def test_a_resume_with_another_metric_is_refused(tmp_path):
+    fitted(tmp_path, epochs=1)
+    words = (
+        "the run to go on from has measured accuracy, and not 'right', by which the best .*; resume with the metrics"
+    )
+    with pytest.raises(UserError, match=words):
+        fit(
+            network(),
+            *ARRAYS,
+            nn.CrossEntropyLoss(),
+            {"right": ACCURACY["accuracy"]},
+            output_dir=tmp_path,
+            resume="auto",
+        )
+
+
 def test_a_loss_without_a_gradient_is_refused(tmp_path):
     def loss(outputs, label):
         return nn.functional.cross_entropy(outputs.detach(), label)
