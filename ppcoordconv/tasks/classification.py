@@ -20,7 +20,7 @@ from ..metrics.classification import Accuracy
 from ..postprocess import SERVED
 from ..postprocess.classification import caption
 from ..utils.arguments import check_choice, check_int, is_size
-from ..utils.errors import ArgumentError
+from ..utils.errors import ArgumentError, UserError
 from ..viz.draw import captioned, contact_sheet
 from . import TASKS, bind_data, build_network, check_labels, check_window
 from .data_checks import DataCheck, check_labelled
@@ -171,6 +171,10 @@ class ClassificationTask:
         return _Samples(self.data.test, self._preprocess)
 
     def loss(self, outputs: Tensor, targets: Sequence[Tensor]) -> Tensor:
+        wanted = [len(targets[0]), len(self._labels)]
+        if list(getattr(outputs, "shape", [])) != wanted:
+            given = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+            raise UserError(f"a model for classification gives logits [N, num_classes], here {wanted}, got {given}")
         # Not divided by the sum of the weights, so that the parts of a batch add up to it.
         options = {"weight": self._class_weights, "reduction": "none"}
         # What is held out has its classes alone.

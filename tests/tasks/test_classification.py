@@ -29,8 +29,16 @@ def test_accuracy(task):
 
 
 def test_loss_is_the_cross_entropy(task):
-    loss = task.loss(paddle.to_tensor([[0.0, np.log(3.0)]], "float32"), [paddle.to_tensor([1])])
-    assert loss.item() == pytest.approx(np.log(4 / 3), rel=1e-6)
+    loss = task.loss(paddle.to_tensor([[0.0, np.log(11.0)] + 8 * [0.0]], "float32"), [paddle.to_tensor([1])])
+    assert loss.item() == pytest.approx(np.log(20 / 11), rel=1e-6)
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_a_model_that_gives_another_number_of_classes_is_refused(task, classes):
+    with pytest.raises(UserError, match=rf"gives logits \[N, num_classes\], here \[2, 10\], got \[2, {classes}\]"):
+        task.loss(paddle.zeros([2, classes]), [paddle.to_tensor([0, 0])])
+    with pytest.raises(UserError, match="here .*, got tuple"):
+        task.loss((paddle.zeros([2, 10]),), [paddle.to_tensor([0, 0])])
 
 
 def test_balanced_weights_are_those_of_scikit_learn():
