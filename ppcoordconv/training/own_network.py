@@ -17,6 +17,7 @@ from ..utils.arguments import check_int, check_path
 from ..utils.errors import ArgumentError, UserError, shortened_repr
 from ..utils.registry import did_you_mean
 from .first_batch import try_first_batch
+from .run import BESIDE_METRICS
 from .trainer import find_resume
 from .trainer import train as train_task
 
@@ -33,8 +34,6 @@ _SECTIONS = {
     section: {key for kind in get_args(Config.model_fields[section].annotation) for key in kind.model_fields} - {"name"}
     for section in ("optimizer", "schedule")
 }
-# What an epoch has beside the metrics.
-_MEASURED = ("epoch", "train_loss", "loss", "seconds")
 
 
 def fit(
@@ -101,8 +100,8 @@ def fit(
         if not callable(value):
             raise ArgumentError(name, f"takes a function, got {type(value).__name__}")
     for name in metrics:
-        if not isinstance(name, str) or name in _MEASURED:
-            taken = f"takes names other than {', '.join(_MEASURED)}, which a run has"
+        if not isinstance(name, str) or name in BESIDE_METRICS:
+            taken = f"takes names other than {', '.join(BESIDE_METRICS)}, which a run has"
             raise ArgumentError("metrics", f"{taken}, got {name!r}")
     if not metrics:
         raise ArgumentError("metrics", "takes one function at least, by which the best weights are chosen, got none")

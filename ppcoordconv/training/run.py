@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # What a resume can't change, by the beginning of the key.
 FIXED = ("task.", "model.", "data.", "optimizer.name", "seed")
+# What an epoch of the history has beside its metrics.
+BESIDE_METRICS = ("epoch", "train_loss", "loss", "seconds")
 # A run has diverged once the loss, as a moving average over some ten steps, is so many times that of its first step,
 # or the norm of its weights so many times what it was then.
 DIVERGED, DIVERGED_NORM = 10, 1000
@@ -157,7 +159,7 @@ class Run:
         if not _is_count(state["size"]) or state["position"] > state["size"]:
             raise ValueError(f"position is {state['position']} of {shortened_repr(state['size'])} samples")
         for entry in (*state["history"], *filter(None, [state["partial"], state["best"]])):
-            metrics = [name for name in entry if name not in ("epoch", "train_loss", "loss", "seconds")]
+            metrics = [name for name in entry if name not in BESIDE_METRICS]
             if metrics and "epoch" in entry and self.task.metric not in metrics:
                 raise UserError(
                     f"the run to go on from has measured {shortened(metrics, 5)}, and not {self.task.metric!r}, by "
