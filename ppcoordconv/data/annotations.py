@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import cache
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Protocol, Sequence, Tuple, TypeVar
 
 import numpy as np
 
@@ -92,8 +92,18 @@ def detection_data(
     return DetectionData(lambda: read_set(train), lambda: read_set(test))
 
 
-def split(images: Sequence[BoxedImage], file: Path, seed: int) -> Tuple[List[BoxedImage], List[BoxedImage]]:
-    """Four fifths to train on and one to test on; a picture that is listed twice is in one of them.
+class OfPicture(Protocol):
+    """What is annotated of a picture, an array or the path of a file."""
+
+    @property
+    def image(self) -> Any: ...
+
+
+Part = TypeVar("Part", bound=OfPicture)
+
+
+def split(images: Sequence[Part], file: Path, seed: int) -> Tuple[List[Part], List[Part]]:
+    """Four fifths of the pictures to train on and one to test on; all that there is of a picture is in one of them.
 
     Raises:
         UserError: there is one picture alone.
@@ -104,7 +114,7 @@ def split(images: Sequence[BoxedImage], file: Path, seed: int) -> Tuple[List[Box
     count = math.ceil(len(names) / 5)
     chosen = {names[i] for i in np.random.default_rng(seed).permutation(len(names))[:count]}
     log_info(f"{file}: {count} of {len(names)} pictures are held out as the test set, drawn by split_seed={seed}")
-    parts: Tuple[List[BoxedImage], List[BoxedImage]] = ([], [])
+    parts: Tuple[List[Part], List[Part]] = ([], [])
     for image in images:
         parts[str(image.image) in chosen].append(image)
     return parts

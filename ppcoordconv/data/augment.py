@@ -50,16 +50,21 @@ class Augmentation:
             part = np.array([left, top, left + w, top + h])
         if self.flip and rng.random() < 0.5:
             pixels = np.ascontiguousarray(pixels[:, ::-1])
-            boxes, part = _mirrored(boxes, pixels.shape[1]), _mirrored(part, width)
+            boxes, part = mirrored(boxes, pixels.shape[1]), mirrored(part, width)
         if self.colour:
-            image = Image.fromarray(pixels)
-            for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
-                image = enhance(image).enhance(1 + rng.uniform(-self.colour, self.colour))
-            pixels = np.asarray(image)
+            pixels = recoloured(pixels, self.colour, rng)
         return pixels, boxes, kept, part
 
 
-def _mirrored(boxes: np.ndarray, width: int) -> np.ndarray:
+def recoloured(pixels: np.ndarray, part: float, rng: np.random.Generator) -> np.ndarray:
+    """Brightness, contrast and saturation each changed by up to that part."""
+    image = Image.fromarray(pixels)
+    for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
+        image = enhance(image).enhance(1 + rng.uniform(-part, part))
+    return np.asarray(image)
+
+
+def mirrored(boxes: np.ndarray, width: int) -> np.ndarray:
     """Boxes ``[..., 4]`` of a picture of that width, in its mirror image."""
     left, top, right, bottom = np.moveaxis(boxes, -1, 0)
     return np.stack([width - right, top, width - left, bottom], axis=-1)

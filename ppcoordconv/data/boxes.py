@@ -35,18 +35,26 @@ class BoxedImage:
     crowd: np.ndarray
 
     def pixels(self) -> np.ndarray:
-        """uint8 ``[H, W, 3]``; as it is stored, if the annotations are of that, and not of how a camera was held.
+        """uint8 ``[H, W, 3]``, as ``annotated_pixels`` gives them."""
+        return annotated_pixels(self.image, self.size)
 
-        Raises:
-            UserError: the file is not a picture, or one of another size than the annotations say.
-        """
-        pixels = read_image(self.image) if isinstance(self.image, Path) else self.image
-        if isinstance(self.image, Path) and pixels.shape[:2] == self.size[::-1] != self.size:
-            pixels = read_image(self.image, oriented=False)
-        if pixels.shape[:2] != self.size:
-            (height, width), (h, w) = self.size, pixels.shape[:2]
-            raise UserError(f"{self.image} is {w}x{h} pixels, its annotations say {width}x{height}")
-        return pixels
+
+def annotated_pixels(image: Union[np.ndarray, Path], size: Tuple[int, int]) -> np.ndarray:
+    """uint8 ``[H, W, 3]``; as it is stored, if the annotations are of that, and not of how a camera was held.
+
+    Parameters:
+        size: the height and width that the annotations are for.
+
+    Raises:
+        UserError: the file is not a picture, or one of another size.
+    """
+    pixels = read_image(image) if isinstance(image, Path) else image
+    if isinstance(image, Path) and pixels.shape[:2] == size[::-1] != size:
+        pixels = read_image(image, oriented=False)
+    if pixels.shape[:2] != size:
+        (height, width), (h, w) = size, pixels.shape[:2]
+        raise UserError(f"{image} is {w}x{h} pixels, its annotations say {width}x{height}")
+    return pixels
 
 
 # Pictures, and the labels of their classes.

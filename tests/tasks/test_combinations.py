@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from conftest import package_names
+from keypoint_pictures import write_faces
 from PIL import Image
 
 from ppcoordconv.config import Config
@@ -30,9 +31,11 @@ def options(tmp_path_factory):
         Image.new("RGB", (32, 32)).save(path)
     (folder / "pictures" / "train_list.txt").write_text("".join(f"{name}.png {name[0]}\n" for name in names))
     write_fields(folder / "fields", digits(), counts=(4, 2))
+    write_faces(folder / "faces", (4, 2))
     return {
         "cifar10": {"path": str(folder / "none")},
         "coco": {"path": str(folder / "fields")},
+        "coco_keypoints": {"path": str(folder / "faces")},
         "image_folder": {"path": str(folder / "pictures")},
         "image_list": {"path": str(folder / "pictures")},
     }
