@@ -35,6 +35,10 @@ def _is_score(value: Any) -> bool:
     return type(value) in (int, float) and 0 <= value <= 1
 
 
+def _is_edge(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(type(n) is int and 0 <= n < 2**16 for n in value)
+
+
 def _is_one_of(*choices: str) -> Callable[[Any], bool]:
     return lambda value: value in choices
 
@@ -52,6 +56,7 @@ _KEYS: Dict[str, Callable[[Any], bool]] = {
     "preprocess": lambda value: isinstance(value, dict),
     "labels": are_labels,
     "score_threshold": lambda value: value is None or _is_score(value),
+    "edges": lambda value: isinstance(value, list) and all(map(_is_edge, value)),
     "checked": lambda value: isinstance(value, dict),
 }
 _CHECKED: Dict[str, type] = {"paddle": str, "onednn": bool, "bf16": bool}
@@ -112,6 +117,7 @@ def _check(description: Any) -> None:
     description.setdefault("window", False)
     description.setdefault("outputs", 1)
     description.setdefault("score_threshold", None)
+    description.setdefault("edges", [])
     only = {"name": "x", "shape": description.get("input_shape"), "dtype": "float32"}
     description.setdefault("inputs", [only])
     for key, is_right in _KEYS.items():

@@ -26,7 +26,7 @@ def check_labels(count: int, labels: Sequence[str]) -> None:
 
 
 def served_form_of(description: Dict[str, Any]) -> ServedForm:
-    """The served form of an exported model, with its threshold; raises a UserError where it has none."""
+    """The served form of an exported model, with what its description says; raises a UserError where it has none."""
     if description["served_form"] is None:
         raise UserError(
             "this model was exported without a served form, so that nothing knows what its outputs mean: call it by "
@@ -37,6 +37,7 @@ def served_form_of(description: Dict[str, Any]) -> ServedForm:
     threshold = description.get("score_threshold")
     if form.score_threshold is not None and threshold is not None:
         form.score_threshold = threshold
+    form.edges = description.get("edges") or []
     return form
 
 
@@ -69,12 +70,14 @@ class ServedForm:
         without_onnx: why a network with these outputs can't be exported to ONNX; None: it can.
         score_threshold: the score below which "objects" are left out; None: its results have no objects, and can't be
             joined from tiles.
+        edges: of what finds points, pairs of their indices, between which a line is drawn.
     """
 
     name: str
     output_shape: Optional[Tuple[Optional[int], ...]] = None
     without_onnx: Optional[str] = None
     score_threshold: Optional[float] = None
+    edges: Sequence[Sequence[int]] = ()
 
     def decode(self, outputs: np.ndarray, labels: List[str]) -> List[Dict[str, Any]]:
         """A result for each row of ``[N, ...]``."""

@@ -16,12 +16,12 @@ from ..config import EXPORT_OPTIONS, Config, NamedConfig, load_config
 from ..data import DATASETS
 from ..layers import has_coords, needs_points
 from ..metrics import Metric
-from ..models import create
+from ..models import MODELS, create
 from ..models.fine_tuning import begin_with, freeze
 from ..utils.arguments import check_bool
 from ..utils.errors import ArgumentError, UserError, argument_prefix, shortened_repr
 from ..utils.progress import log_info
-from ..utils.registry import Registry
+from ..utils.registry import Registry, options_of
 from ..utils.weights import fit_weights, read_weights
 
 TASKS = Registry("task", __name__)
@@ -163,6 +163,8 @@ def build_network(model: NamedConfig, for_task: Optional[str] = None, **derived:
     for name, value in derived.items():
         if name in options:
             raise UserError(f"model.{name} follows from the data, {value} here; leave it out")
+    if missing := derived.keys() - options_of(MODELS.find(model.name)):
+        raise UserError(f"the model {model.name!r} takes no {missing.pop()}, which the task has; take another model")
     with argument_prefix("model."):
         network = create(model.name, **derived, **options)
     if needs_points(network):

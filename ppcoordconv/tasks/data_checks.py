@@ -14,11 +14,13 @@ from PIL import Image
 from ..data import ClassificationData
 from ..data.anchors import anchors_of, fit
 from ..data.boxes import BoxedImage, DetectionData
+from ..data.keypoint_regions import Region
+from ..data.keypoints import KeypointData, KeypointObject
 from ..data.readable import read_each
 from ..ops.boxes import areas
 from ..utils.errors import UserError
 from ..utils.files import atomic_write, write_text
-from ..viz.draw import boxed, captioned, contact_sheet
+from ..viz.draw import boxed, captioned, contact_sheet, pointed
 
 # Pictures on the sheet.
 SHOWN = 24
@@ -97,6 +99,26 @@ def check_boxes(
     )
 
 
+def check_keypoints(data: KeypointData) -> DataCheck:
+    """Of a keypoint task's data; decodes every picture."""
+    statistics: Dict[str, Any] = {}
+    seen: Seen = {}
+    for name, objects in (("train", data.train), ("test", data.test)):
+        pictures = list({str(one.image): one for one in objects}.values())
+        _, found = _decoded(name, [one.image for one in pictures], partial(_pixels, pictures), seen)
+        points = np.stack([one.points for one in objects])
+        sides = np.array([max(one.box[2:] - one.box[:2]) for one in objects])
+        statistics[name] = {
+            "pictures": len(pictures),
+            **_of_sizes(found),
+            "objects": len(objects),
+            "longer_side": {"min": float(sides.min()), "median": float(np.median(sides)), "max": float(sides.max())},
+            "labelled": dict(zip(data.skeleton.names, (points[:, :, 2] > 0).sum(axis=0).tolist())),
+        }
+    shown = [_drawn_points(data.train[index], data.skeleton.edges) for index in _spread(list(range(len(data.train))))]
+    return DataCheck(statistics, contact_sheet(shown, columns=6), _about_same(seen))
+
+
 def write_check(folder: Path, result: Dict[str, Any], found: Optional[DataCheck]) -> None:
     """``check.json``, and ``samples.png`` of what was found, if the data could be read."""
     write_text(folder / "check.json", json.dumps(result, ensure_ascii=False, indent=1) + "\n")
@@ -105,7 +127,7 @@ def write_check(folder: Path, result: Dict[str, Any], found: Optional[DataCheck]
             Image.fromarray(found.sheet).save(file, format="PNG")
 
 
-def _pixels(images: Sequence[BoxedImage], index: int) -> np.ndarray:
+def _pixels(images: Sequence[Union[BoxedImage, KeypointObject]], index: int) -> np.ndarray:
     return images[index].pixels()
 
 
@@ -170,6 +192,14 @@ def _drawn(image: BoxedImage, labels: List[str]) -> np.ndarray:
         for number, box in zip(image.classes, image.boxes)
     ]
     return boxed(np.asarray(Image.fromarray(pixels).resize((size[0], size[1]))), objects, side=256)
+
+
+def _drawn_points(one: KeypointObject, edges: Sequence[Sequence[int]]) -> np.ndarray:
+    pixels, points, _ = Region()(one)
+    scale = min(1.0, 256 / max(pixels.shape[:2]))
+    size = [max(1, round(scale * side)) for side in pixels.shape[1::-1]]
+    places = [(scale * x, scale * y) if seen else None for x, y, seen in points.tolist()]
+    return pointed(np.asarray(Image.fromarray(pixels).resize((size[0], size[1]))), places, edges, side=256)
 
 
 def _about_size(statistics: Dict[str, Any], image_size: Sequence[int]) -> List[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
@@ -53,6 +53,34 @@ def boxed(pixels: np.ndarray, objects: List[Dict[str, Any]], side: int = 128) ->
         place = (left + 1, max(0, top - 13))
         draw.rectangle(draw.textbbox(place, text, font), fill="black")
         draw.text(place, text, colour, font)
+    return np.asarray(image)
+
+
+def pointed(
+    pixels: np.ndarray, points: Sequence[Optional[Tuple[float, float]]], edges: Sequence[Sequence[int]], side: int = 128
+) -> np.ndarray:
+    """A picture, enlarged to at least ``side`` pixels, with points and the lines between them.
+
+    Parameters:
+        points: x and y, in pixels of the picture; None: not drawn, nor the lines to it.
+        edges: pairs of indices into the points.
+
+    Returns:
+        uint8 ``[H, W, 3]``.
+    """
+    image = Image.fromarray(pixels)
+    factor = max(1, -(-side // max(image.size)))
+    image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    draw = ImageDraw.Draw(image)
+    places = [None if point is None else (factor * point[0], factor * point[1]) for point in points]
+    radius = max(2, max(image.size) // 100)
+    for number, (a, b) in enumerate(edges):
+        ends = [place for place in (places[a], places[b]) if place]
+        if len(ends) == 2:
+            draw.line(ends, COLOURS[number % len(COLOURS)], width=max(1, radius // 2))
+    for number, place in enumerate(places):
+        if place:
+            draw.circle(place, radius, COLOURS[number % len(COLOURS)], "black")
     return np.asarray(image)
 
 

@@ -1,0 +1,23 @@
+"""The commands of docs/keypoints.md, one after the other, with a few steps of training."""
+
+import re
+import shlex
+from pathlib import Path
+
+from conftest import ROOT, run_tool
+from keypoint_pictures import write_faces
+
+PAGE = (ROOT / "docs" / "keypoints.md").read_text(encoding="utf-8").replace("\\\n", " ")
+COMMANDS = [shlex.split(line) for line in re.findall(r"^python (tools/.*)$", PAGE, re.MULTILINE)]
+SHORT = ["epochs=1", "max_steps=2", "batch_size=4"]
+
+
+def test_the_commands_of_the_page(tmp_path):
+    write_faces(tmp_path / "poses", (8, 10))
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    for script, *words in COMMANDS:
+        done = run_tool(Path(script).stem, *words, *(SHORT if script == "tools/train.py" else []), cwd=tmp_path)
+        assert done.status == 0, (words, done.stderr)
+    assert len(list((tmp_path / "output" / "found").glob("*.png"))) == 10
+    assert {"check.json", "samples.png"} <= {path.name for path in (tmp_path / "output" / "checked").iterdir()}
+    assert (tmp_path / "output" / "split" / "best.pdparams").exists()
