@@ -73,11 +73,11 @@ def pointed(
     image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
     draw = ImageDraw.Draw(image)
     places = [None if point is None else (factor * point[0], factor * point[1]) for point in points]
-    radius = max(2, max(image.size) // 100)
+    radius = max(3, max(image.size) // 70)
     for number, (a, b) in enumerate(edges):
         ends = [place for place in (places[a], places[b]) if place]
         if len(ends) == 2:
-            draw.line(ends, COLOURS[number % len(COLOURS)], width=max(1, radius // 2))
+            draw.line(ends, COLOURS[number % len(COLOURS)], width=radius // 2 + 1)
     for number, place in enumerate(places):
         if place:
             draw.circle(place, radius, COLOURS[number % len(COLOURS)], "black")
