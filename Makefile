@@ -1,7 +1,7 @@
 # All targets set up their environment first, where that is not done yet; after that they need no network.
 ROOT := $(shell cd "$$(dirname "$(strip $(MAKEFILE_LIST))")" && pwd)
 
-.PHONY: quickstart quadrant demo docs test notebooks setup
+.PHONY: quickstart quadrant demo docs test slow-tests setup
 
 quickstart: setup
 	cd "$(ROOT)" && .venv/bin/python tools/quickstart.py
@@ -18,11 +18,11 @@ docs:
 	cd "$(ROOT)" && NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build
 
 test: setup
-	cd "$(ROOT)" && OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m "not notebook" -n auto --dist loadfile \
+	cd "$(ROOT)" && OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m "not slow" -n auto --dist loadfile \
 		--no-loadscope-reorder
 
-notebooks: setup
-	cd "$(ROOT)" && OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m notebook -n auto tests/notebooks
+slow-tests: setup
+	cd "$(ROOT)" && OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m slow -n auto
 
 setup:
 	@sh "$(ROOT)/tools/setup.sh"

@@ -91,6 +91,7 @@ def test_targets_of_make_are_there(target):
 
 
 @pytest.mark.any_paddle
+@pytest.mark.slow
 def test_make_quadrant(tmp_path):
     """With 20 steps in the place of two minutes. CI calls the other targets themselves, tests/demo `make demo`."""
     put_repository(tmp_path)

@@ -21,7 +21,7 @@ from ppcoordconv.utils.weights import load_state
 
 ROWS = zoo.rows()
 # Its data take half a minute to make, and half a minute to measure.
-SLOW = {"yolo": pytest.mark.any_paddle}
+SLOW = {"yolo": (pytest.mark.any_paddle, pytest.mark.slow)}
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW.get(name, ())) for name in ROWS])

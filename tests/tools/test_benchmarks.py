@@ -91,6 +91,7 @@ def test_processes_start_without_what_the_tuning_of_this_one_has_set(monkeypatch
 
 
 @pytest.mark.any_paddle
+@pytest.mark.slow
 def test_the_engine_benchmark(tmp_path, monkeypatch):
     for label in "ab":
         (tmp_path / label).mkdir()
@@ -113,6 +114,7 @@ def test_the_engine_benchmark(tmp_path, monkeypatch):
     assert "1.2 %" in table[2]
 
 
+@pytest.mark.slow
 def test_the_inference_benchmark(monkeypatch):
     monkeypatch.setattr(inference, "THREADS", (1,))
     name = "coordinate_corner"
@@ -219,6 +221,7 @@ def test_pictures_are_loaded_by_each_number_of_workers(tmp_path):
     assert len(loading.as_table(result).splitlines()) == 3
 
 
+@pytest.mark.slow
 def test_the_service_answers_under_load(tmp_path):
     pytest.importorskip("fastapi")
     run = run_tool("benchmark", "load", "--clients", 4, "--seconds", 1, "--json", cwd=tmp_path)

@@ -105,6 +105,7 @@ def test_two_and_three_processes_train_what_one_trains(tmp_path, changes):
 
 
 @pytest.mark.any_paddle
+@pytest.mark.slow
 def test_two_processes_train_a_network_of_the_configs_as_one_does(tmp_path):
     arguments = [str(ROOT / "tools" / "train.py"), "-c", str(CONFIG.with_name("coordconv.yml"))]
     # With a seed in whose first steps no rounding error decides on which side of its corner a ReLU is.

@@ -157,6 +157,7 @@ def test_every_damaged_file_is_found(tmp_path, name):
 
 
 @pytest.mark.any_paddle
+@pytest.mark.slow
 def test_killed_at_random_moments(tmp_path):
     """Twenty times SIGKILL, with a state written at every step; in the end the weights of a run that nobody killed."""
     assert Forked(train_or_resume, tmp_path / "whole").finish().returncode == 0

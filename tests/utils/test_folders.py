@@ -178,6 +178,7 @@ def write_again_and_again(folder):
             write(folder, version)
 
 
+@pytest.mark.slow
 def test_killed_at_30_random_moments(tmp_path):
     """It is one version or the other, and the next to write removes what was left."""
     rng = random.Random(0)
