@@ -27,6 +27,8 @@ from ppcoordconv.postprocess.coordinates import CoordinateRegression
 from ppcoordconv.tasks import build_task
 from ppcoordconv.utils.errors import Stopped, UserError
 
+pytestmark = pytest.mark.any_paddle
+
 MODEL = ROOT / "docs" / "trained" / "regression"
 CENTRES = all_centres()[:: 3136 // 300][:300]
 
@@ -390,7 +392,6 @@ def memory_over(model_dir, folder):
     print(json.dumps({"grown": grown, "failed": [result for result in results if "error" in result]}))
 
 
-@pytest.mark.any_paddle
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "I;16"])
 def test_no_more_than_three_pictures_a_reader_are_in_memory(canvases, tmp_path, mode):
     """Of black pictures, which are tiny as files."""

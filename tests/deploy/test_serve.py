@@ -38,6 +38,8 @@ from ppcoordconv.deploy.server import listen  # noqa: E402
 from ppcoordconv.tasks import build_task  # noqa: E402
 from ppcoordconv.utils.errors import UserError  # noqa: E402
 
+pytestmark = pytest.mark.any_paddle
+
 POINTS = ROOT / "docs" / "trained" / "classification"
 BOUNDARY = "a-boundary"
 

@@ -21,6 +21,8 @@ from ppcoordconv.training.trainer import find_resume, train
 from ppcoordconv.utils.errors import Stopped, UnreadableImageError, UserError
 from ppcoordconv.utils.weights import load_state
 
+pytestmark = pytest.mark.any_paddle
+
 
 class RegressionTask(TinyTask):
     """Its loss has no bound."""
@@ -284,7 +286,6 @@ STREAMS = {
 }
 
 
-@pytest.mark.any_paddle
 @pytest.mark.parametrize("stream", STREAMS)
 def test_who_reads_the_messages_does_not_matter(tmp_path, stream):
     arguments = [f"{ROOT / 'configs' / 'digits' / 'conv.yml'}", "epochs=2", "max_steps=2", "output_dir=run"]
@@ -297,7 +298,6 @@ def test_who_reads_the_messages_does_not_matter(tmp_path, stream):
     assert load_state(tmp_path / "run" / "last.pdopt")["step"] == 2
 
 
-@pytest.mark.any_paddle
 def test_a_result_that_cannot_be_printed_is_said_and_the_run_is_whole(tmp_path):
     config = ROOT / "configs" / "digits" / "conv.yml"
     words = ["-c", config, "-o", "epochs=1", "max_steps=1", "output_dir=run"]
@@ -334,7 +334,6 @@ def last_state(tmp_path_factory):
     return load_state(folder / "run" / "last.pdopt")
 
 
-@pytest.mark.any_paddle
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in FORGED.items() for value in values])
 def test_a_forged_state_is_a_sentence(tmp_path, last_state, key, value):
     (tmp_path / "last.pdopt").write_bytes(pickle.dumps({**last_state, key: value}, 2))
@@ -342,7 +341,6 @@ def test_a_forged_state_is_a_sentence(tmp_path, last_state, key, value):
         train(TinyTask(), config(tmp_path, epochs=2), tmp_path / "last.pdopt")
 
 
-@pytest.mark.any_paddle
 def test_a_good_state_written_like_the_forged_ones_is_resumed(tmp_path, last_state):
     (tmp_path / "last.pdopt").write_bytes(pickle.dumps(last_state, 2))
     assert train(TinyTask(), config(tmp_path, epochs=2), tmp_path / "last.pdopt")["epochs"] == 2
@@ -369,7 +367,6 @@ def test_one_cycle_ends_with_the_run_whatever_the_batch_size(tmp_path, before, a
         assert state["epoch"] == 3
 
 
-@pytest.mark.any_paddle
 def test_what_is_in_the_way_of_a_run_is_moved_aside(tmp_path):
     run = tmp_path / "run"
     (run / ".writing-abcdefghlast.pdopt").mkdir(parents=True)
