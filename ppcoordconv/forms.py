@@ -112,12 +112,6 @@ def unfold_grid(grid: Tensor, kernel: List[int], spec: ConvSpec) -> Tensor:
     return conv_nd(grid, each, None, spec._replace(groups=1)).reshape([grid.shape[0], count, -1])
 
 
-def weight_rows(w_grid: Tensor, spec: ConvSpec) -> Tensor:
-    """What im2col of a grid is multiplied by: ``[out, d, prod(kernel)]``."""
-    rows = w_grid.transpose([1, 0, *range(2, w_grid.ndim)]) if spec.transposed else w_grid
-    return rows.reshape([*rows.shape[:2], -1])  # not flatten, which Paddle can't differentiate twice
-
-
 def _rows_and_columns(call: Call, w_grid: Tensor, max_size: int) -> Tuple[Tensor, Tensor]:
     """Two matrices, or a batch of the second, whose product is the offset and the bias.
 
@@ -127,8 +121,9 @@ def _rows_and_columns(call: Call, w_grid: Tensor, max_size: int) -> Tuple[Tensor
     grid, bias, spec = call.grid, call.bias, call.spec
     kernel = w_grid.shape[2:]
     key = (spec, tuple(kernel), bias is None)
-    rows = weight_rows(w_grid, spec)
+    rows = w_grid.transpose([1, 0, *range(2, w_grid.ndim)]) if spec.transposed else w_grid
     out = rows.shape[0]
+    rows = rows.reshape([*rows.shape[:2], -1])  # not flatten, which Paddle can't differentiate twice
 
     def unfold(maps: Tensor) -> Tensor:
         columns = unfold_grid(maps, kernel, spec)
@@ -136,10 +131,11 @@ def _rows_and_columns(call: Call, w_grid: Tensor, max_size: int) -> Tuple[Tensor
 
     if isinstance(grid, AffineGrid):
         n, d, _ = grid.ends.shape
-        ones = paddle.ones_like(grid.ramps[:, :1])
-        columns = call.cache(
-            ("ramps", grid.ramps, *key), [], lambda: unfold(paddle.concat([ones, grid.ramps], axis=1))[0], max_size
-        )
+
+        def unfold_ramps() -> Tensor:
+            return unfold(paddle.concat([paddle.ones_like(grid.ramps[:, :1]), grid.ramps], axis=1))[0]
+
+        columns = call.cache(("ramps", grid.ramps, *key), [], unfold_ramps, max_size)
         first, rise = grid.ends.reshape([n, 1, d, 1, 2]).unbind(4)
         rows = paddle.concat([(rows * first).sum(2, keepdim=True), rows * rise], axis=2).reshape([n * out, -1])
         bias = bias if bias is None else paddle.concat([bias] * n)
@@ -220,7 +216,9 @@ def cached(call: Call) -> Tensor:
 
 
 def matmul(call: Call) -> Tensor:
-    """The offset as a matrix product, ``[Wg, bias] @ [im2col(grid); 1]``, one for all samples or one for each."""
+    """The offset as a matrix product, ``[Wg, bias] @ [im2col(grid); 1]``: of one grid for all samples, of one for each,
+    or of ramps that all share, by what each sample has of them.
+    """
     x, grid, weight, bias, spec, _ = call
     w_x, w_grid = split_weight(weight, grid.shape[1], spec)
     y = conv_nd(x, w_x, None, spec)
@@ -288,7 +286,7 @@ def _cached_refused(call: Call) -> str:
         if call.grid.shape[0] < 2 * call.grid.shape[1] + 1:
             return "the parts of the samples' offsets are more than the samples"
         if math.prod(call.weight.shape[2:]) == 1:
-            return "with a kernel of one place, the parts are the same for every output channel"
+            return "with a kernel of one place, the ramps are fewer than the parts"
     return ""
 
 
@@ -301,8 +299,9 @@ def _matmul_refused(call: Call) -> str:
     if reason := _matmul_impossible(call):
         return reason
     x, grid, weight, _, _, _ = call
-    rows = grid.shape[1] * math.prod(weight.shape[2:]) + 1
-    if grid.shape[0] * rows > x.shape[0] * _out_channels(call):
+    is_affine = isinstance(grid, AffineGrid)
+    rows = (grid.shape[1] + is_affine) * math.prod(weight.shape[2:]) + 1
+    if (1 if is_affine else grid.shape[0]) * rows > x.shape[0] * _out_channels(call):
         return "the unfolded grid would be larger than the output"
     return ""
 
