@@ -74,22 +74,7 @@ def detection_data(
     """
     check_on_error(on_error)
     check_int("split_seed", split_seed, 0, 2**32 - 1)
-
-    @cache
-    def read_set(arguments: Tuple[Any, ...]) -> LabelledBoxes:
-        return boxed_images(read(*arguments), on_error)
-
-    @cache
-    def halves() -> Tuple[LabelledBoxes, LabelledBoxes]:
-        images, labels = read_set(train)
-        kept, held_out = split(images, train[0], split_seed)
-        return (kept, labels), (held_out, labels)
-
-    if test is None:
-        return DetectionData(lambda: halves()[0], lambda: halves()[1])
-    if test == train:
-        log_info(f"{train[0]} is the training and the test set: what is measured says nothing of other pictures")
-    return DetectionData(lambda: read_set(train), lambda: read_set(test))
+    return DetectionData(*read_later(lambda *which: boxed_images(read(*which), on_error), train, test, split_seed))
 
 
 class OfPicture(Protocol):
@@ -100,6 +85,36 @@ class OfPicture(Protocol):
 
 
 Part = TypeVar("Part", bound=OfPicture)
+Known = TypeVar("Known")
+
+
+def read_later(
+    read: Callable[..., Tuple[Sequence[Part], Known]],
+    train: Tuple[Any, ...],
+    test: Optional[Tuple[Any, ...]],
+    split_seed: int,
+) -> Tuple[Callable[[], Tuple[Sequence[Part], Known]], Callable[[], Tuple[Sequence[Part], Known]]]:
+    """What reads the training set and the test set, each once, when it is asked for.
+
+    Parameters:
+        read: gives what is annotated, and what is known of all. train, test: what it is called with; a path first.
+        test: None: a fifth of the training pictures is held out, drawn by ``split_seed``.
+    """
+
+    @cache
+    def read_set(arguments: Tuple[Any, ...]) -> Tuple[Sequence[Part], Known]:
+        return read(*arguments)
+
+    @cache
+    def halves() -> List[Tuple[Sequence[Part], Known]]:
+        items, known = read_set(train)
+        return [(part, known) for part in split(items, train[0], split_seed)]
+
+    if test is None:
+        return lambda: halves()[0], lambda: halves()[1]
+    if test == train:
+        log_info(f"{train[0]} is the training and the test set: what is measured says nothing of other pictures")
+    return lambda: read_set(train), lambda: read_set(test)
 
 
 def split(images: Sequence[Part], file: Path, seed: int) -> Tuple[List[Part], List[Part]]:

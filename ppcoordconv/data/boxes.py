@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Callable, ClassVar, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, ClassVar, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from PIL import Image
@@ -90,7 +90,7 @@ class DetectionData:
         if all(image.crowd.all() for image in images):
             log_info("the test set has no box: nothing can be measured on it")
         if "train" in self.__dict__:
-            _say_what_both_have(self.train, images)
+            say_what_both_have(self.train, images)
         return images
 
     @property
@@ -121,7 +121,8 @@ def _matched(which: str, images: Sequence[BoxedImage], names: List[str], labels:
     return [replace(image, classes=index[image.classes]) for image in images]
 
 
-def _say_what_both_have(train: Sequence[BoxedImage], test: Sequence[BoxedImage]) -> None:
+def say_what_both_have(train: Sequence[Any], test: Sequence[Any]) -> None:
+    """How many pictures of the test set, each the attribute ``image`` of one, are in the training set, too."""
     seen = {image.image for image in train if isinstance(image.image, Path)}
     if both := [image.image for image in test if isinstance(image.image, Path) and image.image in seen]:
         log_info(

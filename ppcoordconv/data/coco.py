@@ -10,11 +10,8 @@ from ..utils.problems import entry
 from . import DATASETS
 from .annotations import Annotated, Annotations, Box, boxed_images, detection_data
 from .boxes import DetectionData, LabelledBoxes
-from .coco_file import LABEL, Id, corners_of, label, read_coco_file
+from .coco_file import LABEL, TEST_FILE, Id, corners_of, label, read_coco_file
 from .files import find_picture
-
-# What a test file is called that is not named.
-TEST_FILE = "test.json"
 
 
 @DATASETS.register

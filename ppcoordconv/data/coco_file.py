@@ -15,6 +15,8 @@ from .files import read_json
 Id = Union[int, str]
 # By the name of a field, what reads it, None being wrong, and what it takes.
 Fields = Mapping[str, Tuple[Callable[[Any], Any], str]]
+# What a test file is called that is not named.
+TEST_FILE = "test.json"
 LABEL = f"a text of 1 to {MAX_LETTERS} letters"
 _SIDE = "a whole number of pixels, from 1 to 2^31 - 1"
 

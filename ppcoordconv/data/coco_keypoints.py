@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from functools import cache
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
@@ -15,13 +15,14 @@ from ..utils.errors import ArgumentError, MissingFileError, UserError, shortened
 from ..utils.problems import entry
 from ..utils.progress import log_info
 from . import DATASETS
-from .annotations import around, split
-from .coco_file import LABEL, CocoFile, corners_of, label, read_coco_file
+from .annotations import around, read_later
+from .coco_file import LABEL, TEST_FILE, CocoFile, corners_of, label, read_coco_file
 from .files import check_file, find_picture
-from .keypoints import NOT_LABELLED, VISIBLE, KeypointData, KeypointObject, Keypoints, Skeleton, pairs_of
+from .keypoints import HIDDEN, NOT_LABELLED, VISIBLE, KeypointData, KeypointObject, Keypoints, Skeleton, pairs_of
 from .readable import check_on_error, readable
 
-TEST_FILE = "test.json"
+NAMES = "a list of different texts"
+EDGES = "a list of pairs of numbers"
 
 
 @DATASETS.register
@@ -57,25 +58,17 @@ def coco_keypoints(
         raise ArgumentError("path", "takes the folder of the data set's files, got nothing")
     check_on_error(on_error)
     check_int("split_seed", split_seed, 0, 2**32 - 1)
+    _check_flip_pairs(flip_pairs)
     folder = Path(path)
-    train = (folder / train_annotations, folder / train_images)
     if test_annotations is None and (folder / TEST_FILE).exists():
         test_annotations = TEST_FILE
+    train = (folder / train_annotations, folder / train_images)
+    test = (folder / test_annotations, folder / test_images) if test_annotations else None
 
-    @cache
-    def read_set(file: Path, images: Path) -> Keypoints:
+    def read(file: Path, images: Path) -> Keypoints:
         return read_coco_keypoints(file, images, flip_pairs, on_error)
 
-    @cache
-    def halves() -> Tuple[Keypoints, Keypoints]:
-        objects, skeleton = read_set(*train)
-        kept, held_out = split(objects, train[0], split_seed)
-        return (kept, skeleton), (held_out, skeleton)
-
-    if test_annotations is None:
-        return KeypointData(lambda: halves()[0], lambda: halves()[1])
-    test = (folder / test_annotations, folder / test_images)
-    return KeypointData(lambda: read_set(*train), lambda: read_set(*test))
+    return KeypointData(*read_later(read, train, test, split_seed))
 
 
 def read_coco_keypoints(
@@ -83,12 +76,13 @@ def read_coco_keypoints(
 ) -> Keypoints:
     """The objects of a file that have a labelled point, in its order, and their skeleton."""
     try:
-        read = read_coco_file(file, {"name": (label, LABEL), "keypoints": (_as_is, ""), "skeleton": (_as_is, "")})
+        read = read_coco_file(file, {"name": (label, LABEL), "keypoints": (_names, NAMES), "skeleton": (_edges, EDGES)})
     except MissingFileError:
         raise UserError(
             f"there is no file {file}; data.train_annotations and data.test_annotations name COCO's keypoint files"
         ) from None
     category, skeleton = _skeleton(read, flip_pairs)
+    paths = {key: find_picture(fields["file_name"], images) for key, fields in read.pictures.items()}
     objects: List[KeypointObject] = []
     others = crowds = unlabelled = 0
     for name, record in read.named_annotations():
@@ -97,16 +91,16 @@ def read_coco_keypoints(
             others, crowds = others + (kind != category), crowds + (kind == category and is_crowd)
             if kind != category or is_crowd:
                 continue
-            fields = read.pictures[picture]
+            where, fields = f"{file}: {name}", read.pictures[picture]
             size = (fields["height"], fields["width"])
-            points = _points(f"{file}: {name}", record, skeleton.names, size)
+            points = _points(where, record, skeleton.names, size)
             if (points[:, 2] == NOT_LABELLED).all():
                 unlabelled += 1
                 continue
-            box = _box(f"{file}: {name}", record, points, size)
-            path = find_picture(fields["file_name"], images)
-            check_file(f"{file}: image {shortened_repr(picture)}", path)
-            objects.append(KeypointObject(path, size, box, points, _area(f"{file}: {name}", record, box)))
+            if on_error == "stop":
+                check_file(f"{file}: image {shortened_repr(picture)}", paths[picture])
+            box = _box(where, record, points, size)
+            objects.append(KeypointObject(paths[picture], size, box, points, _area(where, record, box)))
     for count, what in (
         (others, "annotations of other categories"),
         (crowds, "crowds"),
@@ -116,12 +110,25 @@ def read_coco_keypoints(
             log_info(f"{file}: {what} are left out: {count} of {len(read.annotations)}")
     if not objects:
         raise UserError(f"{file}: it has no object with a labelled keypoint")
-    return readable(objects, KeypointObject.pixels, on_error), skeleton
+    one_of_each = list({one.image: one for one in objects}.values())
+    are_there = {one.image for one in readable(one_of_each, KeypointObject.pixels, on_error)}
+    return [one for one in objects if one.image in are_there], skeleton
 
 
-def _as_is(value: Any) -> Any:
-    """A field that some categories have; None is none."""
-    return () if value is None else value
+def _names(value: Any) -> Optional[Sequence[str]]:
+    """() of a category without keypoints."""
+    names = () if value is None else value
+    if not isinstance(names, (list, tuple)) or not all(map(label, names)) or len(set(names)) < len(names):
+        return None
+    return names
+
+
+def _edges(value: Any) -> Optional[Sequence[Sequence[int]]]:
+    edges = () if value is None else value
+    are_pairs = isinstance(edges, (list, tuple)) and all(
+        isinstance(edge, list) and len(edge) == 2 and all(type(n) is int for n in edge) for edge in edges
+    )
+    return edges if are_pairs else None
 
 
 def _skeleton(read: CocoFile, flip_pairs: Optional[Sequence[Sequence[str]]]) -> Tuple[Any, Skeleton]:
@@ -131,41 +138,36 @@ def _skeleton(read: CocoFile, flip_pairs: Optional[Sequence[Sequence[str]]]) -> 
         found = shortened([repr(fields["name"]) for fields in having.values()], 3) or "none"
         raise UserError(f"{read.file}: one category with keypoints is taken, and it has {len(having)}: {found}")
     ((key, fields),) = having.items()
-    where = f"{read.file}: category {fields['name']!r}"
-    names = fields["keypoints"]
-    if not isinstance(names, list) or not all(label(name) for name in names) or len(set(names)) < len(names):
-        raise UserError(f"{where}: keypoints takes a list of different texts, got {shortened_repr(names)}")
-    edges = list(fields["skeleton"]) if isinstance(fields["skeleton"], (list, tuple)) else [fields["skeleton"]]
-    for edge in edges:
-        is_pair = isinstance(edge, list) and len(edge) == 2 and all(type(n) is int for n in edge)
-        if not is_pair or not all(1 <= n <= len(names) for n in edge):
+    names = list(fields["keypoints"])
+    for edge in fields["skeleton"]:
+        if not all(1 <= n <= len(names) for n in edge):
             raise UserError(
-                f"{where}: skeleton takes pairs of numbers from 1 to {len(names)}, those of its keypoints, got "
-                f"{shortened_repr(edge)}"
+                f"{read.file}: category {fields['name']!r}: skeleton takes pairs of numbers from 1 to {len(names)}, "
+                f"those of its keypoints, got {edge}"
             )
-    return key, Skeleton(names, [[a - 1, b - 1] for a, b in edges], _pairs(names, flip_pairs))
-
-
-def _pairs(names: List[str], flip_pairs: Optional[Sequence[Sequence[str]]]) -> List[List[int]]:
+    edges = [[a - 1, b - 1] for a, b in fields["skeleton"]]
     if flip_pairs is None:
-        return pairs_of(names)
-    are_pairs = isinstance(flip_pairs, (list, tuple)) and all(
-        isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in flip_pairs
+        return key, Skeleton(names, edges, pairs_of(names))
+    for name in itertools.chain.from_iterable(flip_pairs):
+        if name not in names:
+            known = shortened(names, 20)
+            raise UserError(f"data.flip_pairs names {name!r}, which is none of the keypoints {known}")
+    return key, Skeleton(names, edges, [[names.index(left), names.index(right)] for left, right in flip_pairs])
+
+
+def _check_flip_pairs(pairs: Any) -> None:
+    are_pairs = pairs is None or (
+        isinstance(pairs, (list, tuple)) and all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs)
     )
-    flat = [name for pair in flip_pairs for name in pair] if are_pairs else []
-    if unknown := [name for name in flat if name not in names]:
-        raise ArgumentError(
-            "flip_pairs", f"names {unknown[0]!r}, which is none of the keypoints {shortened(names, 20)}"
-        )
+    flat = [str(name) for pair in pairs or () for name in pair] if are_pairs else []
     if not are_pairs or len(set(flat)) < len(flat):
-        given = shortened_repr(flip_pairs, 80)
+        given = shortened_repr(pairs, 80)
         raise ArgumentError("flip_pairs", f"takes pairs of names of keypoints, each once, got {given}")
-    return [[names.index(left), names.index(right)] for left, right in flip_pairs]
 
 
 def _points(where: str, record: Dict[str, Any], names: List[str], size: Tuple[int, int]) -> np.ndarray:
     """float32 ``[K, 3]``; (0, 0, 0) what is not labelled."""
-    given = record.get("keypoints")
+    given = record.get("keypoints") or [0] * (3 * len(names))
     if not isinstance(given, list) or len(given) != 3 * len(names):
         many = f"{len(given)} numbers" if isinstance(given, list) else shortened_repr(given)
         raise UserError(f"{where}: keypoints takes x, y and visibility of {len(names)} points, got {many}")
@@ -173,7 +175,7 @@ def _points(where: str, record: Dict[str, Any], names: List[str], size: Tuple[in
     points = np.zeros([len(names), 3], np.float32)
     for number, name in enumerate(names):
         x, y, visibility = given[3 * number : 3 * number + 3]
-        if visibility not in (NOT_LABELLED, 1, VISIBLE) or isinstance(visibility, bool):
+        if visibility not in (NOT_LABELLED, HIDDEN, VISIBLE) or isinstance(visibility, bool):
             raise UserError(f"{where}: keypoint {name!r}: visibility takes 0, 1 or 2, got {shortened_repr(visibility)}")
         if visibility == NOT_LABELLED:
             continue
@@ -187,21 +189,25 @@ def _points(where: str, record: Dict[str, Any], names: List[str], size: Tuple[in
 
 
 def _box(where: str, record: Dict[str, Any], points: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+    """COCO Annotator writes a box of zeros, and a list of no polygons, beside points alone."""
     seen = points[points[:, 2] != NOT_LABELLED]
-    has_box = record.get("bbox") or record.get("segmentation")
-    corners = corners_of(where, record) if has_box else around(seen[:, 0], seen[:, 1])
-    (box,) = clipped(np.array([corners], np.float32), *size)
-    left, top, right, bottom = box
-    if right <= left or bottom <= top:
+    box, polygons = record.get("bbox"), record.get("segmentation")
+    has_box = bool(box) and not (isinstance(box, list) and box[2:] == [0, 0])
+    if has_box or (polygons and isinstance(polygons, list)):
+        corners = corners_of(where, record)
+    else:
+        corners = around(seen[:, 0], seen[:, 1])
+    (cut,) = clipped(np.array([corners], np.float32), *size)
+    if (cut[2:] <= cut[:2]).any():
         raise UserError(f"{where}: its box has no width or no height in the picture, got {shortened_repr(corners)}")
-    return box
+    return cut
 
 
 def _area(where: str, record: Dict[str, Any], box: np.ndarray) -> float:
     """COCO's own, of the object's outline; without one, that of the box."""
     area = record.get("area")
-    if area is None:
+    if not area:
         return float((box[2] - box[0]) * (box[3] - box[1]))
-    if type(area) not in (int, float) or not math.isfinite(area) or area <= 0:
+    if type(area) not in (int, float) or not math.isfinite(area) or area < 0:
         raise UserError(f"{where}: area takes a number above 0, got {shortened_repr(area)}")
     return float(area)

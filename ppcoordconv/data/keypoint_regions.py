@@ -38,25 +38,26 @@ class Region:
         check_number("colour", self.colour, 0, 1)
 
     def __call__(
-        self, one: KeypointObject, rng: Optional[np.random.Generator] = None, mirror: Optional[np.ndarray] = None
+        self, one: KeypointObject, rng: Optional[np.random.Generator] = None, flip_order: Optional[np.ndarray] = None
     ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The part of the picture, uint8 ``[h, w, 3]``; the points in it, ``[K, 3]``, those outside with visibility 0;
-        and where it is in the whole picture, left, top, right, bottom, ``[4]``. Of a mirrored one, the whole is
-        mirrored.
+        """The part of the picture, uint8 ``[h, w, 3]``; the points in it, ``[K, 3]``, where something is drawn those
+        outside with visibility 0; and where it is in the whole picture, left, top, right, bottom, ``[4]``. Of a
+        mirrored one, the whole is mirrored.
 
         Parameters:
             rng: what is drawn, comes from it; None: nothing is, the part is the same each time.
-            mirror: for each point the index of what it is in a mirror.
+            flip_order: for each point the index of what it is in a mirror.
         """
         height, width = one.size
         left, top, right, bottom = part = self._part(one, rng)
         pixels = one.pixels()[top:bottom, left:right]
         points = one.points - np.array([left, top, 0], np.float32)
-        outside = ((points[:, :2] < 0) | (points[:, :2] > [right - left, bottom - top])).any(axis=1)
-        points[outside] = 0
-        if rng is not None and mirror is not None and self.flip and rng.random() < 0.5:
+        if rng is not None:  # in training: what is measured counts all points, as COCO does
+            outside = ((points[:, :2] < 0) | (points[:, :2] > [right - left, bottom - top])).any(axis=1)
+            points[outside] = 0
+        if rng is not None and flip_order is not None and self.flip and rng.random() < 0.5:
             pixels = np.ascontiguousarray(pixels[:, ::-1])
-            points = points[mirror] * np.array([-1, 1, 1], np.float32) + np.array([right - left, 0, 0], np.float32)
+            points = points[flip_order] * np.array([-1, 1, 1], np.float32) + np.array([right - left, 0, 0], np.float32)
             part = mirrored(part, width)
         if rng is not None and self.colour:
             pixels = recoloured(pixels, self.colour, rng)

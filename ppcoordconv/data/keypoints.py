@@ -11,12 +11,13 @@ from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
 import numpy as np
 
 from ..utils.errors import UserError, shortened
-from .boxes import annotated_pixels
+from .boxes import annotated_pixels, say_what_both_have
 
 # COCO's visibilities.
 NOT_LABELLED, HIDDEN, VISIBLE = 0, 1, 2
-# What the part of a name that says the side is in the name of the other point.
+# What says the side in a point's name, and what does in the name of the other one.
 _OTHER_SIDE = {"left": "right", "Left": "Right", "LEFT": "RIGHT", "l": "r", "L": "R"}
+_SIDE = re.compile("left|Left|LEFT|(?<![A-Za-z])[lL](?![A-Za-z])")
 
 
 class Skeleton(NamedTuple):
@@ -25,24 +26,24 @@ class Skeleton(NamedTuple):
     Attributes:
         names: of the points, in their order.
         edges: pairs of indices, which are joined by a line where points are drawn.
-        pairs: pairs of indices, left and right, which change places where a picture is mirrored.
+        flip_pairs: pairs of indices, left and right, which change places where a picture is mirrored.
     """
 
     names: List[str]
     edges: List[List[int]]
-    pairs: List[List[int]]
+    flip_pairs: List[List[int]]
 
-    def mirrored(self) -> np.ndarray:
+    def flip_order(self) -> np.ndarray:
         """For each point the index of what it is in a mirror: int64 ``[K]``."""
         order = np.arange(len(self.names))
-        for left, right in self.pairs:
+        for left, right in self.flip_pairs:
             order[[left, right]] = right, left
         return order
 
 
 def pairs_of(names: Sequence[str]) -> List[List[int]]:
-    """Left and right, by names that differ in a part alone: "left_eye" and "right_eye", "hand_l" and "hand_r"."""
-    others = ["".join(_OTHER_SIDE.get(part, part) for part in re.split(r"([_\W]+)", name)) for name in names]
+    """Left and right, by names that differ in that alone: "left_eye" and "right_eye", "hand_l" and "hand_r"."""
+    others = [_SIDE.sub(lambda side: _OTHER_SIDE[side[0]], name) for name in names]
     index = {name: number for number, name in enumerate(names)}
     return [[index[name], index[other]] for name, other in zip(names, others) if name != other and other in index]
 
@@ -91,7 +92,10 @@ class KeypointData:
 
     @cached_property
     def test(self) -> Sequence[KeypointObject]:
-        return self._set("test")[0]
+        objects = self._set("test")[0]
+        if "train" in self.__dict__:
+            say_what_both_have(self.train, objects)
+        return objects
 
     @cached_property
     def skeleton(self) -> Skeleton:

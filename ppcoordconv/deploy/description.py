@@ -128,6 +128,8 @@ def _check(description: Any) -> None:
             raise ValueError(f"checked.{key} is {shortened_repr(description['checked'].get(key))}")
     if description["inputs"][0]["shape"] != description["input_shape"]:
         raise ValueError("input_shape is not that of the first of inputs")
+    if any(number >= len(description["labels"]) for edge in description["edges"] for number in edge):
+        raise ValueError(f"edges name points beyond the {len(description['labels'])} labels")
     model = description["model_file"]
     needed = {model} if model.endswith(".onnx") else {model, "inference.pdiparams"}
     if set(description["files"]) != needed:

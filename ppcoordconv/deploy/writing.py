@@ -45,7 +45,8 @@ def write_checked(
 
     Parameters:
         batches: on which the model is compared with the network; the first has the sizes that are fixed.
-        metadata: "served_form", "preprocess", "labels", and of what finds objects "score_threshold".
+        metadata: "served_form", "preprocess", "labels", of what finds objects "score_threshold", and
+            of what finds points "edges".
         names: of the inputs.
 
     Returns:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 
@@ -19,7 +19,6 @@ COCO_SIGMAS = (
 SIGMA = 0.06
 # A point is right, for PCK, that is no farther away than this part of the longer side of the object's box.
 PCK = 0.1
-ROWS = {"ap": 0, "ap50": 1, "ap75": 2, "ap_medium": 3, "ap_large": 4, "ar": 5}
 
 
 class KeypointPrecision(Metric):
@@ -55,35 +54,36 @@ class KeypointPrecision(Metric):
         return {"found": found, "true": true, "sizes": sizes, "pictures": pictures}
 
     def compute(self) -> Dict[str, float]:
-        found, true, sizes, _ = self._all()
-        distances = np.linalg.norm(found[..., :2] - true[..., :2], axis=2)
-        labelled = true[..., 2] > 0
-        right = distances <= PCK * sizes[:, 1:]
-        stats = self._coco()
+        labelled, distances, right = self._errors()
         return {
-            **{name: float(stats[row]) for name, row in ROWS.items() if stats[row] >= 0},
+            **self._coco(),
             "pck": float(right[labelled].mean()),
             "mean_error": float(distances[labelled].mean()),
         }
 
     def report(self, labels: List[str]) -> Dict[str, Any]:
         """Of each point "labelled", how many there are, and of those "pck" and "mean_error", None of none."""
+        labelled, distances, right = self._errors()
+        entries = []
+        for label, seen, errors, are_right in zip(labels, labelled.T, distances.T, right.T):
+            entry = {"label": label, "labelled": int(seen.sum()), "pck": None, "mean_error": None}
+            if seen.any():
+                entry.update(pck=float(are_right[seen].mean()), mean_error=float(errors[seen].mean()))
+            entries.append(entry)
+        return {"samples": len(labelled), **self.compute(), "points": entries}
+
+    def _errors(self) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of each object and point whether it is labelled, how far away it was found, and whether that is right."""
         found, true, sizes, _ = self._all()
         distances = np.linalg.norm(found[..., :2] - true[..., :2], axis=2)
-        entries = []
-        for number, label in enumerate(labels):
-            seen = true[:, number, 2] > 0
-            errors = distances[seen, number]
-            right, count = errors <= PCK * sizes[seen, 1], int(seen.sum())
-            means = {"pck": float(right.mean()), "mean_error": float(errors.mean())} if count else {}
-            entries.append({"label": label, "labelled": count, **{"pck": None, "mean_error": None, **means}})
-        return {"samples": len(found), **self.compute(), "points": entries}
+        return true[..., 2] > 0, distances, distances <= PCK * sizes[:, 1:]
 
     def _all(self) -> List[np.ndarray]:
         names = ("found", "true", "sizes", "pictures")
         return [np.concatenate([batch[name] for batch in self._batches]) for name in names]
 
-    def _coco(self) -> np.ndarray:
+    def _coco(self) -> Dict[str, float]:
+        """What COCO's tools summarise, but of all objects of a picture, not of 20, and of the sizes that there are."""
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
 
@@ -117,7 +117,17 @@ class KeypointPrecision(Metric):
             coco.createIndex()
             evaluation = COCOeval(coco, coco.loadRes(results), "keypoints")
             evaluation.params.kpt_oks_sigmas = self._sigmas
+            evaluation.params.maxDets = [int(np.bincount(np.unique(pictures, return_inverse=True)[1]).max())]
             evaluation.evaluate()
             evaluation.accumulate()
-            evaluation.summarize()
-        return evaluation.stats
+        # By IoU, recall and size: all, medium and large.
+        precision, recall = evaluation.eval["precision"][:, :, 0, :, 0], evaluation.eval["recall"][:, 0, :, 0]
+        rows = {
+            "ap": precision[..., 0],
+            "ap50": precision[0, :, 0],
+            "ap75": precision[5, :, 0],
+            "ap_medium": precision[..., 1],
+            "ap_large": precision[..., 2],
+            "ar": recall[:, 0],
+        }
+        return {name: float(values[values > -1].mean()) for name, values in rows.items() if (values > -1).any()}

@@ -15,7 +15,7 @@ from ..convert import convert_to_coordconv
 from ..coord_grids import coord_grid
 from ..coords import CoordsLike
 from ..layers import Conv2D
-from ..utils.arguments import check_bool, check_choice
+from ..utils.arguments import check_bool, check_choice, check_int
 from . import MODELS
 from .vision import NAMES
 from .yolo import SmallBackbone
@@ -171,6 +171,7 @@ def keypoint_net(
         backbone: "small", or of ``paddle.vision``: "resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", ...
         coord: what becomes CoordConv: "none", "input", the first convolution; "head", those of the head; or "all".
     """
+    check_int("num_keypoints", num_keypoints, 1, 10_000)
     check_choice("backbone", backbone, ("small", *BACKBONES))
     check_choice("coord", coord, ("none", *COORD))
     check_bool("with_r", with_r)

@@ -6,7 +6,7 @@ import hashlib
 import json
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
 import numpy as np
 from PIL import Image
@@ -99,13 +99,15 @@ def check_boxes(
     )
 
 
-def check_keypoints(data: KeypointData) -> DataCheck:
-    """Of a keypoint task's data; decodes every picture."""
+def check_keypoints(data: KeypointData, region: Region) -> DataCheck:
+    """Of a keypoint task's data; decodes every picture. The sheet shows what the region is of each object."""
     statistics: Dict[str, Any] = {}
+    readable: Dict[str, Set[str]] = {}
     seen: Seen = {}
     for name, objects in (("train", data.train), ("test", data.test)):
         pictures = list({str(one.image): one for one in objects}.values())
-        _, found = _decoded(name, [one.image for one in pictures], partial(_pixels, pictures), seen)
+        numbers, found = _decoded(name, [one.image for one in pictures], partial(_pixels, pictures), seen)
+        readable[name] = {str(pictures[number].image) for number in numbers}
         points = np.stack([one.points for one in objects])
         sides = np.array([max(one.box[2:] - one.box[:2]) for one in objects])
         statistics[name] = {
@@ -115,7 +117,8 @@ def check_keypoints(data: KeypointData) -> DataCheck:
             "longer_side": {"min": float(sides.min()), "median": float(np.median(sides)), "max": float(sides.max())},
             "labelled": dict(zip(data.skeleton.names, (points[:, :, 2] > 0).sum(axis=0).tolist())),
         }
-    shown = [_drawn_points(data.train[index], data.skeleton.edges) for index in _spread(list(range(len(data.train))))]
+    objects = [one for one in data.train if str(one.image) in readable["train"]]
+    shown = [_drawn_points(objects[index], region, data.skeleton.edges) for index in _spread(list(range(len(objects))))]
     return DataCheck(statistics, contact_sheet(shown, columns=6), _about_same(seen))
 
 
@@ -184,22 +187,26 @@ def _spread(numbers: List[int]) -> List[int]:
 
 
 def _drawn(image: BoxedImage, labels: List[str]) -> np.ndarray:
-    pixels = image.pixels()
-    scale = min(1.0, 256 / max(image.size))
-    size = [max(1, round(scale * side)) for side in image.size[::-1]]
+    pixels, scale = _shrunk(image.pixels())
     objects = [
         {"label": labels[number], "class_id": int(number), "score": None, "box": (scale * box).tolist()}
         for number, box in zip(image.classes, image.boxes)
     ]
-    return boxed(np.asarray(Image.fromarray(pixels).resize((size[0], size[1]))), objects, side=256)
+    return boxed(pixels, objects, side=256)
 
 
-def _drawn_points(one: KeypointObject, edges: Sequence[Sequence[int]]) -> np.ndarray:
-    pixels, points, _ = Region()(one)
-    scale = min(1.0, 256 / max(pixels.shape[:2]))
-    size = [max(1, round(scale * side)) for side in pixels.shape[1::-1]]
+def _drawn_points(one: KeypointObject, region: Region, edges: Sequence[Sequence[int]]) -> np.ndarray:
+    pixels, points, _ = region(one)
+    shown, scale = _shrunk(pixels)
     places = [(scale * x, scale * y) if seen else None for x, y, seen in points.tolist()]
-    return pointed(np.asarray(Image.fromarray(pixels).resize((size[0], size[1]))), places, edges, side=256)
+    return pointed(shown, places, edges, side=256)
+
+
+def _shrunk(pixels: np.ndarray) -> Tuple[np.ndarray, float]:
+    """A picture of at most 256 pixels in height and width, and by what it was scaled."""
+    scale = min(1.0, 256 / max(pixels.shape[:2]))
+    height, width = (max(1, round(scale * side)) for side in pixels.shape[:2])
+    return np.asarray(Image.fromarray(pixels).resize((width, height))), scale
 
 
 def _about_size(statistics: Dict[str, Any], image_size: Sequence[int]) -> List[str]:

@@ -30,8 +30,8 @@ class _Samples:
     ``[3]``, the sizes of the object ``[2]``, and the number of its picture.
 
     Parameters:
-        mirrored: for each point the index of what it is in a mirror.
-        whole: what would make an input of the whole picture; if given, the window in that, ``[6]``, is a further field.
+        flip_order: for each point the index of what it is in a mirror.
+        window: whether the window in the whole picture's input, ``[6]``, is a further field.
     """
 
     def __init__(
@@ -39,15 +39,15 @@ class _Samples:
         objects: Sequence[KeypointObject],
         letterbox: Letterbox,
         region: Region,
-        mirrored: Optional[np.ndarray] = None,
-        whole: Optional[Letterbox] = None,
+        flip_order: Optional[np.ndarray] = None,
+        window: bool = False,
         seed: Optional[int] = None,
     ) -> None:
         self._objects = objects
         self._letterbox = letterbox
         self._region = region
-        self._mirrored = mirrored
-        self._whole = whole
+        self._flip_order = flip_order
+        self._window = window
         self._seed = seed
         numbers: Dict[str, int] = {}
         self._pictures = [numbers.setdefault(_key(one, index), len(numbers)) for index, one in enumerate(objects)]
@@ -58,13 +58,13 @@ class _Samples:
     def __getitem__(self, index: int) -> Tuple[np.ndarray, ...]:
         one = self._objects[index]
         rng = None if self._seed is None else np.random.default_rng([self._seed, index])
-        pixels, points, part = self._region(one, rng, self._mirrored)
+        pixels, points, part = self._region(one, rng, self._flip_order)
         scale = self._letterbox.scale(pixels.shape[:2])
         points = points * np.array([scale, scale, 1], np.float32)
         place = np.array([part[0], part[1], scale], np.float32)
         left, top, right, bottom = one.box
         sizes = np.array([one.area, max(right - left, bottom - top)], np.float32)
-        window = [self._letterbox.window(part, one.size, self._whole)] if self._whole else []
+        window = [self._letterbox.window(part, one.size, self._letterbox)] if self._window else []
         return (self._letterbox(pixels), points, place, sizes, np.int64(self._pictures[index]), *window)
 
 
@@ -87,7 +87,8 @@ class KeypointTask:
         flip: half of the training pictures are mirrored; points of the data's pairs, left and right, change places.
         jitter: the part is moved and enlarged or reduced by up to this part (0..0.5) of it, in training.
         colour: brightness, contrast and saturation each change by up to this part (0..1), in training.
-        window: in training, CoordConv has the coordinates that a part has in its picture, not those in the part.
+        window: in training, CoordConv has the coordinates that a part, moved and enlarged by ``jitter``, has in the
+            whole picture, not those in the part.
         sigmas: of each point, how far it may be away in COCO's measure; None: COCO's for its 17 points of a person,
             else 0.06 for all.
     """
@@ -131,6 +132,8 @@ class KeypointTask:
         self.network = network
         self.window = window
         check_window(window, network)
+        if window and region != "whole":
+            raise ArgumentError("window", "is for region=whole: a box's part is measured and served without its window")
         self._letterbox = Letterbox((image_size[0], image_size[1]))
         self._region = Region(region, margin)
         self._training = Region(region, margin, flip, jitter, colour)
@@ -144,9 +147,8 @@ class KeypointTask:
         return data
 
     def train_samples(self, seed: int) -> _Samples:
-        whole = self._letterbox if self.window else None
-        pairs = self.data.skeleton.mirrored()
-        return _Samples(self.data.train, self._letterbox, self._training, pairs, whole, seed)
+        flip_order = self.data.skeleton.flip_order()
+        return _Samples(self.data.train, self._letterbox, self._training, flip_order, self.window, seed)
 
     def test_samples(self) -> _Samples:
         return _Samples(self.data.test, self._letterbox, self._region)
@@ -159,7 +161,7 @@ class KeypointTask:
         distance = ((grid.unsqueeze(1) - places.unsqueeze(3).unsqueeze(3)) ** 2).sum(2)
         gaussian = paddle.exp(-distance / (2 * self._sigma**2))
         wrong = LOSSES[self._method](maps, gaussian, places, grid)
-        return (wrong * labelled).sum(1).mean() / len(self._labels)
+        return (wrong * labelled).mean()
 
     def metrics(self) -> Metric:
         return KeypointPrecision(self._sigmas)
@@ -174,7 +176,7 @@ class KeypointTask:
         return contact_sheet(pictures, columns=6)
 
     def check_data(self) -> DataCheck:
-        return check_keypoints(self.data)
+        return check_keypoints(self.data, self._region)
 
     @property
     def input_shape(self) -> List[int]:

@@ -10,15 +10,20 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 INK = {None: "black", True: "darkgreen", False: "red"}
 
 
+def _enlarged(pixels: np.ndarray, side: int) -> Tuple[Image.Image, int]:
+    """A picture whose longer side has at least ``side`` pixels, and by what it was enlarged, a whole number."""
+    image = Image.fromarray(pixels)
+    factor = max(1, -(-side // max(image.size)))
+    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST), factor
+
+
 def captioned(pixels: np.ndarray, text: str, right: Optional[bool] = None, side: int = 128) -> np.ndarray:
     """A picture, enlarged to at least ``side`` pixels, over a line of text, green where it is right, red where wrong.
 
     Returns:
         uint8 ``[H, W, 3]``.
     """
-    image = Image.fromarray(pixels)
-    factor = max(1, -(-side // max(image.size)))
-    image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    image, _ = _enlarged(pixels, side)
     font = ImageFont.load_default(size=16)
     width = max(image.width, int(font.getlength(text)) + 8)
     sheet = Image.new("RGB", (width, image.height + 24), "white")
@@ -40,9 +45,7 @@ def boxed(pixels: np.ndarray, objects: List[Dict[str, Any]], side: int = 128) ->
     Returns:
         uint8 ``[H, W, 3]``.
     """
-    image = Image.fromarray(pixels)
-    factor = max(1, -(-side // max(image.size)))
-    image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    image, factor = _enlarged(pixels, side)
     draw = ImageDraw.Draw(image)
     font = ImageFont.load_default(size=12)
     for found in reversed(objects):
@@ -68,9 +71,7 @@ def pointed(
     Returns:
         uint8 ``[H, W, 3]``.
     """
-    image = Image.fromarray(pixels)
-    factor = max(1, -(-side // max(image.size)))
-    image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    image, factor = _enlarged(pixels, side)
     draw = ImageDraw.Draw(image)
     places = [None if point is None else (factor * point[0], factor * point[1]) for point in points]
     radius = max(3, max(image.size) // 70)
@@ -80,7 +81,8 @@ def pointed(
             draw.line(ends, COLOURS[number % len(COLOURS)], width=radius // 2 + 1)
     for number, place in enumerate(places):
         if place:
-            draw.circle(place, radius, COLOURS[number % len(COLOURS)], "black")
+            (x, y), colour = place, COLOURS[number % len(COLOURS)]
+            draw.ellipse((x - radius, y - radius, x + radius, y + radius), colour, "black")
     return np.asarray(image)
 
 

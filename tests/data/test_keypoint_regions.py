@@ -65,10 +65,13 @@ def test_the_margin_is_a_part_of_the_longer_side():
     assert Region("whole", margin=0.5)(one)[2].tolist() == [0, 0, 100, 100]
 
 
-def test_points_outside_of_the_part_are_not_labelled():
+def test_points_outside_of_a_drawn_part_are_not_labelled():
     points = np.array([[50, 45, 2], [10, 10, 2]], np.float32)
     one = KeypointObject(np.zeros([100, 100, 3], np.uint8), (100, 100), np.array([40, 40, 60, 50.0]), points, 1)
-    assert Region(margin=0)(one)[1].tolist() == [[10, 5, 2], [0, 0, 0]]
+    drawn = Region(margin=0)(one, np.random.default_rng(0))[1]
+    assert drawn.tolist() == [[10, 5, 2], [0, 0, 0]]
+    # What is measured counts them.
+    assert Region(margin=0)(one)[1].tolist() == [[10, 5, 2], [-30, -30, 2]]
     assert one.points.tolist() == points.tolist()
 
 

@@ -94,6 +94,17 @@ def test_sizes_have_rows_of_their_own():
     assert metric_of([TRUE], [TRUE], area=20_000).compute()["ap_large"] == pytest.approx(1)
 
 
+def test_all_objects_of_a_picture_count():
+    """Of which pycocotools' own summary takes 20."""
+    count = 30
+    true = np.tile(np.array(TRUE, np.float32), (count, 1, 1)) + 40 * np.arange(count)[:, None, None] * [1, 0, 0]
+    metric = KeypointPrecision(SIGMAS)
+    places, sizes = np.tile([0, 0, 1], (count, 1)), np.tile([400.0, 20.0], (count, 1))
+    metric.update(true, [true, places, sizes, np.zeros(count, np.int64)])
+    assert metric.compute()["ap"] == pytest.approx(1)
+    assert metric.compute()["ar"] == pytest.approx(1)
+
+
 def test_the_sigmas_of_persons_are_pycocotools_own():
     from pycocotools.cocoeval import Params
 

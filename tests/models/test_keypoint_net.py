@@ -92,6 +92,7 @@ def test_where_coordconv_is(coord, where):
     ("options", "words"),
     [
         ({"backbone": "densenet121"}, "backbone"),
+        ({"num_keypoints": 0}, "num_keypoints"),
         ({"coord": "first"}, "coord"),
         ({"with_r": 1}, "with_r"),
     ],

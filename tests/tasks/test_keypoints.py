@@ -126,7 +126,7 @@ def test_exported_without_the_data_it_finds_the_points_of_a_picture(run, tmp_pat
 
 def test_a_part_has_the_coordinates_of_its_place_in_the_picture(faces):
     """An AddCoords in the place of the network sees where in the picture the input lies."""
-    task = build(faces, window=True, jitter=0.2, margin=0.1)
+    task = build(faces, window=True, jitter=0.3, region="whole")
     seen = pcc.AddCoords()
     for index in range(6):
         *_, place, _, _, window = task.train_samples(seed=3)[index]
@@ -155,6 +155,7 @@ def test_the_check_reports_statistics_and_draws_a_sheet(faces):
         ({"sigma": 0}, "sigma takes"),
         ({"sigmas": [0.1]}, "sigmas takes a number for each of the 4 keypoints, got .0.1"),
         ({"sigmas": [0.1, 0.1, 0.1, 0]}, "sigmas takes"),
+        ({"window": True}, "window is for region=whole: a box's part is measured and served without its window"),
         ({"region": "half"}, "region takes one of box, whole"),
         (
             {"model": NamedConfig(name="yolo")},

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from conftest import ROOT, run_tool
 from keypoint_pictures import write_faces
+from PIL import Image
 
 PAGE = (ROOT / "docs" / "keypoints.md").read_text(encoding="utf-8").replace("\\\n", " ")
 COMMANDS = [shlex.split(line) for line in re.findall(r"^python (tools/.*)$", PAGE, re.MULTILINE)]
@@ -14,10 +15,22 @@ SHORT = ["epochs=1", "max_steps=2", "batch_size=4"]
 
 def test_the_commands_of_the_page(tmp_path):
     write_faces(tmp_path / "poses", (8, 10))
+    write_faces(tmp_path / "written", (10, 1))
+    (tmp_path / "annotated" / "annotations").mkdir(parents=True)
+    (tmp_path / "annotated" / "images").mkdir()
+    (tmp_path / "written" / "train").rename(tmp_path / "annotated" / "images" / "default")
+    file = tmp_path / "annotated" / "annotations" / "person_keypoints_default.json"
+    (tmp_path / "written" / "train.json").rename(file)
+    (tmp_path / "crops").mkdir()
+    for number in range(3):
+        Image.new("RGB", (30, 40)).save(tmp_path / "crops" / f"{number}.png")
     (tmp_path / "configs").symlink_to(ROOT / "configs")
+    said = ""
     for script, *words in COMMANDS:
         done = run_tool(Path(script).stem, *words, *(SHORT if script == "tools/train.py" else []), cwd=tmp_path)
         assert done.status == 0, (words, done.stderr)
-    assert len(list((tmp_path / "output" / "found").glob("*.png"))) == 10
+        said += done.stderr
+    assert "2 of 10 pictures are held out as the test set" in said
+    assert len(list((tmp_path / "output" / "found").glob("*.png"))) == 3
     assert {"check.json", "samples.png"} <= {path.name for path in (tmp_path / "output" / "checked").iterdir()}
     assert (tmp_path / "output" / "split" / "best.pdparams").exists()
