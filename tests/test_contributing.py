@@ -19,6 +19,7 @@ COMMANDS = re.findall(r"^python (tools/.*)$", PAGE, re.MULTILINE)
 
 
 @pytest.mark.any_paddle
+@pytest.mark.slow
 def test_what_it_shows_works(tmp_path):
     for name in ("ppcoordconv", "configs", "tools", "docs/trained"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))

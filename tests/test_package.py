@@ -128,6 +128,7 @@ def test_what_is_installed_imports_and_has_its_weights(python, tmp_path):
     assert f"{pcc.__version__} {shipped_names(TASKS)} {shipped_names(MODELS)} CoordConv(" in printed
 
 
+@pytest.mark.slow
 def test_the_command_from_a_config_to_a_served_model(python, tmp_path):
     command = python.with_name("ppcoordconv")
     shutil.copytree(ROOT / "docs" / "digits", tmp_path / "digits")
@@ -325,6 +326,7 @@ def as_own_module(path, text):
 
 
 @pytest.mark.any_paddle
+@pytest.mark.slow
 def test_what_is_registered_in_a_users_package_is_found(python, tmp_path):
     """The recipes of CONTRIBUTING.md, in a package of a user's, by the installed package."""
     (tmp_path / "mine").mkdir()

@@ -146,7 +146,11 @@ def run_page(page, is_wanted, tmp_path):
 
 
 @pytest.mark.any_paddle
-@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.slow if page.stem == "several_gpus" else ()) for page in GUIDES],
+    ids=lambda page: page.stem,
+)
 def test_commands_of_guides(page, tmp_path):
     put_repository(tmp_path)
     put_data(tmp_path)
