@@ -73,7 +73,6 @@ def detection_data(
         on_error: "stop" or "skip", as ``readable`` has it.
     """
     check_on_error(on_error)
-    check_int("split_seed", split_seed, 0, 2**32 - 1)
     return DetectionData(*read_later(lambda *which: boxed_images(read(*which), on_error), train, test, split_seed))
 
 
@@ -100,6 +99,7 @@ def read_later(
         read: gives what is annotated, and what is known of all. train, test: what it is called with; a path first.
         test: None: a fifth of the training pictures is held out, drawn by ``split_seed``.
     """
+    check_int("split_seed", split_seed, 0, 2**32 - 1)
 
     @cache
     def read_set(arguments: Tuple[Any, ...]) -> Tuple[Sequence[Part], Known]:

@@ -14,6 +14,7 @@ from ..ops.boxes import clipped
 from ..utils.errors import UserError, shortened
 from ..utils.progress import log_info
 from .images import Preprocess, read_image
+from .splits import both_have
 
 
 @dataclass(frozen=True)
@@ -123,12 +124,9 @@ def _matched(which: str, images: Sequence[BoxedImage], names: List[str], labels:
 
 def say_what_both_have(train: Sequence[Any], test: Sequence[Any]) -> None:
     """How many pictures of the test set, each the attribute ``image`` of one, are in the training set, too."""
-    seen = {image.image for image in train if isinstance(image.image, Path)}
-    if both := [image.image for image in test if isinstance(image.image, Path) and image.image in seen]:
-        log_info(
-            f"{len(both)} of {len(test)} pictures of the test set are in the training set, too, the first {both[0]}: "
-            "what is measured on them says nothing of others"
-        )
+    trained, measured = ([one.image for one in part] for part in (train, test))
+    if said := both_have(trained, measured, "of the test set are in the training set"):
+        log_info(said)
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Set
 
-from ..utils.errors import ArgumentError, MissingFileError, UserError, shortened, shortened_repr
+from ..utils.errors import MissingFileError, UserError, shortened, shortened_repr
 from ..utils.problems import entry
 from . import DATASETS
 from .annotations import Annotated, Annotations, Box, boxed_images, detection_data
 from .boxes import DetectionData, LabelledBoxes
-from .coco_file import LABEL, TEST_FILE, Id, corners_of, label, read_coco_file
+from .coco_file import LABEL, Id, corners_of, label, read_coco_file, sets_in
 from .files import find_picture
 
 
@@ -41,13 +41,8 @@ def coco(
     Raises:
         UserError: a file or a picture is missing, or an entry is wrong; it names the entry.
     """
-    if not path:
-        raise ArgumentError("path", "takes the folder of the data set's files, got nothing")
-    folder = Path(path)
-    if test_annotations is None and (folder / TEST_FILE).exists():
-        test_annotations = TEST_FILE
-    test = (folder / test_annotations, folder / test_images) if test_annotations else None
-    return detection_data(parse_coco, (folder / train_annotations, folder / train_images), test, split_seed, on_error)
+    train, test = sets_in(path, (train_annotations, train_images), (test_annotations, test_images))
+    return detection_data(parse_coco, train, test, split_seed, on_error)
 
 
 def _what_is_there(folder: Path) -> str:

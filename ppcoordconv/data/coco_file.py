@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 from ..utils.arguments import MAX_PIXEL, as_side, as_whole, is_pixel
-from ..utils.errors import UserError, shortened_repr
+from ..utils.errors import ArgumentError, UserError, shortened_repr
 from ..utils.labels import MAX_LETTERS, is_label
 from ..utils.problems import entry
 from .annotations import Corners, around
@@ -46,6 +46,22 @@ class CocoFile(NamedTuple):
         if crowd not in (0, 1):
             raise UserError(f"{where}: iscrowd takes 0 or 1, got {shortened_repr(crowd)}")
         return picture, category, bool(crowd)
+
+
+def sets_in(
+    path: str, train: Tuple[str, str], test: Tuple[Optional[str], str]
+) -> Tuple[Tuple[Path, Path], Optional[Tuple[Path, Path]]]:
+    """The files and the folders of pictures of a training and a test set, in the folder ``path``.
+
+    Parameters:
+        test: None as its file: "test.json", and where that is not there, there is no test set.
+    """
+    if not path:
+        raise ArgumentError("path", "takes the folder of the data set's files, got nothing")
+    folder, (file, images) = Path(path), test
+    if file is None and (folder / TEST_FILE).exists():
+        file = TEST_FILE
+    return (folder / train[0], folder / train[1]), (folder / file, folder / images) if file else None
 
 
 def read_coco_file(file: Path, categories: Fields) -> CocoFile:

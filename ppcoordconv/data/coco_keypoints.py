@@ -10,13 +10,13 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 from ..ops.boxes import clipped
-from ..utils.arguments import check_int, is_pixel
+from ..utils.arguments import is_pixel
 from ..utils.errors import ArgumentError, MissingFileError, UserError, shortened, shortened_repr
 from ..utils.problems import entry
 from ..utils.progress import log_info
 from . import DATASETS
 from .annotations import around, read_later
-from .coco_file import LABEL, TEST_FILE, CocoFile, corners_of, label, read_coco_file
+from .coco_file import LABEL, CocoFile, corners_of, label, read_coco_file, sets_in
 from .files import check_file, find_picture
 from .keypoints import HIDDEN, NOT_LABELLED, VISIBLE, KeypointData, KeypointObject, Keypoints, Skeleton, pairs_of
 from .readable import check_on_error, readable
@@ -54,16 +54,9 @@ def coco_keypoints(
     Raises:
         UserError: a file or a picture is missing, or an entry is wrong; it names the entry.
     """
-    if not path:
-        raise ArgumentError("path", "takes the folder of the data set's files, got nothing")
+    train, test = sets_in(path, (train_annotations, train_images), (test_annotations, test_images))
     check_on_error(on_error)
-    check_int("split_seed", split_seed, 0, 2**32 - 1)
     _check_flip_pairs(flip_pairs)
-    folder = Path(path)
-    if test_annotations is None and (folder / TEST_FILE).exists():
-        test_annotations = TEST_FILE
-    train = (folder / train_annotations, folder / train_images)
-    test = (folder / test_annotations, folder / test_images) if test_annotations else None
 
     def read(file: Path, images: Path) -> Keypoints:
         return read_coco_keypoints(file, images, flip_pairs, on_error)

@@ -19,7 +19,7 @@ from .files import check_file, read_text
 from .images import read_image
 from .listing import is_picture
 from .readable import check_on_error, readable
-from .splits import split_as_given, split_by_seed
+from .splits import both_have, split_as_given, split_by_seed
 
 
 class _Entry(NamedTuple):
@@ -71,7 +71,8 @@ def image_list(
     if test is None:
         return split_by_seed(str(folder / train), _once(folder / train, samples), names, split_seed)
     held_out = _samples(folder, folder / test, _read_list(folder / test), index, on_error)
-    _say_what_both_have(test, samples, held_out)
+    if said := both_have(samples.images, held_out.images, f"in {test} are trained on"):
+        defer_info(said)
     return split_as_given(str(folder / train), samples, held_out, names, f"those in {test}")
 
 
@@ -108,15 +109,6 @@ def _once(file: Path, samples: LabelledImages) -> LabelledImages:
     if again := len(samples) - len(first):
         defer_info(f"{file}: pictures that are listed twice, and count once: {again} of {len(samples)}")
     return samples.take(np.array(list(first.values())))
-
-
-def _say_what_both_have(test: str, train: LabelledImages, held_out: LabelledImages) -> None:
-    seen = set(map(str, train.images))
-    if both := [str(place) for place in held_out.images if str(place) in seen]:
-        defer_info(
-            f"{len(both)} of {len(held_out)} pictures in {test} are trained on, too, the first {both[0]}: what is "
-            "measured on them says nothing of others"
-        )
 
 
 def _few(index: Dict[str, int]) -> str:

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from typing import List
+from pathlib import Path
+from typing import Any, List, Sequence
 
 import numpy as np
 
 from ..utils.errors import UserError, shortened
 from ..utils.progress import defer_info
 from . import ClassificationData, LabelledImages, stratified_split
+
+
+def both_have(train: Sequence[Any], test: Sequence[Any], where: str) -> str:
+    """A sentence on the pictures of the test set that are files of the training set, too; empty where none is.
+
+    Parameters:
+        where: what they are, "of the test set are in the training set".
+    """
+    seen = {image for image in train if isinstance(image, Path)}
+    both = [image for image in test if isinstance(image, Path) and image in seen]
+    if not both:
+        return ""
+    of_all = f"{len(both)} of {len(test)} pictures {where}, too, the first {both[0]}"
+    return f"{of_all}: what is measured on them says nothing of others"
 
 
 def split_by_seed(where: str, samples: LabelledImages, labels: List[str], seed: int) -> ClassificationData:

@@ -6,12 +6,12 @@ last epoch, history, versions.
 
 from __future__ import annotations
 
-import inspect
 import json
 from pathlib import Path
 from typing import Any, Callable, Dict
 
 from ..utils.errors import UserError
+from ..utils.registry import options_of
 
 TABLE = Path(__file__).with_name("zoo.json")
 
@@ -36,7 +36,7 @@ def pretrained_options(name: str, builder: Callable[..., Any], given: Dict[str, 
     if name not in table:
         raise UserError(f"there are no weights of the model {name!r}; there are those of {', '.join(table)}")
     options = table[name]["options"]
-    defaults = {key: parameter.default for key, parameter in inspect.signature(builder).parameters.items()}
+    defaults = {key: parameter.default for key, parameter in options_of(builder).items()}
     trained = {**defaults, **options}
     for key, value in given.items():
         if key in trained and _as_lists(value) != trained[key]:
