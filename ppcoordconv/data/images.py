@@ -229,6 +229,13 @@ class Preprocess:
         return {"kind": self.kind, **{key: list(value) for key, value in asdict(self).items()}}
 
 
+def check_normalisation(mean: Any, std: Any) -> None:
+    """That both are three numbers, as RGB pictures need them; ``Preprocess`` checks these."""
+    for name, value in (("mean", mean), ("std", std)):
+        if not isinstance(value, (list, tuple)) or len(value) != 3:
+            raise ArgumentError(name, f"takes three numbers, of red, green and blue, got {value!r}")
+
+
 def shifted(x: np.ndarray, down: int, right: int) -> np.ndarray:
     """``[C, H, W]`` moved by whole pixels; what comes in at an edge repeats that edge."""
     margin = max(abs(down), abs(right))

@@ -8,7 +8,6 @@ from typing import List, Tuple
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
-from paddle.vision import models as vision
 
 from ..compat import shape_of
 from ..convert import convert_to_coordconv
@@ -17,30 +16,14 @@ from ..coords import CoordsLike
 from ..layers import Conv2D
 from ..utils.arguments import check_bool, check_choice, check_int
 from . import MODELS
-from .vision import NAMES
-from .yolo import SmallBackbone
+from .backbones import build_backbone
 
 STRIDE = 4
 # How far around a point its map is looked at, in cells, and how often.
 REACH = 4
 STEPS = 6
-# Of paddle.vision, those whose last map is a 32nd of the input.
-BACKBONES = [
-    name for name in NAMES if name.startswith(("resnet", "resnext", "wide_resnet", "vgg", "mobilenet", "shufflenet"))
-]
 # What becomes CoordConv: the first convolution, those of the head, or all.
 COORD = {"input": None, "head": "head.*", "all": "all"}
-
-
-class _SmallBody(nn.Layer):
-    """The coarser map of ``SmallBackbone``, an eighth of the input."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = SmallBackbone()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.body(x)[-1]
 
 
 class KeypointNet(nn.Layer):
@@ -61,16 +44,12 @@ class KeypointNet(nn.Layer):
     for_task = "keypoints"
     stride = STRIDE
 
-    def __init__(self, body: nn.Layer, coarsest: int, num_keypoints: int, width: int = 64) -> None:
+    def __init__(self, backbone: nn.Layer, num_keypoints: int, width: int = 64) -> None:
         super().__init__()
-        self.coarsest = coarsest
-        self.body = body
-        body.eval()
-        with paddle.no_grad():
-            channels = body(paddle.zeros([1, 3, 64, 64])).shape[1]
-        body.train()
+        self.backbone = backbone
+        self.coarsest, channels = backbone.strides[-1], backbone.out_channels[-1]
         layers: List[nn.Layer] = []
-        for _ in range(int(math.log2(coarsest // STRIDE))):
+        for _ in range(int(math.log2(self.coarsest // STRIDE))):
             layers += [nn.Conv2DTranspose(channels, width, 4, stride=2, padding=1, bias_attr=False)]
             layers += [nn.BatchNorm2D(width), nn.ReLU()]
             channels = width
@@ -78,7 +57,7 @@ class KeypointNet(nn.Layer):
         self.head = nn.Sequential(*layers, Conv2D(width, num_keypoints, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.body(x))
+        return self.head(self.backbone(x)[-1])
 
 
 def pixel_grid(maps: Tensor) -> Tensor:
@@ -172,14 +151,9 @@ def keypoint_net(
         coord: what becomes CoordConv: "none", "input", the first convolution; "head", those of the head; or "all".
     """
     check_int("num_keypoints", num_keypoints, 1, 10_000)
-    check_choice("backbone", backbone, ("small", *BACKBONES))
     check_choice("coord", coord, ("none", *COORD))
     check_bool("with_r", with_r)
-    if backbone == "small":
-        body, coarsest = _SmallBody(), 8
-    else:
-        body, coarsest = getattr(vision, backbone)(num_classes=0, with_pool=False), 32
-    network = KeypointNet(body, coarsest, num_keypoints)
+    network = KeypointNet(build_backbone(backbone, strides=(32,)), num_keypoints)
     if coord == "none":
         return network
     return convert_to_coordconv(network, COORD[coord], coords=coords, with_r=with_r)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Callable
+from typing import Any, Callable
 
 from paddle import nn
 from paddle.vision import models as vision
@@ -38,6 +38,15 @@ def min_side(name: str) -> int:
     return next((side for beginning, side in MIN_SIDES.items() if name.startswith(beginning)), 0)
 
 
+def vision_network(name: str, **options: Any) -> nn.Layer:
+    """A network of ``paddle.vision`` as its builder of that name makes it, but for the momentum of batch norms."""
+    network = getattr(vision, name)(**options)
+    for layer in network.sublayers():
+        if isinstance(layer, nn.BatchNorm2D):
+            layer._momentum = NORM_MOMENTUM
+    return network
+
+
 def _builder(name: str) -> Callable[..., nn.Layer]:
     def build(
         num_classes: int = 1000, coord: str = "first", coords: CoordsLike = "paddle", with_r: bool = False
@@ -52,11 +61,8 @@ def _builder(name: str) -> Callable[..., nn.Layer]:
                 ``convert_to_coordconv`` takes it, "layer4.*.conv1".
         """
         check_bool("with_r", with_r)
-        network = getattr(vision, name)(num_classes=num_classes)
+        network = vision_network(name, num_classes=num_classes)
         network.min_side = min_side(name)
-        for layer in network.sublayers():
-            if isinstance(layer, nn.BatchNorm2D):
-                layer._momentum = NORM_MOMENTUM
         return network if coord == "none" else _converted(network, coord, coords, with_r)
 
     build.__name__ = build.__qualname__ = name

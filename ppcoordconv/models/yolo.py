@@ -6,7 +6,6 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import paddle
 from paddle import Tensor, nn
-from paddle.vision import models as vision
 from paddle.vision import ops
 
 from ..coords import CoordsLike
@@ -14,6 +13,7 @@ from ..layers import Conv2D
 from ..utils.arguments import check_bool, check_choice, is_size
 from ..utils.errors import ArgumentError
 from . import MODELS
+from .backbones import build_backbone
 from .necks import FPN, PPYOLOFPN
 
 # How much the predicted overlap counts in a score, where it is predicted (Long et al. 2020, arXiv:2007.12099).
@@ -22,71 +22,6 @@ IOU_AWARE_FACTOR = 0.4
 SCALE_X_Y = 1.05
 
 
-class SmallBackbone(nn.Layer):
-    """Five convolutions for small pictures, with maps at a quarter and an eighth of their size.
-
-    Attributes:
-        strides, out_channels: of the maps, from fine to coarse.
-        anchors: those of a field of digits.
-    """
-
-    strides = (4, 8)
-    anchors = ((7, 16), (10, 15), (12, 17), (11, 20), (14, 19), (16, 21))
-
-    def __init__(self, width: int = 32) -> None:
-        super().__init__()
-        self.out_channels = [2 * width, 4 * width]
-        self.stem = _conv(3, width, 2)
-        self.stages = nn.LayerList(
-            [
-                nn.Sequential(_conv(width, 2 * width, 2), _conv(2 * width, 2 * width, 1)),
-                nn.Sequential(_conv(2 * width, 4 * width, 2), _conv(4 * width, 4 * width, 1)),
-            ]
-        )
-
-    def forward(self, x: Tensor) -> List[Tensor]:
-        x = self.stem(x)
-        maps = []
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
-        return maps
-
-
-class ResNetBackbone(nn.Layer):
-    """The last three stages of a ResNet of ``paddle.vision``, at an eighth, a 16th and a 32nd.
-
-    Attributes:
-        strides, out_channels: of the maps, from fine to coarse.
-        anchors: COCO's, for pictures of 608x608 (Redmon & Farhadi 2018, arXiv:1804.02767).
-    """
-
-    strides = (8, 16, 32)
-    anchors = ((10, 13), (16, 30), (33, 23), (30, 61), (62, 45), (59, 119), (116, 90), (156, 198), (373, 326))
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.body = getattr(vision, name)(num_classes=0, with_pool=False)
-        last = (128, 256, 512) if name in ("resnet18", "resnet34") else (512, 1024, 2048)
-        self.out_channels = list(last)
-
-    def forward(self, x: Tensor) -> List[Tensor]:
-        body = self.body
-        x = body.layer1(body.maxpool(body.relu(body.bn1(body.conv1(x)))))
-        maps = []
-        for stage in (body.layer2, body.layer3, body.layer4):
-            x = stage(x)
-            maps.append(x)
-        return maps
-
-
-def _conv(n_in: int, n_out: int, stride: int) -> nn.Layer:
-    return nn.Sequential(
-        Conv2D(n_in, n_out, 3, stride=stride, padding=1, bias_attr=False), nn.BatchNorm2D(n_out), nn.ReLU()
-    )
-
-
-RESNETS = tuple(name for name in vision.__all__ if name.startswith("resnet") and name[6:].isdigit())
 NECKS: Dict[str, Callable[..., Any]] = {
     "fpn": lambda channels, coord_conv, coords: FPN(channels, 64, coord_conv=coord_conv, coords=coords),
     "ppyolo": lambda channels, coord_conv, coords: PPYOLOFPN(
@@ -201,18 +136,17 @@ def yolo(
     """A detector.
 
     Parameters:
-        backbone: "small", or a ResNet of ``paddle.vision``: "resnet18", "resnet34", "resnet50", ...
+        backbone: "small", or of ``paddle.vision``: "resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", ...
         neck: "fpn" or "ppyolo".
         anchors: widths and heights in pixels, from small to large, as many for each scale of the backbone; None: the
             backbone's.
         coord_conv: whether the neck has CoordConv.
         iou_aware: whether it predicts how well its boxes fit, and scores them by that too, as PP-YOLO does.
     """
-    check_choice("backbone", backbone, ("small", *RESNETS))
     check_choice("neck", neck, NECKS)
     check_bool("coord_conv", coord_conv)
     check_bool("iou_aware", iou_aware)
-    body = SmallBackbone() if backbone == "small" else ResNetBackbone(backbone)
+    body = build_backbone(backbone)
     scales = len(body.strides)
     anchors = body.anchors if anchors is None else anchors
     is_pairs = isinstance(anchors, (list, tuple)) and all(is_size(anchor) for anchor in anchors)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ..config import NamedConfig
 from ..data import ClassificationData, LabelledImages
-from ..data.images import Preprocess, shifted
+from ..data.images import Preprocess, check_normalisation, shifted
 from ..data.picture_augmentation import PRESETS, Augmentation, SoftTargets
 from ..metrics import Metric
 from ..metrics.classification import Accuracy
@@ -130,9 +130,7 @@ class ClassificationTask:
         check_int("shift", shift, 0, min(image_size))
         check_choice("augment", augment, ["none", *PRESETS])
         self._augmentation = PRESETS.get(augment)
-        for name, value in (("mean", mean), ("std", std)):
-            if not isinstance(value, (list, tuple)) or len(value) != 3:
-                raise ArgumentError(name, f"takes three numbers, of red, green and blue, got {value!r}")
+        check_normalisation(mean, std)
         self._preprocess = Preprocess((image_size[0], image_size[1]), tuple(mean), tuple(std))
         self._shift = shift
         self._read_data = bind_data(data, ClassificationData)

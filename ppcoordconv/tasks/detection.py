@@ -14,6 +14,7 @@ from paddle.vision import ops
 from ..config import NamedConfig
 from ..data.augment import Augmentation
 from ..data.boxes import BoxedImage, DetectionData, Letterbox
+from ..data.images import check_normalisation
 from ..metrics import Metric
 from ..metrics.coco import AveragePrecision
 from ..models.yolo import SCALE_X_Y, YOLO, Decoded
@@ -91,6 +92,7 @@ class DetectionTask:
         nms: whether what is exported leaves one box of those around an object, or leaves that to who serves it.
         score_threshold: the score, 0..1, from which objects are shown, here and by what is exported, and counted by the
             metrics other than AP.
+        mean, std: of the red, green and blue samples, on the scale 0..1, by which they are normalised.
     """
 
     name = "detection"
@@ -111,6 +113,8 @@ class DetectionTask:
         iou_loss: float = 0.0,
         nms: bool = True,
         score_threshold: float = SCORE_THRESHOLD,
+        mean: Sequence[float] = (0.5, 0.5, 0.5),
+        std: Sequence[float] = (0.5, 0.5, 0.5),
     ) -> None:
         # What measures: it is missed now, rather than after the first epoch.
         import pycocotools  # noqa: F401
@@ -130,8 +134,9 @@ class DetectionTask:
         self.window = window
         check_window(window, network)
         coarsest = max(network.strides)
+        check_normalisation(mean, std)
         self._letterboxes = [
-            Letterbox(_multiples("image_size" if number == 0 else "sizes", size, coarsest))
+            Letterbox(_multiples("image_size" if number == 0 else "sizes", size, coarsest), tuple(mean), tuple(std))
             for number, size in enumerate((image_size, *sizes))
         ]
         self.head = nn.Sequential(Decoded(network), MatrixNMS()) if nms else Decoded(network)

@@ -12,6 +12,7 @@ from paddle import Tensor
 
 from ..config import NamedConfig
 from ..data.boxes import Letterbox
+from ..data.images import check_normalisation
 from ..data.keypoint_regions import Region
 from ..data.keypoints import KeypointData, KeypointObject
 from ..metrics import Metric
@@ -91,6 +92,7 @@ class KeypointTask:
             whole picture, not those in the part.
         sigmas: of each point, how far it may be away in COCO's measure; None: COCO's for its 17 points of a person,
             else 0.06 for all.
+        mean, std: of the red, green and blue samples, on the scale 0..1, by which they are normalised.
     """
 
     name = "keypoints"
@@ -112,6 +114,8 @@ class KeypointTask:
         colour: float = 0.0,
         window: bool = False,
         sigmas: Optional[Sequence[float]] = None,
+        mean: Sequence[float] = (0.5, 0.5, 0.5),
+        std: Sequence[float] = (0.5, 0.5, 0.5),
     ) -> None:
         # What measures: it is missed now, rather than after the first epoch.
         import pycocotools  # noqa: F401
@@ -134,7 +138,8 @@ class KeypointTask:
         check_window(window, network)
         if window and region != "whole":
             raise ArgumentError("window", "is for region=whole: a box's part is measured and served without its window")
-        self._letterbox = Letterbox((image_size[0], image_size[1]))
+        check_normalisation(mean, std)
+        self._letterbox = Letterbox((image_size[0], image_size[1]), tuple(mean), tuple(std))
         self._region = Region(region, margin)
         self._training = Region(region, margin, flip, jitter, colour)
         self.head = MapsToPoints(method, network.stride)

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ppcoordconv as pcc
-from ppcoordconv.models.yolo import SCALE_X_Y, Decoded, ResNetBackbone
+from ppcoordconv.models.backbones import VisionBackbone
+from ppcoordconv.models.yolo import SCALE_X_Y, Decoded
 from ppcoordconv.ops.nms import MatrixNMS, matrix_nms_numpy
 from ppcoordconv.utils.errors import UserError
 
@@ -30,14 +31,17 @@ def test_the_maps_of_a_small_one(coord_conv):
     assert (pcc.CoordConv in kinds) == coord_conv
 
 
-@pytest.mark.parametrize(("backbone", "neck"), [("resnet18", "fpn"), ("resnet50", "ppyolo")])
-def test_on_a_resnet_the_anchors_go_with_their_scales(backbone, neck):
+@pytest.mark.parametrize(
+    ("backbone", "neck"),
+    [("resnet18", "fpn"), ("resnet50", "ppyolo"), ("mobilenet_v3_small", "ppyolo"), ("shufflenet_v2_x0_25", "fpn")],
+)
+def test_on_another_backbone_the_anchors_go_with_their_scales(backbone, neck):
     network = pcc.models.create("yolo", num_classes=2, backbone=backbone, neck=neck)
     network.eval()
     maps = network(paddle.randn([1, 3, 64, 96]))
     for y, stride, anchors in zip(maps, network.strides, network.anchors):
         assert tuple(y.shape) == (1, 21, 64 // stride, 96 // stride)
-        assert anchors == [list(a) for a in ResNetBackbone.anchors[{8: 0, 16: 3, 32: 6}[stride] :][:3]]
+        assert anchors == [list(a) for a in VisionBackbone.anchors[{8: 0, 16: 3, 32: 6}[stride] :][:3]]
 
 
 @pytest.mark.parametrize(

@@ -347,6 +347,16 @@ def test_the_configs_build_and_learn(fields, tmp_path, path):
         assert tuple(task.head(task.network(x)).shape) == (2, 100, 6)
 
 
+def test_pictures_are_normalised_by_mean_and_std(fields):
+    plain, task = build(fields), build(fields, mean=[0.1, 0.2, 0.3], std=[0.5, 0.25, 1.0])
+    pixels = 0.5 + 0.5 * plain.test_samples()[0][0].transpose(1, 2, 0)
+    expected = (pixels - [0.1, 0.2, 0.3]) / [0.5, 0.25, 1.0]
+    grey = np.isclose(pixels, 0.5, atol=0.01).all(axis=2)  # what a picture doesn't fill is the mean, whatever that is
+    got = task.test_samples()[0][0].transpose(1, 2, 0)
+    np.testing.assert_allclose(got[~grey], expected[~grey], atol=1e-5)
+    assert task.export_metadata()["preprocess"]["std"] == [0.5, 0.25, 1.0]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -354,6 +364,7 @@ def test_the_configs_build_and_learn(fields, tmp_path, path):
         ({"image_size": 64}, "takes a height and a width"),
         ({"sizes": [[64, 64], [33, 64]]}, "multiples of 8 pixels, got \\[33, 64\\]"),
         ({"flip": "yes"}, "^flip takes true or false, got 'yes'"),
+        ({"mean": [0.5]}, r"^mean takes three numbers, of red, green and blue, got"),
         ({"iou_loss": -1}, "^iou_loss takes a number from 0 to 100, got -1"),
         ({"model": NamedConfig(name="yolo", iou_aware=1)}, "model.iou_aware takes true or false, got 1"),
         ({"nms": 1}, "^nms takes true or false, got 1"),

@@ -147,11 +147,22 @@ def test_the_check_reports_statistics_and_draws_a_sheet(faces):
     assert found.sheet.dtype == np.uint8
 
 
+def test_pictures_are_normalised_by_mean_and_std(faces):
+    plain, task = build(faces), build(faces, mean=[0.1, 0.2, 0.3], std=[0.5, 0.25, 1.0])
+    pixels = 0.5 + 0.5 * plain.test_samples()[0][0].transpose(1, 2, 0)
+    expected = (pixels - [0.1, 0.2, 0.3]) / [0.5, 0.25, 1.0]
+    grey = np.isclose(pixels, 0.5, atol=0.01).all(axis=2)  # what a picture doesn't fill is the mean, whatever that is
+    got = task.test_samples()[0][0].transpose(1, 2, 0)
+    np.testing.assert_allclose(got[~grey], expected[~grey], atol=1e-5)
+    assert task.export_metadata()["preprocess"]["std"] == [0.5, 0.25, 1.0]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"method": "argmax"}, "method takes one of heatmap, dsnt, got 'argmax'"),
         ({"image_size": [60, 64]}, "image_size takes a height and a width, multiples of 8 pixels with this backbone"),
+        ({"std": 0.5}, "^std takes three numbers, of red, green and blue, got 0.5"),
         ({"sigma": 0}, "sigma takes"),
         ({"sigmas": [0.1]}, "sigmas takes a number for each of the 4 keypoints, got .0.1"),
         ({"sigmas": [0.1, 0.1, 0.1, 0]}, "sigmas takes"),
