@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -141,6 +142,14 @@ def _captured(descriptor: int, name: str, result: SimpleNamespace) -> Iterator[N
             os.close(kept)
             file.seek(0)
             setattr(result, name, file.read().decode())
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT does what it does in a shell's foreground; in its background it may be ignored."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
 
 
 # Where the version of Paddle matters. CI runs these on each supported version, the others on one.

@@ -176,7 +176,7 @@ def test_the_batch_that_is_tried_leaves_no_trace():
 
 
 @pytest.mark.parametrize(("folder", "resume"), [("parts", "auto"), ("others", "parts/last.pdopt")])
-def test_ctrl_c_stops_it_and_a_resume_goes_on(tmp_path, folder, resume):
+def test_ctrl_c_stops_it_and_a_resume_goes_on(tmp_path, folder, resume, interruptible):
     whole, _ = fitted(tmp_path / "whole")
     steps = []
 

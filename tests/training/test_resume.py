@@ -65,14 +65,6 @@ def test_stopped_in_mid_epoch_it_goes_on_bit_for_bit(tmp_path, name, at_step):
     assert {k: got[k] for k in ("best", "last")} == {k: expected[k] for k in ("best", "last")}
 
 
-@pytest.fixture
-def interruptible():
-    """SIGINT does what it does in a shell's foreground; in its background it may be ignored."""
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, handler)
-
-
 def test_twice_interrupted_it_stops_at_once(tmp_path, interruptible):
     task = SignalledTask(3, signal.SIGINT)
     loss = task.loss
@@ -189,6 +181,7 @@ def test_killed_at_random_moments(tmp_path):
     assert not [*state.parent.glob(".*")]
 
 
+@pytest.mark.any_paddle
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_to_the_tool(tmp_path, number, interruptible):
     process = start_tool("train", "-c", CONFIG, "-o", "epochs=9", "save_steps=1", "output_dir=run", cwd=tmp_path)
