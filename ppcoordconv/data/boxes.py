@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ..ops.boxes import clipped
+from ..ops.masks import IGNORED
 from ..utils.errors import UserError, shortened
 from ..utils.progress import log_info
 from .images import Preprocess, read_image
@@ -137,10 +138,9 @@ class Letterbox(Preprocess):
 
     def of_image(self, image: Image.Image) -> np.ndarray:
         """An RGB picture -> float32 ``[3, *image_size]``."""
-        scale = self.scale((image.height, image.width))
-        width, height = (max(1, round(n * scale)) for n in image.size)
-        if (width, height) != image.size:
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        size = self._fitted((image.height, image.width))
+        if size != image.size:
+            image = image.resize(size, Image.Resampling.BILINEAR)
         grey = tuple(np.broadcast_to(np.round(255 * np.array(self.mean)), 3).astype(int).tolist())
         box = Image.new("RGB", self.image_size[::-1], grey)
         box.paste(image)
@@ -150,6 +150,25 @@ class Letterbox(Preprocess):
         """Boxes ``[n, 4]`` in pixels of a picture of that height and width, and inside it."""
         height, width = size[:2]
         return clipped(boxes / self.scale((height, width)), height, width)
+
+    def of_mask(self, mask: np.ndarray) -> np.ndarray:
+        """A mask, uint8 ``[H, W]``, as the input shows its picture, ``[*image_size]``; what is left over is ignored."""
+        size = self._fitted(mask.shape)
+        fitted = np.full(self.image_size, IGNORED, np.uint8)
+        fitted[: size[1], : size[0]] = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+        return fitted
+
+    def mask_to_image(self, mask: np.ndarray, size: Sequence[int]) -> np.ndarray:
+        """From a mask of the input that of the picture of that height and width."""
+        height, width = size[:2]
+        fitted = self._fitted((height, width))
+        part = Image.fromarray(mask[: fitted[1], : fitted[0]])
+        return np.asarray(part.resize((width, height), Image.Resampling.NEAREST))
+
+    def _fitted(self, size: Sequence[int]) -> Tuple[int, int]:
+        """The width and height, in the input, of a picture of that height and width."""
+        height, width = (max(1, round(n * self.scale(size))) for n in size)
+        return width, height
 
     def window(self, part: np.ndarray, size: Sequence[int], whole: Letterbox) -> np.ndarray:
         """Where the input lies that is made of a part of a picture, beside that made of the picture by ``whole``.

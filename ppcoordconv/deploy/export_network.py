@@ -95,10 +95,11 @@ def export(
         wanted = ["N", *examples[0].shape[1:]]
         raise ArgumentError("calibration", f"takes samples {wanted}, as the example, got {list(samples.shape)}")
     rng = np.random.default_rng(0)
+    multiple = getattr(network, "coarsest", 1)
     return write_checked(
         network,
         Path(folder),
-        probe(examples, dynamic_size, lambda one, shape: rng.uniform(one.min(), one.max(), shape)),
+        probe(examples, dynamic_size, lambda one, shape: rng.uniform(one.min(), one.max(), shape), multiple),
         metadata,
         names=_names(network, len(examples)),
         format=format,

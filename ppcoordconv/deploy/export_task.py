@@ -48,7 +48,8 @@ def export_task(
     network = task.network if task.head is None else nn.Sequential(task.network, task.head)
     samples = calibration_samples(task, int8) if int8 else None
     rng = np.random.default_rng(0)
-    batches = probe([_examples(task, rng)], dynamic_size, lambda _, shape: rng.standard_normal(shape))
+    multiple = getattr(task.network, "coarsest", 1)
+    batches = probe([_examples(task, rng)], dynamic_size, lambda _, shape: rng.standard_normal(shape), multiple)
     return write_checked(
         network,
         folder,

@@ -26,6 +26,8 @@ from .predictor import Predictor
 BATCH_SIZE = 32
 READERS = 2
 RESULTS = "results.jsonl"
+# Of the output, where pictures are that belong to results.
+MASKS = "masks"
 # In bytes; file systems take 255, of which some are for what atomic_write adds.
 LONGEST_STEM = 200
 
@@ -47,15 +49,15 @@ def infer(
 
     Parameters:
         inputs: picture files or folders of them; for a model that takes points, text files with an ``x,y`` a line.
-        output: a folder that gets a picture of each result, its "picture", and all results in ``results.jsonl``. What
-            is in their way there is moved to ``earlier.1``, ``earlier.2``, ... Of tiles, it is a whole number of times
-            smaller than a picture of more than 2**24 pixels.
+        output: a folder that gets a picture of each result, its "picture", and all results in ``results.jsonl``, their
+            masks in ``masks``. What is in their way there is moved to ``earlier.1``, ``earlier.2``, ... Of tiles, it is
+            a whole number of times smaller than a picture of more than 2**24 pixels.
         resume: goes on after the results that an earlier call with the same options left in ``output``, and gives the
             rest.
         recursive: takes the pictures in folders of the folders, too, but for those in ``output``.
         threshold: the score, 0 to 1, below which objects are left out; None: that of the export.
         tile, overlap: pictures are cut into squares of so many pixels, each an input, of which neighbours share
-            ``overlap``, by default a quarter; their objects are joined. For models that find objects.
+            ``overlap``, by default a quarter; their results are joined. For models that find objects or masks.
 
     Raises:
         UserError: an input would be replaced, the results in ``output`` are of other inputs, there is no ``output`` to
@@ -72,7 +74,8 @@ def infer(
             raise ArgumentError("threshold", f"takes a score from 0 to 1, got {threshold}")
         form.score_threshold = threshold
     if tile is not None:
-        _check_finds_objects("tile", form)
+        if not form.can_be_tiled():
+            raise ArgumentError("tile", f"is for models that find objects or masks, and this one's are {form.name}")
         from .tiles import Tiles, drawn_reduced, results_in_tiles  # which need an extra
 
         tiles = Tiles(tile, overlap)
@@ -90,12 +93,14 @@ def infer(
         pictures = [output / name for name in names]
         # Where the results are of these inputs, their pictures have these names.
         before = [] if resume else _pictures_before(output / RESULTS)
-        _refuse_to_replace([item.path for item in items], [output / name for name in (*names, *before, RESULTS)])
+        masks = [f"{MASKS}/{name}" for name in names]
+        _refuse_to_replace([item.path for item in items], [output / n for n in (*names, *before, *masks, RESULTS)])
         if resume:
             done = _results_before(output / RESULTS, [item.name for item in items])
-            remove_abandoned(output, names[done : done + 1])
+            for folder in (output, output / MASKS):
+                remove_abandoned(folder, names[done : done + 1])
         if not done:
-            _move_aside(output, [RESULTS, *names, *before])
+            _move_aside(output, [RESULTS, MASKS, *names, *before])
     left = items[done:]
     if tile is None:
         results = _results(predictor, form, preprocess, left)
@@ -112,6 +117,8 @@ def infer(
                 else:
                     draw = partial(drawn_reduced, form, item, result)
                 result = _save(draw, result, picture)
+            if "error" not in result:
+                result = form.as_plain(result, partial(_save_mask, picture) if picture else None)
             result = {"input": item.name, **result}
             if file is not None:
                 _write_line(file, as_json(result))
@@ -182,6 +189,13 @@ def _save(draw: Callable[[], np.ndarray], result: Dict[str, Any], picture: Path)
     with atomic_write(picture) as path:
         Image.fromarray(pixels).save(path, format="PNG")
     return {**result, "picture": picture.name}
+
+
+def _save_mask(picture: Path, png: bytes) -> str:
+    """Keeps it in a folder beside the picture, under its name; gives the path from that one's folder."""
+    with atomic_write(picture.parent / MASKS / picture.name) as path:
+        path.write_bytes(png)
+    return f"{MASKS}/{picture.name}"
 
 
 def _results_before(path: Path, names: List[str]) -> int:

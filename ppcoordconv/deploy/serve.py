@@ -10,7 +10,7 @@ import threading
 import time
 from functools import partial
 from io import BytesIO
-from typing import Any, AsyncGenerator, AsyncIterator, Awaitable, Callable, Dict, List, Tuple, Union
+from typing import Any, AsyncGenerator, AsyncIterator, Awaitable, Callable, Dict, List, Sequence, Tuple, Union
 
 import numpy as np
 from fastapi import FastAPI, Request
@@ -131,7 +131,10 @@ def create_app(predictor: Predictor, limits: Limits = Limits()) -> FastAPI:  # n
         x, size = ready
         found = await batcher(x)
         metrics.inputs.inc()
-        return {"input": name, **(found if "error" in found else form.to_image(found, preprocess, size))}
+        return {"input": name, **(found if "error" in found else await asyncio.to_thread(placed, found, size))}
+
+    def placed(found: Dict[str, Any], size: Sequence[int]) -> Dict[str, Any]:
+        return form.as_plain(form.to_image(found, preprocess, size))
 
     async def answered(sent: List[Sent]) -> List[Dict[str, Any]]:
         with batcher.reserved(len(sent)):

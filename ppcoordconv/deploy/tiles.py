@@ -1,4 +1,4 @@
-"""Pictures that are much larger than a network's input, cut into tiles: the objects of all tiles, joined."""
+"""Pictures that are much larger than a network's input, cut into tiles: the results of all tiles, joined."""
 
 from __future__ import annotations
 
@@ -94,8 +94,7 @@ def results_in_tiles(
 def drawn_reduced(form: ServedForm, item: Input, result: Dict[str, Any]) -> np.ndarray:
     """Its picture, as ``read_reduced`` gives it, with the result of its tiles; raises UserError as that does."""
     pixels, factor = read_reduced(item.path)
-    objects = [{**found, "box": [edge / factor for edge in found["box"]]} for found in result["objects"]]
-    return form.draw(pixels, np.empty(0), {**result, "objects": objects})
+    return form.draw(pixels, np.empty(0), form.reduced(result, factor))
 
 
 def _result(predictor: Predictor, form: ServedForm, preprocess: Any, picture: Any, tiles: Tiles) -> Dict[str, Any]:

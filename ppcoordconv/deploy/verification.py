@@ -40,13 +40,14 @@ SETTINGS: Dict[str, Dict[str, Dict[str, Any]]] = {
 SIZES = ((0.5, 0.75), (1.25, 0.625))
 
 
-def probe(examples: Sequence[np.ndarray], dynamic_size: bool, noise: Noise) -> List[Batch]:
+def probe(examples: Sequence[np.ndarray], dynamic_size: bool, noise: Noise, multiple: int) -> List[Batch]:
     """Batches of the numbers and sizes to check: every other sample is one of the examples, the rest noise.
 
     Parameters:
         examples: of each input, ``[N, ...]``. Whole numbers are never noise, which may be none that the network takes.
         dynamic_size: maps of other heights and widths, too.
         noise: of the kind of an example, of a shape.
+        multiple: of what the sizes must be multiples.
     """
     batches = []
     for number in BATCHES:
@@ -58,8 +59,9 @@ def probe(examples: Sequence[np.ndarray], dynamic_size: bool, noise: Noise) -> L
         batches.append(batch)
     if dynamic_size and len(examples) == 1 and examples[0].ndim == 4:
         _, channels, height, width = examples[0].shape
-        sizes = [[2, channels, int(h * height), int(w * width)] for h, w in SIZES]
-        batches += [(noise(examples[0], size).astype(np.float32),) for size in sizes]
+        for parts in SIZES:
+            sides = [multiple * max(1, int(part * side / multiple)) for part, side in zip(parts, (height, width))]
+            batches.append((noise(examples[0], [2, channels, *sides]).astype(np.float32),))
     return batches
 
 

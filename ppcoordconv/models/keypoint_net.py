@@ -10,20 +10,18 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from ..compat import shape_of
-from ..convert import convert_to_coordconv
 from ..coord_grids import coord_grid
 from ..coords import CoordsLike
 from ..layers import Conv2D
-from ..utils.arguments import check_bool, check_choice, check_int
+from ..utils.arguments import check_int
 from . import MODELS
 from .backbones import build_backbone
+from .placement import with_coords
 
 STRIDE = 4
 # How far around a point its map is looked at, in cells, and how often.
 REACH = 4
 STEPS = 6
-# What becomes CoordConv: the first convolution, those of the head, or all.
-COORD = {"input": None, "head": "head.*", "all": "all"}
 
 
 class KeypointNet(nn.Layer):
@@ -143,17 +141,10 @@ def keypoint_net(
 ) -> nn.Layer:
     """A network that finds keypoints.
 
-    The weights on the coordinates start at zero: with the same seed, a network and its twin without CoordConv start as
-    the same function.
-
     Parameters:
         backbone: "small", or of ``paddle.vision``: "resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", ...
         coord: what becomes CoordConv: "none", "input", the first convolution; "head", those of the head; or "all".
     """
     check_int("num_keypoints", num_keypoints, 1, 10_000)
-    check_choice("coord", coord, ("none", *COORD))
-    check_bool("with_r", with_r)
     network = KeypointNet(build_backbone(backbone, strides=(32,)), num_keypoints)
-    if coord == "none":
-        return network
-    return convert_to_coordconv(network, COORD[coord], coords=coords, with_r=with_r)
+    return with_coords(network, coord, coords, with_r)

@@ -43,7 +43,7 @@ class YOLO(nn.Layer):
     Attributes:
         input_shape: of an input that it takes, without the batch.
         for_task: the one task whose loss takes the list.
-        strides: of the maps, in their order.
+        strides: of the maps, in their order. coarsest: the largest of them.
         anchors: for each map, ``[[width, height], ...]`` in pixels.
         num_classes: of the data.
         iou_aware: whether it predicts how well its boxes fit.
@@ -66,6 +66,7 @@ class YOLO(nn.Layer):
         each = len(anchors) // scales
         by_scale = [[list(a) for a in anchors[i * each : (i + 1) * each]] for i in range(scales)]
         self.strides = list(backbone.strides)
+        self.coarsest = max(self.strides)
         # A neck like PP-YOLO's gives its maps from coarse to fine.
         if reverse:
             self.strides.reverse()

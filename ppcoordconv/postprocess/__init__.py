@@ -6,7 +6,7 @@ A class decorated with ``SERVED.register`` in a module of this package is a serv
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -62,14 +62,13 @@ def decoded(form: ServedForm, outputs: np.ndarray, labels: List[str]) -> List[Di
 
 
 class ServedForm:
-    """From a network's outputs to results, which are plain values.
+    """From a network's outputs to results, which are plain values, or become them by ``as_plain``.
 
     Attributes:
         name: what ``inference.yml`` calls it.
         output_shape: of one output, with None for any length; None: it is not checked.
         without_onnx: why a network with these outputs can't be exported to ONNX; None: it can.
-        score_threshold: the score below which "objects" are left out; None: its results have no objects, and can't be
-            joined from tiles.
+        score_threshold: the score below which "objects" are left out; None: its results have no objects.
         edges: of what finds points, pairs of their indices, between which a line is drawn.
     """
 
@@ -87,6 +86,11 @@ class ServedForm:
         """The result in pixels of the picture that was given, of that height and width; here nothing changes."""
         return result
 
+    @classmethod
+    def can_be_tiled(cls) -> bool:
+        """Whether results of tiles can be joined."""
+        return cls.joined is not ServedForm.joined
+
     def joined(
         self, results: List[Dict[str, Any]], tiles: Sequence[Tuple[Sequence[float], ...]], size: Sequence[int]
     ) -> Dict[str, Any]:
@@ -98,6 +102,10 @@ class ServedForm:
         """
         raise NotImplementedError
 
+    def reduced(self, result: Dict[str, Any], factor: int) -> Dict[str, Any]:
+        """The result of a picture, for one that is so many times smaller, each side rounded up."""
+        raise NotImplementedError
+
     def draw(self, pixels: np.ndarray, output: np.ndarray, result: Dict[str, Any]) -> np.ndarray:
         """A picture of the input with its result: uint8 ``[H, W, 3]``.
 
@@ -106,3 +114,12 @@ class ServedForm:
             output: the network's, ``[...]``; of a picture in tiles nothing. result: what was made of it.
         """
         raise NotImplementedError
+
+    def as_plain(self, result: Dict[str, Any], save: Optional[Callable[[bytes], str]] = None) -> Dict[str, Any]:
+        """The result in plain values, as JSON has them; here it is.
+
+        Parameters:
+            save: of a PNG that belongs to the result, keeps it, and gives the name under which it is found; None: it
+                becomes a data URI.
+        """
+        return result

@@ -91,6 +91,10 @@ class Detection(ServedForm):
             kept[n] = not (shared > SAME_OBJECT * np.minimum(areas(others), areas(box))).any()
         return {"height": int(size[0]), "width": int(size[1]), "objects": [objects[n][1] for n in np.flatnonzero(kept)]}
 
+    def reduced(self, result: Dict[str, Any], factor: int) -> Dict[str, Any]:
+        objects = [{**found, "box": [edge / factor for edge in found["box"]]} for found in result["objects"]]
+        return {**result, "objects": objects}
+
     def draw(self, pixels: np.ndarray, output: np.ndarray, result: Dict[str, Any]) -> np.ndarray:
         return boxed(pixels, result["objects"], side=256)
 

@@ -16,11 +16,13 @@ from ..data.anchors import anchors_of, fit
 from ..data.boxes import BoxedImage, DetectionData
 from ..data.keypoint_regions import Region
 from ..data.keypoints import KeypointData, KeypointObject
+from ..data.masks import SegmentationData, SegmentedImage
 from ..data.readable import read_each
 from ..ops.boxes import areas
+from ..ops.masks import IGNORED
 from ..utils.errors import UserError
 from ..utils.files import atomic_write, write_text
-from ..viz.draw import boxed, captioned, contact_sheet, pointed
+from ..viz.draw import boxed, captioned, contact_sheet, masked, pointed
 
 # Pictures on the sheet.
 SHOWN = 24
@@ -122,6 +124,30 @@ def check_keypoints(data: KeypointData, region: Region) -> DataCheck:
     return DataCheck(statistics, contact_sheet(shown, columns=6), _about_same(seen))
 
 
+def check_masks(data: SegmentationData) -> DataCheck:
+    """Of a segmentation's data; decodes every picture and every mask."""
+    statistics: Dict[str, Any] = {}
+    readable: Dict[str, List[int]] = {}
+    seen: Seen = {}
+    for name, images in (("train", data.train), ("test", data.test)):
+        readable[name], found = _decoded(name, [one.image for one in images], partial(_pixels, images), seen)
+        masks = (images[number].mask() for number in readable[name])
+        counts = np.sum([np.bincount(mask.ravel(), minlength=256) for mask in masks], axis=0)
+        shares = (counts / max(1, counts[:IGNORED].sum())).round(6).tolist()
+        statistics[name] = {
+            "pictures": len(images),
+            **_of_sizes(found),
+            "shares": dict(zip(data.labels, shares)),
+            "ignored": round(float(counts[IGNORED] / counts.sum()), 6),
+        }
+    shown = []
+    for index in _spread(readable["train"]):
+        pixels, _ = _shrunk(data.train[index].pixels())
+        mask = Image.fromarray(data.train[index].mask()).resize(pixels.shape[1::-1], Image.Resampling.NEAREST)
+        shown.append(masked(pixels, np.asarray(mask), data.labels, side=256))
+    return DataCheck(statistics, contact_sheet(shown, columns=6), _about_same(seen))
+
+
 def write_check(folder: Path, result: Dict[str, Any], found: Optional[DataCheck]) -> None:
     """``check.json``, and ``samples.png`` of what was found, if the data could be read."""
     write_text(folder / "check.json", json.dumps(result, ensure_ascii=False, indent=1) + "\n")
@@ -130,7 +156,7 @@ def write_check(folder: Path, result: Dict[str, Any], found: Optional[DataCheck]
             Image.fromarray(found.sheet).save(file, format="PNG")
 
 
-def _pixels(images: Sequence[Union[BoxedImage, KeypointObject]], index: int) -> np.ndarray:
+def _pixels(images: Sequence[Union[BoxedImage, KeypointObject, SegmentedImage]], index: int) -> np.ndarray:
     return images[index].pixels()
 
 

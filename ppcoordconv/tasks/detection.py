@@ -133,11 +133,11 @@ class DetectionTask:
         self.network = network
         self.window = window
         check_window(window, network)
-        coarsest = max(network.strides)
         check_normalisation(mean, std)
+        names = ["image_size", *("sizes" for _ in sizes)]
         self._letterboxes = [
-            Letterbox(_multiples("image_size" if number == 0 else "sizes", size, coarsest), tuple(mean), tuple(std))
-            for number, size in enumerate((image_size, *sizes))
+            Letterbox(_multiples(name, size, network.coarsest), tuple(mean), tuple(std))
+            for name, size in zip(names, (image_size, *sizes))
         ]
         self.head = nn.Sequential(Decoded(network), MatrixNMS()) if nms else Decoded(network)
         self._form: Detection = SERVED.build("detection" if nms else "detection_without_nms")

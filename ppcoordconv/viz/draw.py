@@ -86,6 +86,51 @@ def pointed(
     return np.asarray(image)
 
 
+# Of a class that is named so, nothing is drawn.
+BACKGROUND = "background"
+
+
+def indexed(mask: np.ndarray) -> Image.Image:
+    """A picture with a palette, whose pixels are the numbers of ``[H, W]``; 0 is black."""
+    image = Image.fromarray(mask, "L")
+    colours = [(0, 0, 0), *(_colour(number) for number in range(1, int(mask.max(initial=0)) + 1))]
+    image.putpalette([sample for colour in colours for sample in colour])
+    return image
+
+
+def masked(pixels: np.ndarray, mask: np.ndarray, labels: Sequence[str], side: int = 128) -> np.ndarray:
+    """A picture, enlarged to at least ``side`` pixels, under the colours of its pixels' classes, and their names.
+
+    Parameters:
+        mask: uint8 ``[H, W]``, indices into the labels; what is none is not coloured.
+
+    Returns:
+        uint8 ``[H', W', 3]``.
+    """
+    there = [number for number in np.unique(mask) if number < len(labels) and labels[number].lower() != BACKGROUND]
+    shown = pixels.copy()
+    for number in there:
+        inside = mask == number
+        shown[inside] = (pixels[inside] // 2 + np.array(_colour(number)) // 2).astype(np.uint8)
+    image, _ = _enlarged(shown, side)
+    font = ImageFont.load_default(size=12)
+    sheet = Image.new("RGB", (image.width, image.height + 16), "white")
+    sheet.paste(image)
+    draw, left = ImageDraw.Draw(sheet), 2.0
+    for number in there:
+        draw.rectangle((left, image.height + 4, left + 8, image.height + 12), _colour(number))
+        draw.text((left + 11, image.height + 1), labels[number], "black", font)
+        left += 18 + font.getlength(labels[number])
+    return np.asarray(sheet)
+
+
+def _colour(number: int) -> Tuple[int, int, int]:
+    """Of a class. The first is seldom seen, as it is the background's; later ones are those of before, darker."""
+    red, green, blue = ImageColor.getrgb(COLOURS[(number - 1) % len(COLOURS)])[:3]
+    darker = 1 + (number - 1) // len(COLOURS) % 4
+    return red // darker, green // darker, blue // darker
+
+
 def contact_sheet(pictures: List[np.ndarray], columns: int) -> np.ndarray:
     """Pictures in rows of ``columns``, on white.
 

@@ -252,7 +252,7 @@ def test_wrong_options(field, options, words):
 def test_models_that_find_no_objects(field):
     with (
         Predictor(str(ROOT / "docs" / "trained" / "regression")) as predictor,
-        pytest.raises(UserError, match="tile is for models that find objects, and this one's served form is coord"),
+        pytest.raises(UserError, match="tile is for models that find objects or masks, and this one's are coord"),
     ):
         list(infer(predictor, [field[0]], tile=64))
 

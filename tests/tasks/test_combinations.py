@@ -5,6 +5,7 @@ import pytest
 from conftest import package_names
 from keypoint_pictures import write_faces
 from PIL import Image
+from segmentation_pictures import write_coco, write_masks
 
 from ppcoordconv.config import Config
 from ppcoordconv.data import DATASETS
@@ -17,7 +18,7 @@ from ppcoordconv.training.prefetch import Batch
 from ppcoordconv.utils.errors import UserError
 
 pytestmark = pytest.mark.any_paddle
-SIZES = {"classification": [32, 32], "detection": [64, 64]}
+SIZES = {"classification": [32, 32], "detection": [64, 64], "segmentation": [64, 64]}
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +33,19 @@ def options(tmp_path_factory):
     (folder / "pictures" / "train_list.txt").write_text("".join(f"{name}.png {name[0]}\n" for name in names))
     write_fields(folder / "fields", digits(), counts=(4, 2))
     write_faces(folder / "faces", (4, 2))
+    write_masks(folder / "masks", (4, 2))
+    write_coco(folder / "outlines", (4, 2))
+    lines = [f"images/train/{number}.png masks/train/{number}.png\n" for number in range(4)]
+    (folder / "masks" / "train.txt").write_text("".join(lines))
     return {
         "cifar10": {"path": str(folder / "none")},
         "coco": {"path": str(folder / "fields")},
         "coco_keypoints": {"path": str(folder / "faces")},
         "image_folder": {"path": str(folder / "pictures")},
         "image_list": {"path": str(folder / "pictures")},
+        "coco_masks": {"path": str(folder / "outlines")},
+        "mask_folder": {"path": str(folder / "masks")},
+        "mask_list": {"path": str(folder / "masks")},
     }
 
 
