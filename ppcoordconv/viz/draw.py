@@ -114,13 +114,19 @@ def masked(pixels: np.ndarray, mask: np.ndarray, labels: Sequence[str], side: in
         shown[inside] = (pixels[inside] // 2 + np.array(_colour(number)) // 2).astype(np.uint8)
     image, _ = _enlarged(shown, side)
     font = ImageFont.load_default(size=12)
-    sheet = Image.new("RGB", (image.width, image.height + 16), "white")
-    sheet.paste(image)
-    draw, left = ImageDraw.Draw(sheet), 2.0
+    places, left, top = [], 2, image.height
     for number in there:
-        draw.rectangle((left, image.height + 4, left + 8, image.height + 12), _colour(number))
-        draw.text((left + 11, image.height + 1), labels[number], "black", font)
-        left += 18 + font.getlength(labels[number])
+        width = 18 + int(font.getlength(labels[number]))
+        if left > 2 and left + width > image.width:
+            left, top = 2, top + 16
+        places.append((left, top))
+        left += width
+    sheet = Image.new("RGB", (image.width, top + 16), "white")
+    sheet.paste(image)
+    draw = ImageDraw.Draw(sheet)
+    for number, (left, top) in zip(there, places):
+        draw.rectangle((left, top + 4, left + 8, top + 12), _colour(number))
+        draw.text((left + 11, top + 1), labels[number], "black", font)
     return np.asarray(sheet)
 
 
