@@ -19,46 +19,21 @@ SEEDS = range(5)
 # On crops: coordinates of the crop, and of its place in the picture.
 WINDOWS = {"input": (), "input, windows": ("task.window=true",)}
 
-_DRAWN = ("task.image_size=[96,96]", "task.colour=0")
-_SMALL = ("model.width=8",)
-
 
 @dataclass(frozen=True)
 class Row:
-    """A set of position_data.py.
-
-    Attributes:
-        config: of configs/. metric: what is compared. options: of the training, the same for all places.
-    """
+    """A set of position_data.py, and the config of its name in a folder of configs/; ``metric`` is what is compared."""
 
     title: str
-    config: str
+    folder: str
     metric: str
-    options: Tuple[str, ...]
 
 
 ROWS = {
-    "pairs": Row(
-        "two equal dots, by the half they lie in",
-        "keypoints/custom.yml",
-        "pck",
-        (*_DRAWN, "task.region=whole", "task.jitter=0", "optimizer.learning_rate=0.01", "epochs=20"),
-    ),
-    "faces": Row(
-        "26 faces of photographs", "keypoints/custom.yml", "pck", ("task.flip=true", "epochs=100", "batch_size=8")
-    ),
-    "bands": Row(
-        "equal dots, by the quarter they lie in",
-        "segmentation/custom.yml",
-        "miou",
-        (*_DRAWN, *_SMALL, "task.crop=0", "model.depth=2", "optimizer.learning_rate=0.02", "epochs=10"),
-    ),
-    "brain": Row(
-        "grey and white matter, left and right, in 40 slices",
-        "segmentation/custom.yml",
-        "miou",
-        (*_SMALL, "task.image_size=[112,96]", "task.crop=0", "epochs=30"),
-    ),
+    "pairs": Row("two equal dots, by the half they lie in", "keypoints", "pck"),
+    "faces": Row("26 faces of photographs", "keypoints", "pck"),
+    "bands": Row("equal dots, by the quarter they lie in", "segmentation", "miou"),
+    "brain": Row("grey and white matter, left and right, in 40 slices", "segmentation", "miou"),
 }
 # The same with crops in training.
 CROPPED = {"brain": ("task.crop=0.5",)}
@@ -87,13 +62,12 @@ def run_experiment(arguments: argparse.Namespace) -> int:
 
     records = read_records(RECORDS)
     for name in arguments.rows or ROWS:
-        row = ROWS[name]
         for way, options in ways(name).items():
             if way in records.setdefault(name, {}):
                 continue
             output = OUTPUT / name / way.replace(": ", "_").replace(", ", "_")
             given = [f"data.path={arguments.data / name}", f"seed={list(SEEDS)}", f"output_dir={output}"]
-            words = ["-c", f"configs/{row.config}", "--resume", "auto", "-o", *row.options, *options, *given]
+            words = ["-c", f"configs/{ROWS[name].folder}/{name}.yml", "--resume", "auto", "-o", *options, *given]
             tools_side_by_side({name: ["train", *words]})
             runs = {str(seed): record_of(output / f"seed_{seed}", {}) for seed in SEEDS}
             for one in runs.values():

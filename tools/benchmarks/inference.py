@@ -47,6 +47,7 @@ NETWORKS: Dict[str, Callable[[], nn.Layer]] = {
     "coordinate_corner": partial(models.create, "coordinate_corner"),
     "yolo, fpn": partial(_Detector, "fpn"),
     "yolo, ppyolo": partial(_Detector, "ppyolo"),
+    **{name: partial(models.create, name) for name in ("keypoint_net", "unet", "fpn_segmentation")},
 }
 BATCHES, LAYER_BATCHES = (1, 8, 32), (1, 8)
 THREADS = (1, 2)
