@@ -1,4 +1,4 @@
-"""A page to play with: `make demo`. Who knows where a point is, and a detector of digits that are drawn by hand."""
+"""A page to play with: `make demo`. Who knows where a point is, of which class a dot is, and a detector of digits."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ except ImportError:
         "app.py: the page needs Gradio, which is not installed: make demo, or pip install -r demo/requirements.txt"
     )
 
+import colouring  # noqa: E402
 import drawing  # noqa: E402
 import rendering  # noqa: E402
 
@@ -34,6 +35,8 @@ MODELS = {
     "coordconv": ROOT / "docs" / "trained" / "rendering",
     "convolution": HERE / "models" / "convolution",
     "detector": HERE / "models" / "detector",
+    "quarters": HERE / "models" / "quarters",
+    "quarters without": HERE / "models" / "quarters_without",
 }
 # Where the page begins: a place that the training never saw.
 START = (46, 44)
@@ -61,6 +64,14 @@ def build() -> gr.Blocks:
     def point(place: Any) -> str:
         return rendering.answer(networks, maps, place)
 
+    segmentation = [
+        rendering.Network("CoordConv", "at the input; else the same", models["quarters"]),
+        rendering.Network("Convolution", "the same U-Net, the same training", models["quarters without"]),
+    ]
+
+    def colour(dots: Any) -> str:
+        return colouring.answer(segmentation, dots)
+
     def draw(strokes: Any) -> Dict[str, str]:
         return drawing.answer(models["detector"], strokes)
 
@@ -68,6 +79,9 @@ def build() -> gr.Blocks:
         gr.HTML(read("header.html"))
         with gr.Tab("Who knows where?"):
             gr.HTML(point(START), js_on_load=read("point.js"), server_functions=[point], elem_id="point")
+        with gr.Tab("Which quarter?"):
+            first = colour(colouring.START)
+            gr.HTML(first, js_on_load=read("dots.js"), server_functions=[colour], elem_id="dots")
         with gr.Tab("Draw digits"):
             greeting = draw(drawing.EXAMPLES[0])
             paper = drawing.paper()
