@@ -41,7 +41,7 @@ BELOW = {
     "tasks": {"config", "data", "layers", "metrics", "models", "ops", "postprocess", "utils", "viz"},
     "training": {"__version__", "analysis", "compat", "config", "metrics", "utils", "windows"},
     "deploy": {"compat", "convert", "data", "layers", "postprocess", "utils", "windows"},
-    "contrib": {"coords", "layers", "models"},
+    "contrib": {"convert", "coords", "layers", "models"},
     "commands": {"__version__", "config", "deploy", "tasks", "training", "utils"},
     "__main__": {"commands"},
 }

@@ -1,19 +1,21 @@
-"""CoordConv for PaddleDetection: importing this module registers two necks for its configs.
+"""CoordConv for PaddleDetection: importing this module registers two necks and ``CoordConvert`` for its configs.
 
 ``CoordConvPPYOLOFPN`` is its PPYOLOFPN with coordinates that reach from -1 to 1, ``CoordConvFPN`` a feature pyramid.
+``CoordConvert`` is any backbone, neck, head or whole model of PaddleDetection's, converted by ``convert_to_coordconv``.
 ``repair_coords`` puts the coordinates of a model right that has its own PPYOLOFPN.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 from paddle import Tensor, nn
 
 try:
-    from ppdet.core.workspace import register, serializable
+    from ppdet.core.workspace import create, register, serializable
     from ppdet.modeling.necks import yolo_fpn
     from ppdet.modeling.shape_spec import ShapeSpec
+    from ppdet.utils.checkpoint import load_pretrain_weight
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"ppcoordconv.contrib.ppdet is for PaddleDetection, which can't be imported here ({error}): "
@@ -21,6 +23,7 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
+from ..convert.to_coordconv import Match, convert_to_coordconv
 from ..coords import CoordsLike, find_coords
 from ..layers import AddCoords
 from ..models.necks import FPN, PPYOLOFPN
@@ -135,6 +138,52 @@ class CoordConvFPN(_Neck, FPN):
 
     def forward(self, blocks: Sequence[Tensor]) -> List[Tensor]:
         return FPN.forward(self, blocks)[::-1]  # Paddle 2.6 can't trace super()
+
+
+@register
+class CoordConvert:
+    """A part of PaddleDetection's, or a whole model, with CoordConv in it: the part itself, not a layer around it.
+
+    A config names it where the part would be, as ``solov2_head: CoordConvert``, and the part in ``CoordConvert``'s own
+    section, as ``CoordConvert: {model: SOLOv2Head, match: all}``. The part keeps its section.
+
+    Parameters:
+        model: in the YAML the name of the part.
+        match: which convolutions: null for the first, ``all``, or a pattern for their names.
+        coords: as ``CoordConv`` takes them.
+        with_r: adds the radius channel.
+        pretrained: a file of plain weights for the part, as PaddleDetection's ``pretrain_weights``, which is loaded too
+            late for those: after the conversion.
+
+    Raises:
+        TypeError, ValueError: ``convert_to_coordconv``'s; PaddleDetection's, of a part that there is not.
+
+    Examples:
+        >>> import paddle
+        >>> from ppcoordconv.contrib.ppdet import CoordConvert
+        >>> part = CoordConvert(paddle.nn.Sequential(paddle.nn.Conv2D(3, 8, 3)))
+        >>> type(part[0]).__name__
+        'CoordConv'
+    """
+
+    def __new__(
+        cls,
+        model: nn.Layer,
+        match: Match = None,
+        coords: CoordsLike = "paddle",
+        with_r: bool = False,
+        pretrained: Optional[str] = None,
+    ) -> Any:
+        if pretrained is not None:
+            load_pretrain_weight(model, pretrained)
+        return convert_to_coordconv(model, match, coords=coords, with_r=with_r)
+
+    @classmethod
+    def from_config(cls, cfg: Dict[str, Any], **arguments: Any) -> Dict[str, Any]:
+        """Builds the part, with what PaddleDetection would give it: a head, the shapes of the maps."""
+        if "model" not in cfg:
+            raise ValueError("CoordConvert needs the name of a part, as in CoordConvert: {model: SOLOv2Head}")
+        return {"model": create(cfg["model"], **arguments)}
 
 
 class RepairedCoordConv(yolo_fpn.CoordConv):

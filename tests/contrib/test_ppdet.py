@@ -1,7 +1,8 @@
-"""PaddleDetection with the necks from its YAML, trained, exported and served; and its own neck repaired."""
+"""PaddleDetection with the necks and converted parts from its YAML, trained, exported and served; its neck repaired."""
 
 import copy
 import doctest
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ import numpy as np
 import paddle
 import pytest
 from conftest import ROOT
+from exported import served
 from paddle.static import InputSpec
 
 import ppcoordconv as pcc
@@ -19,7 +21,7 @@ pytest.importorskip("ppdet")
 
 from ppdet.core.config.schema import SchemaDict  # noqa: E402
 from ppdet.core.workspace import create, global_config, load_config  # noqa: E402
-from ppdet.data.transform.batch_operators import Gt2YoloTarget  # noqa: E402
+from ppdet.data.transform.batch_operators import Gt2Solov2Target, Gt2YoloTarget  # noqa: E402
 from ppdet.modeling.necks import yolo_fpn  # noqa: E402
 
 from ppcoordconv.contrib import ppdet as contrib  # noqa: E402
@@ -35,11 +37,12 @@ metric: COCO
 use_gpu: false
 worker_num: 0
 YOLOv3:
-  backbone: MobileNet
+  backbone: CoordConvert
   neck: NECK
   yolo_head: YOLOv3Head
   post_process: BBoxPostProcess
 MobileNet: {{scale: 0.1, feature_maps: [4, 6, 13], with_extra_blocks: false}}
+CoordConvert: {{model: MobileNet}}
 NECK: OPTIONS
 YOLOv3Head: {{anchors: {ANCHORS}, anchor_masks: {MASKS}, loss: YOLOv3Loss}}
 YOLOv3Loss: {{ignore_thresh: 0.7, downsample: [32, 16, 8]}}
@@ -60,9 +63,11 @@ def config(tmp_path):
     """Puts PaddleDetection's one global config back afterwards."""
     before = {key: value.copy() if isinstance(value, SchemaDict) else value for key, value in global_config.items()}
 
-    def load(neck, options):
+    def load(text, **replacements):
+        for word, replacement in replacements.items():
+            text = text.replace(word, replacement)
         path = tmp_path / "tiny.yml"
-        path.write_text(CONFIG.replace("NECK", neck).replace("OPTIONS", options))
+        path.write_text(text)
         return load_config(str(path))
 
     yield load
@@ -93,9 +98,10 @@ def batch():
 @pytest.mark.parametrize("neck", NECKS)
 def test_a_detector_from_yaml_trains_and_is_exported(config, tmp_path, neck):
     paddle.seed(0)
-    cfg = config(neck, NECKS[neck])
+    cfg = config(CONFIG, NECK=neck, OPTIONS=NECKS[neck])
     model = create(cfg.architecture)
     assert type(model.neck) is getattr(contrib, neck)
+    assert type(model.backbone.conv1._conv) is pcc.CoordConv
     assert {layer.coords for layer in model.neck.sublayers() if isinstance(layer, pcc.CoordConv)} == {"paddle"}
     optimizer = paddle.optimizer.Adam(1e-3, parameters=model.parameters())
     inputs, losses = batch(), []
@@ -112,11 +118,11 @@ def test_a_detector_from_yaml_trains_and_is_exported(config, tmp_path, neck):
     one = {key: inputs[key][:1] for key in ("image", "im_shape", "scale_factor")}
     expected = model(one)
     assert len(expected["bbox"]) > 0
-    got = served(exported(model, tmp_path), {key: value.numpy() for key, value in one.items()})
+    got = served(exported_by_it(model, tmp_path), {key: value.numpy() for key, value in one.items()})
     np.testing.assert_allclose(got, expected["bbox"].numpy(), rtol=1e-3, atol=1e-3)
 
 
-def exported(model, folder):
+def exported_by_it(model, folder):
     """By PaddleDetection's own way, in a process that does what docs/paddledetection.md says for Paddle 3."""
     paddle.save(model.state_dict(), str(folder / "weights.pdparams"))
     page = (ROOT / "docs" / "paddledetection.md").read_text()
@@ -140,15 +146,130 @@ trainer.export("exported")
 """
 
 
-def served(folder, inputs):
-    from ppcoordconv.deploy.runtimes import Settings, paddle_config
+# As PaddleDetection's configs have them, smaller; of its GroupNorm's 32 groups it takes no fewer.
+SOLOV2 = """
+architecture: SOLOv2
+num_classes: 2
+norm_type: bn
+SOLOv2: {backbone: ResNet, neck: FPN, solov2_head: SOLO_HEAD, mask_head: MASK_HEAD}
+ResNet: {depth: 18, norm_type: bn, freeze_at: 0, return_idx: [0, 1, 2, 3], num_stages: 4}
+FPN: {out_channel: 16}
+SOLOv2Head: {in_channels: 16, seg_feat_channels: 16, stacked_convs: 2, num_grids: [8, 6, 4, 3, 2],
+  kernel_out_channels: 16, solov2_loss: SOLOv2Loss, mask_nms: MaskMatrixNMS}
+SOLOv2MaskHead: {in_channels: 16, mid_channels: 8, out_channels: 16, start_level: 0, end_level: 3}
+SOLOv2Loss: {ins_loss_weight: 3.0, focal_loss_gamma: 2.0, focal_loss_alpha: 0.25}
+MaskMatrixNMS: {pre_nms_top_n: 50, post_nms_top_n: 10}
+"""
+TOP_DOWN = """
+architecture: ARCHITECTURE
+num_joints: 3
+TopDownHRNet: {backbone: BACKBONE, width: 18, num_joints: 3, loss: KeyPointMSELoss, flip: false}
+HRNet: {width: 18, freeze_at: -1, freeze_norm: false, return_idx: [0]}
+KeyPointMSELoss: {use_target_weight: true}
+"""
+BOTTOM_UP = """
+architecture: HigherHRNet
+num_joints: 3
+HigherHRNet: {backbone: HRNet, hrhrnet_head: HEAD, post_process: HrHRNetPostProcess, eval_flip: false,
+  flip_perm: [0, 2, 1]}
+HRNet: {width: 18, freeze_at: -1, freeze_norm: false, return_idx: [0]}
+HrHRNetHead: {num_joints: 3, width: 18, loss: HrHRNetLoss, swahr: false}
+HrHRNetLoss: {num_joints: 3, swahr: false}
+HrHRNetPostProcess: {max_num_people: 5, heat_thresh: 0.1, tag_thresh: 1.0}
+"""
 
-    (model,) = (path for path in folder.iterdir() if path.suffix in (".json", ".pdmodel"))
-    predictor = paddle.inference.create_predictor(paddle_config(model, Settings(), False, []))
-    for name in predictor.get_input_names():
-        predictor.get_input_handle(name).copy_from_cpu(inputs[name])
-    predictor.run()
-    return predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
+
+def solov2_batch():
+    """Two pictures with a bright box and its mask, and what SOLOv2's loss takes of them."""
+    rng = np.random.default_rng(0)
+    samples = []
+    for x in (10, 40):
+        image, mask = rng.normal(0, 0.1, [3, 64, 96]).astype("float32"), np.zeros([64, 96], "uint8")
+        mask[20:50, x : x + 50] = 1
+        image += mask
+        sample = {"image": image, "gt_class": np.array([[1]], "int32"), "gt_segm": mask[None], "gt_poly": [[]]}
+        sample["gt_bbox"], sample["is_crowd"] = np.array([[x, 20, x + 50, 50]], "float32"), np.zeros([1, 1], "int32")
+        samples.append({**sample, "im_shape": np.array([64, 96], "float32"), "scale_factor": np.ones(2, "float32")})
+    ranges = [[1, 24], [12, 48], [24, 96], [48, 192], [96, 512]]
+    samples = Gt2Solov2Target([8, 6, 4, 3, 2], ranges, coord_sigma=0.2)(samples)
+    return {key: paddle.to_tensor(np.stack([sample[key] for sample in samples])) for key in samples[0]}
+
+
+def top_down_batch():
+    """Pictures of a person, and the heatmaps of three keypoints."""
+    rng = np.random.default_rng(0)
+    inputs = {"image": rng.normal(0, 1, [2, 3, 64, 64]), "target": rng.random([2, 3, 16, 16])}
+    inputs["target_weight"] = np.ones([2, 3, 1])
+    return {key: paddle.to_tensor(value.astype("float32")) for key, value in inputs.items()}
+
+
+def bottom_up_batch():
+    """Pictures of two people, the heatmaps of three keypoints, and where those are."""
+    rng = np.random.default_rng(0)
+    inputs = {
+        "image": rng.normal(0, 1, [2, 3, 64, 64]),
+        "mask_1x": np.ones([2, 16, 16]),
+        "mask_2x": np.ones([2, 32, 32]),
+    }
+    inputs.update(heatmap_gt1x=rng.random([2, 3, 16, 16]), heatmap_gt2x=rng.random([2, 3, 32, 32]))
+    tagmap = [[[[joint, 4 + person, 5 + joint, 1] for joint in range(3)] for person in range(2)]] * 2
+    inputs = {key: paddle.to_tensor(value.astype("float32")) for key, value in inputs.items()}
+    return {**inputs, "tagmap": paddle.to_tensor(np.array(tagmap))}
+
+
+CONVERTED = {
+    "SOLOv2's head": (SOLOV2, {"SOLO_HEAD": "SOLOv2Head"}, "solov2_head", "all", solov2_batch),
+    "SOLOv2's masks": (SOLOV2, {"MASK_HEAD": "SOLOv2MaskHead"}, "mask_head", None, solov2_batch),
+    "a keypoint backbone": (TOP_DOWN, {"BACKBONE": "HRNet"}, "backbone", None, top_down_batch),
+    "a keypoint model": (TOP_DOWN, {"ARCHITECTURE": "TopDownHRNet"}, "final_conv", "final_conv*", top_down_batch),
+    "a keypoint head": (BOTTOM_UP, {"HEAD": "HrHRNetHead"}, "hrhrnet_head", "conv?", bottom_up_batch),
+}
+PLAIN = {
+    "SOLO_HEAD": "SOLOv2Head",
+    "MASK_HEAD": "SOLOv2MaskHead",
+    "ARCHITECTURE": "TopDownHRNet",
+    "BACKBONE": "HRNet",
+    "HEAD": "HrHRNetHead",
+}
+
+
+@pytest.mark.parametrize("name", CONVERTED)
+def test_converted_parts_from_yaml(config, tmp_path, name):
+    """The same output as without, then the same training, with weights on the coordinates."""
+    text, replacement, part, match, make_batch = CONVERTED[name]
+    (word, kind), batch = *replacement.items(), make_batch()
+    plain = create(config(text, **PLAIN).architecture)
+    whole = kind == "TopDownHRNet"
+    weights = tmp_path / "plain.pdparams"
+    paddle.save((plain if whole else getattr(plain, part)).state_dict(), str(weights))
+    section = f"CoordConvert: {{model: {kind}, match: {json.dumps(match)}, pretrained: {weights}}}"
+    cfg = config(text + section, **{**PLAIN, word: "CoordConvert"})
+    model = create(cfg.architecture)
+    assert type(model) is type(plain)
+    names = [name for name, layer in model.named_sublayers() if isinstance(layer, pcc.CoordConv)]
+    assert names
+    assert {name.split(".")[0] for name in names} == {part}
+    others = {key: value for key, value in plain.state_dict().items() if not key.startswith(f"{part}.")}
+    model.set_state_dict(others)
+    expected, losses = float(plain(dict(batch))["loss"]), []
+    optimizer = paddle.optimizer.Adam(1e-3, parameters=model.parameters())
+    for _ in range(4):
+        loss = model(dict(batch))["loss"]
+        loss.backward()
+        optimizer.step()
+        optimizer.clear_grad()
+        losses.append(float(loss))
+    assert losses[0] == pytest.approx(expected, rel=1e-4)
+    assert losses[-1] < losses[0]
+    assert all(pcc.coord_usage(model)[name].total > 0 for name in names)
+
+
+def test_a_converted_part_needs_a_name(config):
+    cfg = config(SOLOV2 + "CoordConvert: {match: all}", **{**PLAIN, "SOLO_HEAD": "CoordConvert"})
+    with pytest.raises(
+        ValueError, match="CoordConvert needs the name of a part, as in CoordConvert: {model: SOLOv2Head}"
+    ):
+        create(cfg.architecture)
 
 
 def test_its_own_neck_stays_and_ours_takes_its_options_and_weights():
