@@ -210,7 +210,7 @@ CAUSES = {
 CAUSED_ELSEWHERE = {
     "ppcoordconv needs PaddlePaddle": "tests/test_structure.py",
     "needs …: pip install": "tests/test_package.py",
-    "ppcoordconv.contrib.ppdet is": "tests/contrib/test_without_ppdet.py",
+    "ppcoordconv.contrib.… is": "tests/contrib/test_not_installed.py",
     "the loss became": "tests/training/test_trainer.py",
     "… was written with other": "tests/training/test_trouble.py",
 }

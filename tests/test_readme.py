@@ -62,8 +62,8 @@ FOR_GPUS = re.compile("--device gpu|--precision fp16")
 
 @pytest.mark.parametrize(("name", "block"), PYTHON)
 def test_python_blocks_run(name, block, tmp_path):
-    if "ppdet" in re.findall(r"^(?:from|import) (\w+)", block, re.MULTILINE):
-        pytest.importorskip("ppdet")
+    for package in {"ppdet", "paddleseg", "ppcls"} & set(re.findall(r"^(?:from|import) (\w+)", block, re.MULTILINE)):
+        pytest.importorskip(package)
     if not (tmp_path / "docs").exists():
         (tmp_path / "docs").symlink_to(ROOT / "docs")
     program = tmp_path / "program.py"

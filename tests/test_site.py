@@ -27,7 +27,10 @@ OTHERS = {
     "training.fit",
     "contrib.ppdet.CoordConvPPYOLOFPN",
     "contrib.ppdet.CoordConvFPN",
+    "contrib.ppdet.CoordConvert",
     "contrib.ppdet.repair_coords",
+    "contrib.ppseg.CoordConvert",
+    "contrib.ppcls.CoordConvert",
 }
 
 
