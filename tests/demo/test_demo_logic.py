@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "demo"
 sys.path.insert(0, str(DEMO))
 
+import colouring  # noqa: E402
 import drawing  # noqa: E402
 import rendering  # noqa: E402
 
@@ -129,6 +130,48 @@ def test_a_wrong_point_is_said_in_a_sentence(place):
     with pytest.raises(UserError, match="a point is two finite numbers"):
         rendering.read_point(place)
     assert "A point is two finite numbers" in rendering.answer([], {}, place)
+
+
+@pytest.fixture(scope="module")
+def quarters():
+    folders = {"CoordConv": "quarters", "Convolution": "quarters_without"}
+    return [rendering.Network(name, "", Predictor(str(DEMO / "models" / path))) for name, path in folders.items()]
+
+
+def test_coordconv_knows_the_quarter_of_a_dot_and_the_convolution_guesses(quarters):
+    rng, right, count = np.random.default_rng(0), np.zeros(2, int), 0
+    for _ in range(20):
+        # In the middle of a quarter, far from each other.
+        dots = [[(n + rng.uniform(0.2, 0.8)) / 4, y] for n, y in zip(rng.permutation(4), (0.1, 0.35, 0.6, 0.85))]
+        said = colouring.answer(quarters, dots)
+        assert re.findall(r'data-network="(\w+)"', said) == ["CoordConv", "Convolution"]
+        right += [int(number) for number in re.findall(r'data-right="(\d+)"', said)]
+        count += 4
+    assert right[0] == count
+    assert right[1] < 0.6 * count
+
+
+def test_without_a_dot_and_with_dots_on_the_rim_there_is_an_answer(quarters):
+    assert "0 of 0 right" in colouring.answer(quarters, [])
+    assert "of 4 right" in colouring.answer(quarters, [[0, 0], [1, 1], [1, 0], [0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("dots", "said"),
+    [
+        (None, "dots are a list of x and y from 0 to 1"),
+        ([[0.5]], "dots are a list of x and y from 0 to 1"),
+        ([[0.5, 2]], "dots are a list of x and y from 0 to 1"),
+        ([[float("nan"), 0.5]], "dots are a list of x and y from 0 to 1"),
+        ([["x", 0.5]], "dots are a list of x and y from 0 to 1"),
+        ([[10**400, 0.5]], "dots are a list of x and y from 0 to 1"),
+        ([[0.5, 0.5]] * 21, "a picture has at most 20 dots"),
+    ],
+)
+def test_wrong_dots_are_said_in_a_sentence(quarters, dots, said):
+    with pytest.raises(UserError, match=said):
+        colouring.read_dots(dots)
+    assert said in colouring.answer(quarters, dots)
 
 
 def test_the_longest_drawing_is_answered(detector):

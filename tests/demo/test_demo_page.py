@@ -95,11 +95,11 @@ def page(request, address, chromium):
 
 
 def click_on_the_canvas(page, x, y):
-    canvas = page.locator(".ask svg.place")
+    canvas = page.locator("#point .ask svg.place")
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     page.mouse.click(box["x"] + (x + 0.5) / 64 * box["width"], box["y"] + (y + 0.5) / 64 * box["height"])
-    page.wait_for_selector(f'.squares[data-x="{x}"][data-y="{y}"]')
+    page.wait_for_selector(f'#point .squares[data-x="{x}"][data-y="{y}"]')
 
 
 def brightness(locator):
@@ -113,7 +113,7 @@ def brightness(locator):
 @pytest.mark.parametrize(("x", "y", "seen"), [(20, 24, True), (52, 38, False)])
 def test_coordconv_paints_the_square_where_the_click_was(page, x, y, seen, tmp_path):
     click_on_the_canvas(page, x, y)
-    coordconv, convolution = (page.locator(f'[data-network="{name}"]') for name in ("CoordConv", "Convolution"))
+    coordconv, convolution = (page.locator(f'#point [data-network="{name}"]') for name in ("CoordConv", "Convolution"))
     assert coordconv.get_attribute("data-box") == str([x - 4, y - 4, x + 4, y + 4])
     assert float(coordconv.get_attribute("data-iou")) == 1
     assert (float(convolution.get_attribute("data-iou")) > 0.7) == seen
@@ -129,18 +129,18 @@ def test_coordconv_paints_the_square_where_the_click_was(page, x, y, seen, tmp_p
 def test_dragging_and_arrow_keys_move_the_point(page):
     click_on_the_canvas(page, 40, 50)
     page.keyboard.press("ArrowRight")
-    page.wait_for_selector('.squares[data-x="41"][data-y="50"]')
-    box = page.locator(".ask svg.place").bounding_box()
+    page.wait_for_selector('#point .squares[data-x="41"][data-y="50"]')
+    box = page.locator("#point .ask svg.place").bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 4, steps=8)
     page.mouse.up()
-    page.wait_for_selector('.squares[data-x="16"][data-y="16"]')
+    page.wait_for_selector('#point .squares[data-x="16"][data-y="16"]')
 
 
 def test_the_walk_ends_in_the_corner(page):
     page.locator(".walk").click()
-    page.wait_for_selector('.squares[data-x="56"][data-y="56"]')
+    page.wait_for_selector('#point .squares[data-x="56"][data-y="56"]')
 
 
 def draw(page, strokes):
@@ -175,7 +175,7 @@ def test_digits_drawn_with_the_mouse_are_found(page, tmp_path):
     middle = (box["x"] + box["width"] / 2 - paper["x"]) / paper["width"]
     assert abs(middle - 0.265) < 0.05
     photograph(page, tmp_path)
-    page.locator(".clear").click()
+    page.locator("#draw .clear").click()
     page.get_by_text(re.compile("The canvas is empty: draw a digit")).wait_for()
     assert found(page) == []
 
@@ -187,6 +187,27 @@ def test_examples_are_found_and_strokes_taken_back(page):
     assert found(page) == ["6"]
     page.locator(".undo").click()
     page.get_by_text(re.compile("The canvas is empty")).wait_for()
+
+
+def test_dots_are_put_moved_and_cleared_and_coordconv_knows_their_quarter(page, tmp_path):
+    page.get_by_role("tab", name="Which quarter?").click()
+    right = {name: page.locator(f'#dots [data-network="{name}"]') for name in ("CoordConv", "Convolution")}
+    assert right["CoordConv"].get_attribute("data-right") == "6"
+    assert int(right["Convolution"].get_attribute("data-right")) < 5
+    photograph(page, tmp_path)
+    page.locator("#dots .clear").click()
+    page.wait_for_selector('#dots .squares[data-dots="[]"]')
+    box = page.locator("#dots svg.place").bounding_box()
+    start, end = ((box["x"] + x * box["width"], box["y"] + 0.4 * box["height"]) for x in (0.3, 0.6))
+    page.mouse.move(*start)
+    page.mouse.down()
+    page.wait_for_selector('#dots .squares[data-dots^="[[0.3"], #dots .squares[data-dots^="[[0.29"]')
+    page.mouse.move(*end, steps=8)
+    page.mouse.up()
+    # One dot, that was moved.
+    page.wait_for_selector('#dots .squares[data-dots^="[[0.6"], #dots .squares[data-dots^="[[0.59"]')
+    assert page.locator("#dots .squares").get_attribute("data-dots").count("[") == 2
+    assert right["CoordConv"].get_attribute("data-right") == "1"
 
 
 def photograph(page, folder):
