@@ -77,9 +77,9 @@ def build() -> gr.Blocks:
 
     with gr.Blocks(title="CoordConv: who knows where?", analytics_enabled=False) as blocks:
         gr.HTML(read("header.html"))
-        with gr.Tab("Who knows where?"):
+        with gr.Tab("Where?"):
             gr.HTML(point(START), js_on_load=read("point.js"), server_functions=[point], elem_id="point")
-        with gr.Tab("Which quarter?"):
+        with gr.Tab("Quarters"):
             first = colour(colouring.START)
             gr.HTML(first, js_on_load=read("dots.js"), server_functions=[colour], elem_id="dots")
         with gr.Tab("Draw digits"):

@@ -190,7 +190,7 @@ def test_examples_are_found_and_strokes_taken_back(page):
 
 
 def test_dots_are_put_moved_and_cleared_and_coordconv_knows_their_quarter(page, tmp_path):
-    page.get_by_role("tab", name="Which quarter?").click()
+    page.get_by_role("tab", name="Quarters").click()
     right = {name: page.locator(f'#dots [data-network="{name}"]') for name in ("CoordConv", "Convolution")}
     assert right["CoordConv"].get_attribute("data-right") == "6"
     assert int(right["Convolution"].get_attribute("data-right")) < 5
