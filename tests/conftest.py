@@ -60,15 +60,17 @@ def own_models() -> List[str]:
     return [name for name in package_names(MODELS) if name not in NAMES]
 
 
-def different_coords() -> List[str]:
-    """Of the conventions that are the same under several names, one."""
-    from ppcoordconv.coords import CONVENTIONS
-
-    return list({convention: name for name, convention in CONVENTIONS.items()}.values())
-
-
 # Between them they have every kind of operator: the others add, multiply and divide.
 COORDS_OF_ALL_OPERATORS = ("paddle", "solo", "wizaron", "thelper", "monai")
+
+
+def different_coords() -> List[str]:
+    """Of the conventions that are the same under several names, one; with fewer examples, those of all operators."""
+    from ppcoordconv.coords import CONVENTIONS
+
+    if examples(100) < 100:
+        return list(COORDS_OF_ALL_OPERATORS)
+    return list({convention: name for name, convention in CONVENTIONS.items()}.values())
 
 
 @contextlib.contextmanager

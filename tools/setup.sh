@@ -23,6 +23,7 @@ if ! "$folder/bin/python" -c '' 2>/dev/null; then
     "$python" -m venv --clear "$folder"
 fi
 echo "Installing $requirements into $folder: once, a minute or two" >&2
-"$folder/bin/python" -m pip install --disable-pip-version-check -r "$requirements"
+# What is imported is compiled then; of all that is installed, that is a part.
+"$folder/bin/python" -m pip install --no-compile --disable-pip-version-check -r "$requirements"
 # Last, so that an interrupted installation is taken up again.
 cp "$requirements" "$done_with"

@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
 from conftest import ROOT, run_tool
 from keypoint_pictures import write_faces
 from PIL import Image
@@ -13,6 +14,7 @@ COMMANDS = [shlex.split(line) for line in re.findall(r"^python (tools/.*)$", PAG
 SHORT = ["epochs=1", "max_steps=2", "batch_size=4"]
 
 
+@pytest.mark.any_paddle
 def test_the_commands_of_the_page(tmp_path):
     write_faces(tmp_path / "poses", (8, 10))
     write_faces(tmp_path / "written", (10, 1))

@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
 from conftest import ROOT, run_tool
 from PIL import Image
 from segmentation_pictures import write_coco, write_masks
@@ -13,6 +14,7 @@ COMMANDS = [shlex.split(line) for line in re.findall(r"^python (tools/.*)$", PAG
 SHORT = ["epochs=1", "max_steps=2", "batch_size=4"]
 
 
+@pytest.mark.any_paddle
 def test_the_commands_of_the_page(tmp_path):
     write_masks(tmp_path / "shapes", (8, 10))
     write_masks(tmp_path / "listed", (10, 1))
