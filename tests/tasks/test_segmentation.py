@@ -7,7 +7,7 @@ import json
 import numpy as np
 import paddle
 import pytest
-from conftest import examples
+from conftest import ROOT, examples
 from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +21,7 @@ from ppcoordconv.deploy.evaluate import evaluate_exported
 from ppcoordconv.deploy.export_task import export_task
 from ppcoordconv.deploy.infer import infer
 from ppcoordconv.deploy.serve import create_app
+from ppcoordconv.models import zoo
 from ppcoordconv.tasks import TASKS, build_task, trained_task
 from ppcoordconv.tasks.segmentation import dice_loss
 from ppcoordconv.training.evaluation import evaluate
@@ -204,6 +205,30 @@ def test_tiles_of_a_large_picture_are_joined(served, pictures, tmp_path):
     found = np.asarray(Image.open(tmp_path / "out" / "masks" / "large.png"))
     assert found.shape == mask.shape == (result["height"], result["width"])
     assert (found == mask).mean() > 0.9
+
+
+def test_with_windows_a_tile_knows_where_in_the_picture_it_lies(tmp_path):
+    """Dots whose class is the quarter of the picture, of which a tile is one; by itself it has four of its own."""
+    config = ROOT / "configs" / "segmentation" / "bands.yml"
+    task = trained_task(load_config(config, ["data.path=nowhere"]), zoo.weights_path("unet"))
+    rng = np.random.default_rng(0)
+    pixels, mask = rng.integers(0, 60, [192, 384, 3]).astype(np.uint8), np.zeros([192, 384], np.uint8)
+    rows, columns = np.mgrid[:192, :384] + 0.5
+    for x in range(20, 384, 29):
+        for y in range(24, 192, 32):
+            dot = (columns - x) ** 2 + (rows - y) ** 2 <= 16
+            mask[dot] = 1 + 4 * x // 384
+            pixels[dot] += 150
+    Image.fromarray(pixels).save(tmp_path / "large.png")
+    right = []
+    for window in (True, False):
+        export_task(task, tmp_path / f"model_{window}", window=window)
+        predictor, out = Predictor(str(tmp_path / f"model_{window}")), tmp_path / f"out_{window}"
+        list(infer(predictor, [tmp_path / "large.png"], out, tile=96, overlap=32))
+        found = np.asarray(Image.open(out / "masks" / "large.png"))
+        right.append((found == mask)[mask > 0].mean())
+    assert right[0] > 0.93
+    assert right[1] < right[0] - 0.3
 
 
 def test_of_a_tile_the_part_of_its_own_is_taken():
