@@ -1,4 +1,4 @@
-"""Writes a field of digits: handwritten digits scattered over pictures, as a COCO data set to train detectors on."""
+"""Writes a field of digits: handwritten digits scattered over pictures, as a COCO data set of boxes or of masks."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def work(arguments: argparse.Namespace) -> int:
         arguments.canvas,
         arguments.digits,
         arguments.by_position,
+        arguments.masks,
         arguments.seed,
     )
     print(arguments.output)
@@ -39,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--digits", type=positive, default=5, help="digits on each; default: 5")
     help_text = "classes are left and right, where on the canvas a digit lies, not which one it is"
     parser.add_argument("--by_position", action="store_true", help=help_text)
+    help_text = "with the ink of each digit as run lengths, for instance segmentation"
+    parser.add_argument("--masks", action="store_true", help=help_text)
     parser.add_argument("--mnist", type=Path, help="a folder with MNIST's files; default: scikit-learn's digits")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     return run(parser, argv, work)

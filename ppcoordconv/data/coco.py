@@ -86,10 +86,10 @@ def parse_coco(file: Path, images: Path) -> Annotations:
         )
         for key, record in read.pictures.items()
     ]
-    return Annotations(file, _names(file, read.categories, used), annotated)
+    return Annotations(file, category_names(file, read.categories, used), annotated)
 
 
-def _names(file: Path, categories: Dict[Id, Dict[str, Any]], used: Set[Id]) -> List[str]:
+def category_names(file: Path, categories: Dict[Id, Dict[str, Any]], used: Set[Id]) -> List[str]:
     """Each once: a root without boxes, as Roboflow writes one, may have the name of a category in it."""
     named: Dict[str, List[Id]] = {}
     for key, record in categories.items():

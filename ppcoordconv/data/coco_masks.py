@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 import numpy as np
 
 from ..ops.masks import MAX_CLASSES
-from ..utils.errors import MissingFileError, UserError, shortened, shortened_repr
-from ..utils.problems import entry
+from ..utils.errors import UserError, shortened
 from ..utils.progress import log_info
 from . import DATASETS
 from .annotations import read_later
-from .coco_file import LABEL, Id, label, read_coco_file, sets_in
-from .files import check_file, find_picture
+from .coco_file import sets_in
+from .coco_outlines import pictures_of, read_outlines
 from .masks import LabelledMasks, SegmentationData, SegmentedImage
-from .outlines import Outline, read_outline
+from .outlines import Outline
 from .readable import check_on_error, readable
 
 BACKGROUND = "background"
@@ -57,12 +56,7 @@ def coco_masks(
 
 
 def _read(file: Path, images: Path, on_error: str) -> LabelledMasks:
-    try:
-        read = read_coco_file(file, {"name": (label, LABEL)})
-    except MissingFileError:
-        raise UserError(
-            f"there is no file {file}; data.train_annotations and data.test_annotations name COCO's files"
-        ) from None
+    read, objects = read_outlines(file)
     names = [fields["name"] for fields in read.categories.values()]
     has_background = names[0].lower() == BACKGROUND
     names = names if has_background else [BACKGROUND, *names]
@@ -70,39 +64,13 @@ def _read(file: Path, images: Path, on_error: str) -> LabelledMasks:
         takes = f"takes at most {MAX_CLASSES - 1} categories of different names, of which one is the background at most"
         raise UserError(f"{file}: {takes}, got {len(names)}: {shortened([repr(name) for name in names], 8)}")
     numbers = {key: number + (not has_background) for number, key in enumerate(read.categories)}
-    outlines: Dict[Id, List[Tuple[int, Outline]]] = {key: [] for key in read.pictures}
-    without = 0
-    for name, record in read.named_annotations():
-        with entry():
-            picture, category, _ = read.belongs_to(name, record)
-            fields = read.pictures[picture]
-            size = (fields["height"], fields["width"])
-            found = read_outline(f"{file}: {name}", record.get("segmentation"), size)
-            if found is None:
-                without += 1
-            else:
-                outlines[picture].append((numbers[category], found))
-    if without:
-        log_info(f"{file}: annotations without a segmentation are left out: {without} of {len(read.annotations)}")
-    if not any(outlines.values()):
-        raise UserError(f"{file}: it has no annotation with a segmentation")
-    return readable(_images(read, images, outlines, on_error), SegmentedImage.pixels, on_error), names
-
-
-def _images(
-    read: Any, images: Path, outlines: Dict[Id, List[Tuple[int, Outline]]], on_error: str
-) -> List[SegmentedImage]:
     found = []
-    for key, fields in read.pictures.items():
-        with entry():
-            picture, size = find_picture(fields["file_name"], images), (fields["height"], fields["width"])
-            if on_error == "stop":
-                check_file(f"{read.file}: image {shortened_repr(key)}", picture)
-            found.append(SegmentedImage(picture, size, partial(drawn, size, outlines[key])))
-    empty = sum(not parts for parts in outlines.values())
-    if empty:
-        log_info(f"{read.file}: pictures without an object, all background: {empty} of {len(outlines)}")
-    return found
+    for key, picture, size in pictures_of(read, images, on_error):
+        parts = [(numbers[one.category], one.outline) for one in objects[key]]
+        found.append(SegmentedImage(picture, size, partial(drawn, size, parts)))
+    if empty := sum(not parts for parts in objects.values()):
+        log_info(f"{file}: pictures without an object, all background: {empty} of {len(objects)}")
+    return readable(found, SegmentedImage.pixels, on_error), names
 
 
 def drawn(size: Tuple[int, int], outlines: Sequence[Tuple[int, Outline]]) -> np.ndarray:

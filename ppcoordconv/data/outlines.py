@@ -7,6 +7,8 @@ from typing import Any, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from ..ops.boxes import clipped
+from ..ops.masks import box_around
 from ..utils.arguments import is_pixel
 from ..utils.errors import UserError, shortened_repr
 
@@ -39,6 +41,15 @@ class Outline:
         assert self.polygons is not None
         flat = [polygon.ravel().tolist() for polygon in self.polygons]
         return coco.decode(coco.merge(coco.frPyObjects(flat, height, width))).astype(bool)
+
+    def box(self) -> np.ndarray:
+        """float32 ``[4]``: left, top, right, bottom of what is inside, cut at the edges of the picture."""
+        if self.polygons is not None:
+            points = np.concatenate(self.polygons)
+            corners = np.concatenate([points.min(axis=0), points.max(axis=0)])
+        else:
+            corners = box_around(self.mask())
+        return clipped(corners.astype(np.float32)[None], *self.size)[0]
 
 
 def read_outline(where: str, segmentation: Any, size: Tuple[int, int]) -> Optional[Outline]:

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ..ops.boxes import ious
+from ..ops.masks import run_lengths
 from ..utils.errors import UserError
 from ..utils.files import write_text
 from ..utils.progress import bar
@@ -36,6 +37,7 @@ def write_fields(
     canvas: int = 64,
     number: int = 5,
     by_position: bool = False,
+    masks: bool = False,
     seed: int = 0,
 ) -> None:
     """Writes ``train.json``, ``test.json`` and the pictures beside them, in ``train/`` and ``test/``.
@@ -47,6 +49,7 @@ def write_fields(
         number: of digits on each.
         by_position: the class of a digit is not what it is but the half of the canvas that its middle lies in, "left"
             or "right", and all lie far from the edges: of one digit alone, a convolution can't tell the half.
+        masks: each digit's ink is there, too, as run lengths in ``segmentation``.
 
     Raises:
         UserError: the folder is there and not empty.
@@ -62,11 +65,12 @@ def write_fields(
         annotations: List[Dict[str, Any]] = []
         with bar(count, unit="picture") as progress:
             for key in range(1, count + 1):
-                pixels, boxes, shown = _field(rng, inks, canvas, number, margin=3 * canvas // 8 if by_position else 0)
+                margin = 3 * canvas // 8 if by_position else 0
+                pixels, boxes, shown, drawn = _field(rng, inks, canvas, number, margin)
                 name = f"{key:05}.png"
                 Image.fromarray(pixels).save(folder / split / name)
                 images.append({"id": key, "file_name": name, "width": canvas, "height": canvas})
-                for (left, top, right, bottom), sample in zip(boxes.tolist(), shown):
+                for (left, top, right, bottom), sample, digit in zip(boxes.tolist(), shown, drawn):
                     category = int(left + right >= canvas) if by_position else int(samples.classes[sample])
                     annotations.append(
                         {
@@ -78,6 +82,10 @@ def write_fields(
                             "iscrowd": 0,
                         }
                     )
+                    if masks:
+                        inside = np.zeros([canvas, canvas], bool)
+                        inside[top:bottom, left:right] = digit >= INK
+                        annotations[-1].update(segmentation=run_lengths(inside), area=int(inside.sum()))
                 progress.update()
         categories = [{"id": index + 1, "name": label} for index, label in enumerate(labels)]
         tree = {"images": images, "annotations": annotations, "categories": categories}
@@ -86,11 +94,12 @@ def write_fields(
 
 def _field(
     rng: np.random.Generator, inks: List[Image.Image], canvas: int, number: int, margin: int
-) -> Tuple[np.ndarray, np.ndarray, List[int]]:
-    """Pixels ``[canvas, canvas, 3]``, boxes ``[n, 4]`` around the ink, and which digit is in each."""
+) -> Tuple[np.ndarray, np.ndarray, List[int], List[np.ndarray]]:
+    """Pixels ``[canvas, canvas, 3]``, boxes ``[n, 4]`` around the ink, which digit is in each, and its grey there."""
     pixels = np.zeros([canvas, canvas], np.uint8)
     boxes = np.zeros([0, 4], int)
     shown: List[int] = []
+    drawn: List[np.ndarray] = []
     for _ in range(TRIES):
         if len(shown) == number:
             break
@@ -108,7 +117,8 @@ def _field(
         np.maximum(place, digit, out=place)
         boxes = np.concatenate([boxes, box])
         shown.append(sample)
-    return pixels[:, :, None].repeat(3, axis=2), boxes, shown
+        drawn.append(digit)
+    return pixels[:, :, None].repeat(3, axis=2), boxes, shown, drawn
 
 
 def _ink(image: np.ndarray) -> Image.Image:
