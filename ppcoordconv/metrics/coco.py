@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+from abc import abstractmethod
 from decimal import ROUND_DOWN, Context
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -31,7 +32,133 @@ ROWS = {
 }
 
 
-class AveragePrecision(Metric):
+class CocoPrecision(Metric):
+    """Average precision and recall by pycocotools, of boxes or of masks.
+
+    ``compute`` gives what ``ROWS`` names, of sizes where there are such objects; ``report`` of each class "ap" and
+    "ap50", None where there are no objects.
+
+    Attributes:
+        kind: what pycocotools compares, "bbox" or "segm".
+
+    Parameters:
+        labels: of the classes.
+        score_threshold: from which what is found is shown, 0..1.
+    """
+
+    kind: str
+
+    def __init__(self, labels: List[str], score_threshold: float) -> None:
+        super().__init__()
+        self._labels = labels
+        self._score_threshold = score_threshold
+        self._kept: Optional[_Figures] = None
+
+    def update(self, outputs: np.ndarray, targets: Sequence[np.ndarray]) -> None:
+        self._kept = None
+        super().update(outputs, targets)
+
+    def merge(self, states: Sequence[List[Any]]) -> None:
+        self._kept = None
+        super().merge(states)
+
+    @abstractmethod
+    def entries(self, picture: Any) -> Tuple[List[Dict[str, Any]], List[Dict[str, Any]]]:
+        """Of a picture that ``reduce`` gave, the objects and what was found, as COCO has them: "category_id", what
+        ``kind`` takes, "area", and "iscrowd" or "score".
+        """
+
+    def best_score(self) -> float:
+        """Of all that was found; 0 where nothing was."""
+        scores = (found["score"] for picture in self._pictures() for found in self.entries(picture)[1])
+        return max(scores, default=0.0)
+
+    def compute(self) -> Dict[str, float]:
+        nothing = {name: 0.0 for name, (_, _, area, _) in ROWS.items() if area == "all"}
+        return {**nothing, **{name: float(n) for name, n in zip(ROWS, self._evaluated().stats) if n >= 0}}
+
+    def table(self, metrics: Dict[str, float]) -> str:
+        """In the lines of COCO's own tools; -1 where there are no such objects."""
+        return "\n".join(
+            f" {f'Average {what}':<18} ({'AP' if what == 'Precision' else 'AR'}) "
+            f"@[ IoU={ious:<9} | area={area:>6} | maxDets={most:>3} ] = {metrics.get(name, -1):.3f}"
+            for name, (what, ious, area, most) in ROWS.items()
+        )
+
+    def report(self, labels: List[str]) -> Dict[str, Any]:
+        return self._report(labels, {})
+
+    def _report(self, labels: List[str], columns: Dict[str, List[Any]]) -> Dict[str, Any]:
+        precision = self._evaluated().precision
+        columns = {"ap": _means(precision), "ap50": _means(precision[:1]), **columns}
+        return {
+            "samples": len(self._pictures()),
+            **self.compute(),
+            "score_threshold": self._score_threshold,
+            "classes": [
+                {"label": label, **dict(zip(columns, row))} for label, row in zip(labels, zip(*columns.values()))
+            ],
+        }
+
+    def pictures(self, labels: List[str]) -> Dict[str, np.ndarray]:
+        from ..viz.evaluation import precision_recall
+
+        return {"precision_recall": precision_recall(self._evaluated().precision[0], labels)}
+
+    def advice(self, metrics: Dict[str, float], labels: List[str]) -> str:
+        best = np.float32(self.best_score())
+        if best >= np.float32(self._score_threshold):
+            return ""
+        lower = Context(prec=1, rounding=ROUND_DOWN).create_decimal(str(best))
+        said = f"--threshold {lower} shows those that score less, or " if best else ""
+        return (
+            f"no object of the test set scores task.score_threshold={self._score_threshold}; infer shows none: "
+            f"{said}train longer"
+        )
+
+    def _pictures(self) -> List[Any]:
+        return [picture for batch in self._batches for picture in batch]
+
+    def _evaluated(self) -> _Figures:
+        """pycocotools' figures of all batches, which take their time: they are kept until there are others."""
+        if self._kept is None:
+            self._kept = self._evaluate()
+        return self._kept
+
+    def _evaluate(self) -> _Figures:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+
+        annotations: List[Dict[str, Any]] = []
+        results: List[Dict[str, Any]] = []
+        pictures = self._pictures()
+        for number, picture in enumerate(pictures):
+            for every, some in zip((annotations, results), self.entries(picture)):
+                every += [{"image_id": number, **one} for one in some]
+        areas = [result.pop("area") for result in results]
+        with contextlib.redirect_stdout(io.StringIO()):
+            coco, detected = COCO(), COCO()
+            coco.dataset = {
+                "info": {},
+                # Of masks it reads heights and widths, and needs none: run lengths have their own.
+                "images": [{"id": number, "height": 1, "width": 1} for number in range(len(pictures))],
+                "annotations": [{"id": number, **annotation} for number, annotation in enumerate(annotations, 1)],
+                "categories": [{"id": number, "name": name} for number, name in enumerate(self._labels)],
+            }
+            coco.createIndex()
+            if results:  # pycocotools can't load none
+                detected = coco.loadRes(results)
+                for found, area in zip(detected.dataset["annotations"], areas):
+                    found["area"] = area
+            evaluation = COCOeval(coco, detected, self.kind)
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+        # Of objects of all sizes, and of 100 detections a picture.
+        return _Figures(evaluation.stats, evaluation.eval["precision"][..., 0, -1].copy())
+
+
+class AveragePrecision(CocoPrecision):
     """How good detections are, as COCO measures it, but that an object's size is its box's area.
 
     ``compute`` gives "ap", the mean over the classes and over the IoUs 0.5, 0.55, ..., 0.95 of the average precision;
@@ -47,25 +174,16 @@ class AveragePrecision(Metric):
         score_threshold: from which a detection is shown, 0..1.
     """
 
+    kind = "bbox"
+
     def __init__(
         self,
         labels: List[str],
         detections: Callable[[np.ndarray], np.ndarray],
         score_threshold: float = SCORE_THRESHOLD,
     ) -> None:
-        super().__init__()
-        self._labels = labels
+        super().__init__(labels, score_threshold)
         self._detections = detections
-        self._score_threshold = score_threshold
-        self._kept: Optional[_Figures] = None
-
-    def update(self, outputs: np.ndarray, targets: Sequence[np.ndarray]) -> None:
-        self._kept = None
-        super().update(outputs, targets)
-
-    def merge(self, states: Sequence[List[Any]]) -> None:
-        self._kept = None
-        super().merge(states)
 
     def reduce(self, outputs: np.ndarray, targets: Sequence[np.ndarray]) -> List[Picture]:
         """The pictures of a batch.
@@ -80,19 +198,29 @@ class AveragePrecision(Metric):
             for rows, boxes, classes, crowd, scale in zip(self._detections(outputs), *targets)
         ]
 
-    def compute(self) -> Dict[str, float]:
-        nothing = {name: 0.0 for name, (_, _, area, _) in ROWS.items() if area == "all"}
-        stats = {name: float(value) for name, value in zip(ROWS, self._evaluated().stats) if value >= 0}
-        best = [iou for picture in self._pictures() for iou in _best_ious(picture, self._score_threshold)]
-        return {**nothing, **stats, "mean_iou": float(np.mean(best)) if best else 0.0}
+    def entries(self, picture: Picture) -> Tuple[List[Dict[str, Any]], List[Dict[str, Any]]]:
+        true, found = picture.boxes / picture.scale, picture.detections[:, 2:] / picture.scale
+        objects = [
+            {
+                "category_id": int(category),
+                "bbox": _as_coco(box),
+                "area": float(areas(box)),
+                "iscrowd": int(is_crowd),
+            }
+            for box, category, is_crowd in zip(true, picture.classes, picture.crowd)
+        ]
+        results = [
+            {"category_id": int(category), "bbox": _as_coco(box), "area": float(areas(box)), "score": float(score)}
+            for box, (category, score) in zip(found, picture.detections[:, :2])
+        ]
+        return objects, results
 
-    def table(self, metrics: Dict[str, float]) -> str:
-        """In the lines of COCO's own tools; -1 where there are no such objects."""
-        return "\n".join(
-            f" {f'Average {what}':<18} ({'AP' if what == 'Precision' else 'AR'}) "
-            f"@[ IoU={ious:<9} | area={area:>6} | maxDets={most:>3} ] = {metrics.get(name, -1):.3f}"
-            for name, (what, ious, area, most) in ROWS.items()
-        )
+    def best_score(self) -> float:
+        return max((float(one.detections[:, 1].max(initial=0)) for one in self._pictures()), default=0.0)
+
+    def compute(self) -> Dict[str, float]:
+        best = [iou for picture in self._pictures() for iou in _best_ious(picture, self._score_threshold)]
+        return {**super().compute(), "mean_iou": float(np.mean(best)) if best else 0.0}
 
     def report(self, labels: List[str]) -> Dict[str, Any]:
         """Of each class "ap" and "ap50", None where there are no objects, "objects", and of the detections that score
@@ -101,103 +229,34 @@ class AveragePrecision(Metric):
         class j; the last row is of detections that are no object's, the last column of objects that were missed.
         """
         count = len(labels)
-        precision, pairs = self._evaluated().precision, self._pairs(count)
+        pairs = self._pairs(count)
         right, objects, found = (
             np.bincount(classes, minlength=count + 1)[:count]
             for classes in (pairs[pairs[:, 0] == pairs[:, 1], 0], pairs[:, 0], pairs[:, 1])
         )
         columns = {
-            "ap": _means(precision),
-            "ap50": _means(precision[:1]),
             "objects": objects.tolist(),
             "found": found.tolist(),
             "precision": (right / np.maximum(found, 1)).tolist(),
             "recall": (right / np.maximum(objects, 1)).tolist(),
         }
-        report = {
-            "samples": len(self._pictures()),
-            **self.compute(),
-            "score_threshold": self._score_threshold,
-            "classes": [
-                {"label": label, **dict(zip(columns, row))} for label, row in zip(labels, zip(*columns.values()))
-            ],
-        }
+        report = self._report(labels, columns)
         if count <= MAX_CONFUSION:
             report["confusion"] = _confusion(pairs, count + 1).tolist()
         return report
 
     def pictures(self, labels: List[str]) -> Dict[str, np.ndarray]:
-        from ..viz.evaluation import confusion_matrix, precision_recall
+        from ..viz.evaluation import confusion_matrix
 
-        count = len(labels)
-        drawn = {"precision_recall": precision_recall(self._evaluated().precision[0], labels)}
+        count, drawn = len(labels), super().pictures(labels)
         if count <= MAX_CONFUSION:
             drawn["confusion"] = confusion_matrix(_confusion(self._pairs(count), count + 1), [*labels, "background"])
         return drawn
-
-    def advice(self, metrics: Dict[str, float], labels: List[str]) -> str:
-        best = max((picture.detections[:, 1].max(initial=0) for picture in self._pictures()), default=np.float32(0))
-        if best >= np.float32(self._score_threshold):
-            return ""
-        lower = Context(prec=1, rounding=ROUND_DOWN).create_decimal(str(best))
-        said = f"--threshold {lower} shows those that score less, or " if best else ""
-        return (
-            f"no object of the test set scores task.score_threshold={self._score_threshold}; infer shows none: "
-            f"{said}train longer"
-        )
-
-    def _pictures(self) -> List[Picture]:
-        return [picture for batch in self._batches for picture in batch]
 
     def _pairs(self, background: int) -> np.ndarray:
         """``[n, 2]``, true and predicted classes of all pictures."""
         pairs = [matched(picture, self._score_threshold, background) for picture in self._pictures()]
         return np.concatenate([np.zeros([0, 2], np.int64), *pairs])
-
-    def _evaluated(self) -> _Figures:
-        """pycocotools' figures of all batches, which take their time: they are kept until there are others."""
-        if self._kept is None:
-            self._kept = self._evaluate()
-        return self._kept
-
-    def _evaluate(self) -> _Figures:
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
-
-        pictures = self._pictures()
-        annotations = [
-            {
-                "image_id": number,
-                "category_id": int(category),
-                "bbox": _as_coco(box),
-                "area": float(areas(box)),
-                "iscrowd": int(is_crowd),
-            }
-            for number, picture in enumerate(pictures)
-            for box, category, is_crowd in zip(picture.boxes / picture.scale, picture.classes, picture.crowd)
-        ]
-        results = [
-            {"image_id": number, "category_id": int(category), "bbox": _as_coco(box), "score": float(score)}
-            for number, picture in enumerate(pictures)
-            for box, (category, score) in zip(picture.detections[:, 2:] / picture.scale, picture.detections[:, :2])
-        ]
-        with contextlib.redirect_stdout(io.StringIO()):
-            coco, detected = COCO(), COCO()
-            coco.dataset = {
-                "info": {},
-                "images": [{"id": number} for number in range(len(pictures))],
-                "annotations": [{"id": number, **annotation} for number, annotation in enumerate(annotations, 1)],
-                "categories": [{"id": number, "name": name} for number, name in enumerate(self._labels)],
-            }
-            coco.createIndex()
-            if results:  # pycocotools can't load none
-                detected = coco.loadRes(results)
-            evaluation = COCOeval(coco, detected, "bbox")
-            evaluation.evaluate()
-            evaluation.accumulate()
-            evaluation.summarize()
-        # Of objects of all sizes, and of 100 detections a picture.
-        return _Figures(evaluation.stats, evaluation.eval["precision"][..., 0, -1].copy())
 
 
 class _Figures(NamedTuple):

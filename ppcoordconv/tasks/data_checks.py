@@ -14,6 +14,7 @@ from PIL import Image
 from ..data import ClassificationData
 from ..data.anchors import anchors_of, fit
 from ..data.boxes import BoxedImage, DetectionData
+from ..data.instances import InstanceData, InstanceImage
 from ..data.keypoint_regions import Region
 from ..data.keypoints import KeypointData, KeypointObject
 from ..data.masks import SegmentationData, SegmentedImage
@@ -22,7 +23,7 @@ from ..ops.boxes import areas
 from ..ops.masks import IGNORED
 from ..utils.errors import UserError
 from ..utils.files import atomic_write, write_text
-from ..viz.draw import boxed, captioned, contact_sheet, masked, pointed
+from ..viz.draw import boxed, captioned, contact_sheet, instances, masked, pointed
 
 # Pictures on the sheet.
 SHOWN = 24
@@ -81,6 +82,22 @@ def check_boxes(
         sizes: ``[n, 2]``, widths and heights of the training boxes in the network's input of ``image_size``.
         anchors: the network's, ``[[width, height], ...]``.
     """
+    statistics, readable, seen = _of_objects(data)
+    shown = [_drawn(data.train[index], data.labels) for index in _spread(readable)]
+    return DataCheck(
+        statistics, contact_sheet(shown, columns=6), [*_about_boxes(sizes, image_size, anchors), *_about_same(seen)]
+    )
+
+
+def check_instances(data: InstanceData) -> DataCheck:
+    """Of an instance segmentation's data; decodes every picture."""
+    statistics, readable, seen = _of_objects(data)
+    shown = [_drawn_instances(data.train[index], data.labels) for index in _spread(readable)]
+    return DataCheck(statistics, contact_sheet(shown, columns=6), _about_same(seen))
+
+
+def _of_objects(data: DetectionData) -> Tuple[Dict[str, Any], List[int], Seen]:
+    """Statistics of both sets, the numbers of the training pictures that can be read, and which are the same."""
     statistics: Dict[str, Any] = {}
     readable: Dict[str, List[int]] = {}
     seen: Seen = {}
@@ -95,10 +112,7 @@ def check_boxes(
             "classes": dict(zip(data.labels, np.bincount(classes, minlength=len(data.labels)).tolist())),
             "boxes_by_area": _by_area(np.concatenate([image.boxes for image in images])),
         }
-    shown = [_drawn(data.train[index], data.labels) for index in _spread(readable["train"])]
-    return DataCheck(
-        statistics, contact_sheet(shown, columns=6), [*_about_boxes(sizes, image_size, anchors), *_about_same(seen)]
-    )
+    return statistics, readable["train"], seen
 
 
 def check_keypoints(data: KeypointData, region: Region) -> DataCheck:
@@ -219,6 +233,20 @@ def _drawn(image: BoxedImage, labels: List[str]) -> np.ndarray:
         for number, box in zip(image.classes, image.boxes)
     ]
     return boxed(pixels, objects, side=256)
+
+
+def _drawn_instances(image: InstanceImage, labels: List[str]) -> np.ndarray:
+    pixels, scale = _shrunk(image.pixels())
+    objects = [
+        {
+            "label": labels[number],
+            "score": None,
+            "box": (scale * box).tolist(),
+            "mask": np.asarray(Image.fromarray(mask).resize(pixels.shape[1::-1], Image.Resampling.NEAREST)) > 0,
+        }
+        for number, box, mask in zip(image.classes, image.boxes, image.masks())
+    ]
+    return instances(pixels, objects, side=256)
 
 
 def _drawn_points(one: KeypointObject, region: Region, edges: Sequence[Sequence[int]]) -> np.ndarray:
