@@ -105,11 +105,13 @@ class PackedInstances(nn.Layer):
 
 
 def _in_corner(cells: Tensor, features: Tensor, value: float) -> Tensor:
-    """``[N, C, S, S]`` as ``[N, C, h, w]``, of slices and sums: every form of graph has them for any size."""
+    """``[N, C, S, S]`` as ``[N, C, h, w]``, of sums, and of slices that are never empty: every form of graph has them for
+    any size.
+    """
     side = cells.shape[2]
     nothing = 0 * features[:, :1] + paddle.full([1, cells.shape[1], 1, 1], value)
-    above = paddle.concat([cells, nothing[:, :, :side, side:]], axis=3)
-    return paddle.concat([above, nothing[:, :, side:]], axis=2)
+    above = paddle.concat([cells, nothing[:, :, :side]], axis=3)[:, :, :, :-side]
+    return paddle.concat([above, nothing], axis=2)[:, :, :-side]
 
 
 def _coordinates(levels: int) -> Dict[str, Tuple[str, ...]]:

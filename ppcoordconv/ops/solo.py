@@ -8,7 +8,7 @@ import numpy as np
 
 # The paper's figures: a category's score, before and after the suppression, and how sharply that decays scores.
 MIN_SCORE, MIN_KEPT, SIGMA = 0.1, 0.05, 2.0
-# How many candidates are compared at most, and how many objects of a picture are kept.
+# How many candidates have their masks computed and compared at most, and how many objects of a picture are kept.
 MAX_CANDIDATES, MAX_OBJECTS = 500, 100
 
 
@@ -31,13 +31,14 @@ def find_instances(packed: np.ndarray, num_classes: int) -> Instances:
     logits, kernels, features = np.split(packed, [num_classes, num_classes + channels])
     scores = only_peaks(_sigmoid(logits))
     classes, rows, columns = np.nonzero(scores > MIN_SCORE)
-    # A cell's kernel finds one mask, whatever the number of categories that it has a score for.
+    best = np.argsort(-scores[classes, rows, columns], kind="stable")[:MAX_CANDIDATES]
+    classes, rows, columns = classes[best], rows[best], columns[best]
     found = kernels[:, rows, columns].T @ features.reshape(channels, -1)
     masks = _sigmoid(found).reshape(-1, *features.shape[1:])
     inside = masks > 0.5
     sizes = inside.sum(axis=(1, 2))
     scores = scores[classes, rows, columns] * (masks * inside).sum(axis=(1, 2)) / np.maximum(sizes, 1)
-    order = [n for n in np.argsort(-scores, kind="stable") if sizes[n]][:MAX_CANDIDATES]
+    order = [n for n in np.argsort(-scores, kind="stable") if sizes[n]]
     classes, scores, masks, inside = classes[order], scores[order], masks[order], inside[order]
     scores = matrix_nms(inside, classes, scores)
     order = [n for n in np.argsort(-scores, kind="stable") if scores[n] >= MIN_KEPT][:MAX_OBJECTS]
