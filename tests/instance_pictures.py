@@ -8,7 +8,7 @@ from segmentation_pictures import COLOURS, NAMES, runs
 
 
 def write_instances(folder, counts=(10, 4), size=(64, 64), number=3, seed=0):
-    """``train.json`` and ``test.json``, polygons of squares and run lengths of discs, and their pictures beside them."""
+    """``train.json`` and ``test.json``, polygons of squares, run lengths of discs, and the pictures beside them."""
     rng = np.random.default_rng(seed)
     height, width = size
     for part, count in zip(("train", "test"), counts):

@@ -105,7 +105,7 @@ class PackedInstances(nn.Layer):
 
 
 def _in_corner(cells: Tensor, features: Tensor, value: float) -> Tensor:
-    """``[N, C, S, S]`` as ``[N, C, h, w]``, of sums, and of slices that are never empty: every form of graph has them for
+    """``[N, C, S, S]`` as ``[N, C, h, w]``, of sums, and of slices that are never empty, which every form of graph has for
     any size.
     """
     side = cells.shape[2]

@@ -9,6 +9,7 @@ from PIL import Image
 
 from ..ops.masks import box_around, run_lengths
 from ..ops.solo import find_instances
+from ..utils.errors import UserError
 from ..viz.draw import instances
 from . import SERVED, ServedForm
 from .detection import SCORE_THRESHOLD
@@ -28,6 +29,9 @@ class InstanceSegmentation(ServedForm):
     score_threshold: float = SCORE_THRESHOLD
 
     def decode(self, outputs: np.ndarray, labels: List[str]) -> List[Dict[str, Any]]:
+        maps, count = outputs.shape[1], len(labels)
+        if maps < count + 2 or (maps - count) % 2:
+            raise UserError(f"the model gives {maps} maps, and inference.yml has {count} labels; export it again")
         return [
             {
                 "objects": [
@@ -37,7 +41,7 @@ class InstanceSegmentation(ServedForm):
                         "score": round(float(score), 6),
                         "mask": mask,
                     }
-                    for category, score, mask in zip(*find_instances(packed, len(labels)))
+                    for category, score, mask in zip(*find_instances(packed, count))
                     if score >= self.score_threshold
                 ]
             }

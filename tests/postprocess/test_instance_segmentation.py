@@ -156,8 +156,9 @@ def test_other_outputs_are_a_sentence():
     form = SERVED.build("instance_segmentation")
     with pytest.raises(UserError, match="the served form 'instance_segmentation' takes outputs of"):
         decoded(form, np.zeros([1, 5, 12], np.float32), LABELS)
-    with pytest.raises(UserError, match="inference.yml has 3 labels"):
-        decoded(form, np.zeros([1, 4, 12, 16], np.float32), LABELS)
+    for maps in (3, 4, 6):
+        with pytest.raises(UserError, match=f"the model gives {maps} maps, and inference.yml has 3 labels"):
+            decoded(form, np.zeros([1, maps, 12, 16], np.float32), LABELS)
     array = packed([])[None]
     array[0, 0, 0, 0] = np.nan
     assert decoded(form, array, LABELS) == [{"error": "the model's output is not finite"}]
