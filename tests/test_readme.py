@@ -44,6 +44,7 @@ GUIDES = [
 RUN_ELSEWHERE = {
     "README.md": "test_commands_run_one_after_the_other",
     "docs/detection.md": "tests/deploy/test_detectors.py",
+    "docs/instance_segmentation.md": "tests/tasks/test_instance_segmentation_page.py",
     "docs/keypoints.md": "tests/tasks/test_keypoints_page.py",
     "docs/own_network.md": "tests/test_package.py",
     "docs/own_boxes.md": "tests/data/test_own_boxes.py",

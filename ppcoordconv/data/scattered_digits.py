@@ -38,6 +38,7 @@ def write_fields(
     number: int = 5,
     by_position: bool = False,
     masks: bool = False,
+    copies: bool = False,
     seed: int = 0,
 ) -> None:
     """Writes ``train.json``, ``test.json`` and the pictures beside them, in ``train/`` and ``test/``.
@@ -50,6 +51,7 @@ def write_fields(
         by_position: the class of a digit is not what it is but the half of the canvas that its middle lies in, "left"
             or "right", and all lie far from the edges: of one digit alone, a convolution can't tell the half.
         masks: each digit's ink is there, too, as run lengths in ``segmentation``.
+        copies: all digits of a picture are the same one in the same size: they differ in their place alone.
 
     Raises:
         UserError: the folder is there and not empty.
@@ -66,7 +68,7 @@ def write_fields(
         with bar(count, unit="picture") as progress:
             for key in range(1, count + 1):
                 margin = 3 * canvas // 8 if by_position else 0
-                pixels, boxes, shown, drawn = _field(rng, inks, canvas, number, margin)
+                pixels, boxes, shown, drawn = _field(rng, inks, canvas, number, margin, copies)
                 name = f"{key:05}.png"
                 Image.fromarray(pixels).save(folder / split / name)
                 images.append({"id": key, "file_name": name, "width": canvas, "height": canvas})
@@ -93,7 +95,7 @@ def write_fields(
 
 
 def _field(
-    rng: np.random.Generator, inks: List[Image.Image], canvas: int, number: int, margin: int
+    rng: np.random.Generator, inks: List[Image.Image], canvas: int, number: int, margin: int, copies: bool
 ) -> Tuple[np.ndarray, np.ndarray, List[int], List[np.ndarray]]:
     """Pixels ``[canvas, canvas, 3]``, boxes ``[n, 4]`` around the ink, which digit is in each, and its grey there."""
     pixels = np.zeros([canvas, canvas], np.uint8)
@@ -103,8 +105,9 @@ def _field(
     for _ in range(TRIES):
         if len(shown) == number:
             break
-        sample = int(rng.integers(len(inks)))
-        factor = int(rng.integers(*SIDES, endpoint=True)) / max(inks[sample].size)
+        if not (copies and shown):
+            sample = int(rng.integers(len(inks)))
+            factor = int(rng.integers(*SIDES, endpoint=True)) / max(inks[sample].size)
         width, height = (max(1, round(n * factor)) for n in inks[sample].size)
         # With a margin, middles keep away from the left and right edges.
         left = int(rng.integers(max(0, margin - width // 2), min(canvas - width, canvas - margin - width // 2) + 1))

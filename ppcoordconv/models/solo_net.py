@@ -105,9 +105,7 @@ class PackedInstances(nn.Layer):
 
 
 def _in_corner(cells: Tensor, features: Tensor, value: float) -> Tensor:
-    """``[N, C, S, S]`` as ``[N, C, h, w]``, of sums, and of slices that are never empty, which every form of graph has for
-    any size.
-    """
+    """``[N, C, S, S]`` as ``[N, C, h, w]``, of sums and of slices that are never empty, for graphs of any size."""
     side = cells.shape[2]
     nothing = 0 * features[:, :1] + paddle.full([1, cells.shape[1], 1, 1], value)
     above = paddle.concat([cells, nothing[:, :, :side]], axis=3)[:, :, :, :-side]

@@ -164,8 +164,8 @@ class InstanceSegmentationTask:
             takes = f"takes a height and a width, multiples of {network.coarsest} pixels with this backbone"
             raise ArgumentError("image_size", f"{takes}, got {image_size!r}")
         if min(image_size) < network.grid * network.stride:
-            least = f"at least {network.stride} pixels for each of the {network.grid} cells of model.grid"
-            raise ArgumentError("image_size", f"takes {least}, got {image_size!r}")
+            takes = f"takes at least {network.stride} pixels for each of the {network.grid} cells of model.grid"
+            raise ArgumentError("image_size", f"{takes}, got {image_size!r}")
         check_normalisation(mean, std)
         self.network = network
         self.head = PackedInstances()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from conftest import package_names
+from instance_pictures import write_instances
 from keypoint_pictures import write_faces
 from PIL import Image
 from segmentation_pictures import write_coco, write_masks
@@ -35,11 +36,13 @@ def options(tmp_path_factory):
     write_faces(folder / "faces", (4, 2))
     write_masks(folder / "masks", (4, 2))
     write_coco(folder / "outlines", (4, 2))
+    write_instances(folder / "instances", (4, 2))
     lines = [f"images/train/{number}.png masks/train/{number}.png\n" for number in range(4)]
     (folder / "masks" / "train.txt").write_text("".join(lines))
     return {
         "cifar10": {"path": str(folder / "none")},
         "coco": {"path": str(folder / "fields")},
+        "coco_instances": {"path": str(folder / "instances")},
         "coco_keypoints": {"path": str(folder / "faces")},
         "image_folder": {"path": str(folder / "pictures")},
         "image_list": {"path": str(folder / "pictures")},
