@@ -240,7 +240,8 @@ def mask_loss(kernels: Tensor, features: Tensor, owners: Tensor, masks: Tensor, 
         if not len(cells):
             continue
         count += len(cells)
-        weights = paddle.gather(kernel.flatten(1), cells, axis=1).t()
+        # By rows: in Paddle 2.6 the gradient of gather(axis=1) is wrong.
+        weights = paddle.gather(kernel.flatten(1).t(), cells)
         found = F.sigmoid(paddle.matmul(weights, feature.flatten(1)))
         parts = F.avg_pool2d(mask.astype("float32").unsqueeze(0), stride)[0].flatten(1)
         wanted = paddle.gather(parts, paddle.gather(owner, cells))

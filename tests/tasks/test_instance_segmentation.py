@@ -136,6 +136,17 @@ def test_the_loss_of_masks_is_dice():
     given_ = [paddle.to_tensor(kernels.astype("float32")), paddle.to_tensor(features.astype("float32"))]
     found = mask_loss(*given_, paddle.to_tensor(owners), paddle.to_tensor(masks), 4)
     assert found.item() == pytest.approx(np.mean(losses), rel=1e-4)
+    for changed in range(2):
+        step = paddle.to_tensor(rng.standard_normal(given_[changed].shape).astype("float32"))
+        ends = [[*given_], [*given_]]
+        for end, way in zip(ends, (-1, 1)):
+            end[changed] = end[changed] + way * 1e-2 * step
+        low, high = (mask_loss(*end, paddle.to_tensor(owners), paddle.to_tensor(masks), 4).item() for end in ends)
+        given_[changed].stop_gradient = False
+        mask_loss(*given_, paddle.to_tensor(owners), paddle.to_tensor(masks), 4).backward()
+        slope = (given_[changed].grad * step).sum().item()
+        assert (high - low) / 2e-2 == pytest.approx(slope, rel=0.02, abs=1e-3)
+        given_[changed].stop_gradient = True
     assert mask_loss(*given_, paddle.full([2, 3, 3], -1, "int64"), paddle.to_tensor(masks), 4).item() == 0
 
 
