@@ -162,3 +162,16 @@ def test_fields_of_digits_have_their_ink(tmp_path):
         assert (image.masks().max(axis=0) == (image.pixels()[..., 0] >= INK)).all()
         for mask, (left, top, right, bottom) in zip(image.masks(), other.boxes.astype(int)):
             assert mask.sum() == mask[top:bottom, left:right].sum() > 20
+
+
+def test_copies_differ_in_their_place_alone(tmp_path):
+    write_fields(tmp_path / "copies", digits(), (4, 1), canvas=96, number=5, masks=True, copies=True)
+    shown = set()
+    for image in read(tmp_path / "copies").train:
+        cut = []
+        for mask, (left, top, right, bottom) in zip(image.masks(), image.boxes.astype(int)):
+            cut.append(mask[top:bottom, left:right])
+        assert all(np.array_equal(cut[0], other) for other in cut)
+        assert len({*image.classes.tolist()}) == 1
+        shown.add(cut[0].tobytes())
+    assert len(shown) > 1
