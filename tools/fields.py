@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--by_position", action="store_true", help=help_text)
     help_text = "with the ink of each digit as run lengths, for instance segmentation"
     parser.add_argument("--masks", action="store_true", help=help_text)
-    help_text = "all digits of a picture are the same one: they differ in their place alone"
+    help_text = "all digits of a picture are the same one, of one class: they differ in their place alone"
     parser.add_argument("--copies", action="store_true", help=help_text)
     parser.add_argument("--mnist", type=Path, help="a folder with MNIST's files; default: scikit-learn's digits")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")

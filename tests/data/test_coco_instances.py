@@ -167,6 +167,7 @@ def test_fields_of_digits_have_their_ink(tmp_path):
 def test_copies_differ_in_their_place_alone(tmp_path):
     write_fields(tmp_path / "copies", digits(), (4, 1), canvas=96, number=5, masks=True, copies=True)
     shown = set()
+    assert read(tmp_path / "copies").labels == ["digit"]
     for image in read(tmp_path / "copies").train:
         cut = []
         for mask, (left, top, right, bottom) in zip(image.masks(), image.boxes.astype(int)):
