@@ -51,15 +51,15 @@ def write_fields(
         by_position: the class of a digit is not what it is but the half of the canvas that its middle lies in, "left"
             or "right", and all lie far from the edges: of one digit alone, a convolution can't tell the half.
         masks: each digit's ink is there, too, as run lengths in ``segmentation``.
-        copies: all digits of a picture are the same one in the same size, and the class of all is "digit": they differ in
-            their place alone.
+        copies: all digits of a picture are the same one in the same size, which differ in their place alone; the one
+            class there is then is "digit".
 
     Raises:
         UserError: the folder is there and not empty.
     """
     if folder.exists() and any(folder.iterdir()):
         raise UserError(f"the folder {folder} is not empty; choose another")
-    labels = ["left", "right"] if by_position else ["digit"] if copies else digits.labels
+    labels = ["digit"] if copies else ["left", "right"] if by_position else digits.labels
     rng = np.random.default_rng(seed)
     for split, count, samples in (("train", counts[0], digits.train), ("test", counts[1], digits.test)):
         inks = [_ink(image) for image in samples.images if isinstance(image, np.ndarray)]
@@ -74,9 +74,8 @@ def write_fields(
                 Image.fromarray(pixels).save(folder / split / name)
                 images.append({"id": key, "file_name": name, "width": canvas, "height": canvas})
                 for (left, top, right, bottom), sample, digit in zip(boxes.tolist(), shown, drawn):
-                    category = int(left + right >= canvas) if by_position else int(samples.classes[sample])
-                    if copies:
-                        category = 0
+                    half, kind = int(left + right >= canvas), int(samples.classes[sample])
+                    category = 0 if copies else half if by_position else kind
                     annotations.append(
                         {
                             "id": len(annotations) + 1,
