@@ -38,7 +38,8 @@ def find_instances(packed: np.ndarray, num_classes: int) -> Instances:
     inside = masks > 0.5
     sizes = inside.sum(axis=(1, 2))
     scores = scores[classes, rows, columns] * (masks * inside).sum(axis=(1, 2)) / np.maximum(sizes, 1)
-    order = [n for n in np.argsort(-scores, kind="stable") if sizes[n]]
+    # An empty mask scores nothing, and is left out in the end.
+    order = np.argsort(-scores, kind="stable")
     classes, scores, masks, inside = classes[order], scores[order], masks[order], inside[order]
     scores = matrix_nms(inside, classes, scores)
     order = [n for n in np.argsort(-scores, kind="stable") if scores[n] >= MIN_KEPT][:MAX_OBJECTS]

@@ -136,6 +136,16 @@ def test_sizes_are_those_of_the_picture():
     assert "ap_large" not in at[1].compute()
 
 
+def test_a_false_mask_counts_among_those_of_its_size_in_the_picture():
+    """Of 16x16 pixels of an input that is a quarter of the picture: 64x64, which is medium there, and small here."""
+    masks = np.zeros([2, 8, 12], bool)
+    masks[0, :4, :4] = masks[1, 4:, 8:] = True
+    maps = outputs_of(masks, [0, 0], [0.6, 0.9])
+    metrics = measured([(maps, targets_of(masks[:1], [0], scale=0.25))]).compute()
+    assert metrics["ap_medium"] == pytest.approx(0.5)
+    assert "ap_small" not in metrics
+
+
 def test_without_objects_or_finds():
     nothing = outputs_of(np.zeros([1, 8, 12], bool), [0], [0.9])
     mask = np.ones([1, 8, 12], bool)

@@ -55,6 +55,15 @@ def test_every_weight_learns():
     assert all(parameter.grad is not None for parameter in net.parameters() if not parameter.stop_gradient)
 
 
+def test_the_grid_is_of_the_map_of_stride_8():
+    net = create()
+    categories, kernels, _ = net(paddle.randn([1, 3, 64, 64]))
+    (categories.square().sum() + kernels.square().sum()).backward()
+    fine, coarse = (layer.weight.grad for layer in net.neck.output)
+    assert coarse.abs().sum().item() > 0
+    assert fine is None or fine.abs().sum().item() == 0
+
+
 def test_kernels_know_where_their_cell_is_and_categories_do_not():
     """Of a picture of one colour, without the edges of the grid, where zeros are seen."""
     net = create(coord="both", grid=12)

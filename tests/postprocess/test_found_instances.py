@@ -61,6 +61,16 @@ def test_of_two_cells_with_one_mask_the_better_is_found_and_of_two_classes_both(
     assert find_instances(packed([(1, 2, 2, mask), (2, 5, 5, mask)]), 3).scores.min() > 0.9
 
 
+def test_of_neighbouring_cells_the_better_is_found_whatever_their_masks():
+    first, second = rectangle(0, 4, 0, 6), rectangle(6, 12, 8, 16)
+    array = packed([(1, 2, 2, first), (1, 2, 3, second)])
+    array[1, 2, 3] = 2
+    assert [(mask > 0.5).sum() for mask in find_instances(array, 3).masks] == [first.sum()]
+    # Each is compared with those before it, as in SOLOv2.
+    array[1, 2, 2:4] = 2, 3
+    assert [(mask > 0.5).sum() for mask in find_instances(array, 3).masks] == [second.sum(), first.sum()]
+
+
 def test_an_empty_mask_is_nothing():
     assert len(find_instances(packed([(0, 1, 1, rectangle(0, 0, 0, 0))]), 3).classes) == 0
     assert len(find_instances(packed([]), 3).classes) == 0
@@ -125,6 +135,15 @@ def test_a_mask_is_where_it_is_in_the_picture(size):
     assert found.shape == size
     assert (found & disc).sum() / (found | disc).sum() > 0.85
     assert (in_input(quarter[None], (48, 64))[0] & (fitted > 0)).sum() / fitted.sum() > 0.9
+
+
+def test_what_lies_beside_the_picture_in_the_input_is_no_object():
+    form, letterbox = SERVED.build("instance_segmentation"), Letterbox((48, 64))
+    below, inside = rectangle(8, 12, 2, 9), rectangle(1, 4, 2, 9)
+    (result,) = form.decode(packed([(1, 9, 5, below), (1, 2, 5, inside)])[None], LABELS)
+    assert len(result["objects"]) == 2
+    result = form.to_image(result, letterbox, (24, 64))
+    assert [found["mask"].shape for found in result["objects"]] == [(24, 64)]
 
 
 def test_results_are_plain_and_their_run_lengths_are_the_mask():

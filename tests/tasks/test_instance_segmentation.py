@@ -82,7 +82,7 @@ def plain_cells(masks, classes, grid):
     return found
 
 
-@given(st.integers(0, 10_000), st.integers(0, 4), st.integers(2, 9))
+@given(st.integers(0, 10_000), st.integers(0, 4), st.integers(2, 24))
 def test_cells_are_those_around_the_centre_of_mass(seed, count, grid):
     rng = np.random.default_rng(seed)
     masks = np.zeros([count, 40, 56], np.uint8)
