@@ -42,7 +42,8 @@ def find_instances(packed: np.ndarray, num_classes: int) -> Instances:
     order = np.argsort(-scores, kind="stable")
     classes, scores, masks, inside = classes[order], scores[order], masks[order], inside[order]
     scores = matrix_nms(inside, classes, scores)
-    order = [n for n in np.argsort(-scores, kind="stable") if scores[n] >= MIN_KEPT][:MAX_OBJECTS]
+    order = np.argsort(-scores, kind="stable")
+    order = order[scores[order] >= MIN_KEPT][:MAX_OBJECTS]
     return Instances(classes[order], scores[order], masks[order])
 
 
