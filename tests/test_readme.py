@@ -49,6 +49,7 @@ RUN_ELSEWHERE = {
     "docs/own_network.md": "tests/test_package.py",
     "docs/own_boxes.md": "tests/data/test_own_boxes.py",
     "docs/segmentation.md": "tests/tasks/test_segmentation_page.py",
+    "docs/placement.md": "tests/tools/test_position_data.py",
     "docs/results.md": "tests/tools/test_results_tool.py",
     "docs/trained/README.md": "tests/deploy/test_trained.py",
 }

@@ -20,7 +20,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--resume", action="store_true", help=help_text)
     help_text = "the score, 0 to 1, from which objects are shown; default: task.score_threshold of the export, 0.3"
     parser.add_argument("--threshold", type=float, help=help_text)
-    help_text = "cut pictures into squares of so many pixels, for models that find objects or masks in large ones"
+    help_text = "cut pictures into squares of so many pixels, for what finds boxes, or a class for each pixel"
     parser.add_argument("--tile", type=int, metavar="PIXELS", help=help_text)
     help_text = "how many pixels two tiles share; default: a quarter of --tile"
     parser.add_argument("--overlap", type=int, metavar="PIXELS", help=help_text)

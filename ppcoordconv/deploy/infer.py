@@ -57,7 +57,7 @@ def infer(
         recursive: takes the pictures in folders of the folders, too, but for those in ``output``.
         threshold: the score, 0 to 1, below which objects are left out; None: that of the export.
         tile, overlap: pictures are cut into squares of so many pixels, each an input, of which neighbours share
-            ``overlap``, by default a quarter; their results are joined. For models that find objects or masks.
+            ``overlap``, by default a quarter; their results are joined. For boxes, and masks of classes.
 
     Raises:
         UserError: an input would be replaced, the results in ``output`` are of other inputs, there is no ``output`` to
@@ -75,7 +75,8 @@ def infer(
         form.score_threshold = threshold
     if tile is not None:
         if not form.can_be_tiled():
-            raise ArgumentError("tile", f"is for models that find objects or masks, and this one's are {form.name}")
+            joins = "is for what finds boxes, or a class for each pixel"
+            raise ArgumentError("tile", f"{joins}, and this model's served form is {form.name}")
         from .tiles import Tiles, drawn_reduced, results_in_tiles  # which need an extra
 
         tiles = Tiles(tile, overlap)

@@ -13,7 +13,7 @@ import paddle.nn.functional as F
 from paddle import ParamAttr, Tensor, nn
 from paddle.regularizer import L2Decay
 
-from ..compat import to_channels_first, to_channels_last
+from ..compat import shape_of, to_channels_first, to_channels_last
 from ..coords import CoordsLike, find_coords
 from ..layers import Conv2D, CoordConv
 from ..layers.checks import check_choice, check_flag, check_ints, name_of
@@ -271,6 +271,12 @@ class _CoordConvNorm(CoordConv):
 
     def forward(self, x: Tensor, grid: Optional[Tensor] = None, output_size: Any = None) -> Tensor:
         return self.batch_norm(CoordConv.forward(self, x, grid, output_size))  # Paddle 2.6 can't trace super()
+
+
+def enlarged(x: Tensor, times: int) -> Tensor:
+    """``[N, C, H, W]`` -> ``[N, C, times * H, times * W]``, bilinear."""
+    # By its size: Paddle2ONNX stumbles over the scale in graphs of Paddle 3.3.
+    return F.interpolate(x, size=[times * length for length in shape_of(x)[2:]], mode="bilinear")
 
 
 def upsample2x(x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from ..layers import Conv2D
 from ..utils.arguments import check_int
 from . import MODELS
 from .backbones import build_backbone
-from .necks import FPN
+from .necks import FPN, enlarged
 from .placement import with_coords
 
 
@@ -81,8 +81,8 @@ class FPNSegmentation(SegmentationNet):
         maps = self.neck(self.backbone(x))
         total = maps[0]
         for y, scale in zip(maps[1:], self._scales[1:]):
-            total = total + F.interpolate(y, scale_factor=scale, mode="bilinear")
-        return F.interpolate(self.head(total), scale_factor=self._finest, mode="bilinear")
+            total = total + enlarged(y, scale)
+        return enlarged(self.head(total), self._finest)
 
 
 @MODELS.register

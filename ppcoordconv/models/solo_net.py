@@ -9,14 +9,13 @@ import paddle.nn.functional as F
 from paddle import ParamAttr, Tensor, nn
 from paddle.nn.initializer import Constant, Normal
 
-from ..compat import shape_of
 from ..convert import convert_to_coordconv
 from ..coords import CoordsLike
 from ..layers import Conv2D
 from ..utils.arguments import check_bool, check_choice, check_int
 from . import MODELS
 from .backbones import build_backbone
-from .necks import FPN
+from .necks import FPN, enlarged
 
 # Of the mask features.
 STRIDE = 4
@@ -85,14 +84,9 @@ class SoloNet(nn.Layer):
         total = self.levels[0][0](maps[0])
         for convolutions, y in zip(list(self.levels)[1:], maps[1:]):
             for convolution in convolutions:
-                y = _twice_as_large(convolution(y))
+                y = enlarged(convolution(y), 2)
             total = total + y
         return [self.category(cells), self.kernel(cells), self.features(total)]
-
-
-def _twice_as_large(x: Tensor) -> Tensor:
-    # By its size: Paddle2ONNX stumbles over the scale in graphs of Paddle 3.3.
-    return F.interpolate(x, size=[2 * length for length in shape_of(x)[2:]], mode="bilinear")
 
 
 class PackedInstances(nn.Layer):

@@ -252,7 +252,10 @@ def test_wrong_options(field, options, words):
 def test_models_that_find_no_objects(field):
     with (
         Predictor(str(ROOT / "docs" / "trained" / "regression")) as predictor,
-        pytest.raises(UserError, match="tile is for models that find objects or masks, and this one's are coord"),
+        pytest.raises(
+            UserError,
+            match="tile is for what finds boxes, or a class for each pixel, and this model's served form is coord",
+        ),
     ):
         list(infer(predictor, [field[0]], tile=64))
 
