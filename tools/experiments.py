@@ -14,11 +14,12 @@ import yaml
 from ppcoordconv.config import CONFIGS, load_config
 from ppcoordconv.deploy import Predictor
 from ppcoordconv.deploy.evaluate import outputs_of
-from ppcoordconv.models import zoo
+from ppcoordconv.models import MODELS, zoo
 from ppcoordconv.tasks import build_task
 from ppcoordconv.tasks.coordinates import CoordinateTask
 from ppcoordconv.utils.errors import UserError
 from ppcoordconv.utils.files import with_section
+from ppcoordconv.utils.registry import options_of
 from ppcoordconv.utils.weights import load_state
 
 
@@ -329,7 +330,8 @@ def zoo_row(config: str, record: Dict[str, Any]) -> Tuple[str, Dict[str, Any]]:
     task = build_task(loaded)
     options = loaded.model.options()
     if labels := task.export_metadata()["labels"]:
-        options["num_classes"] = len(labels)
+        (count,) = {"num_classes", "num_keypoints"} & set(options_of(MODELS.find(loaded.model.name)))
+        options[count] = len(labels)
     run = {key: value for key, value in record.items() if key != "exported"}
     return loaded.model.name, {"config": config, "options": options, "metric": task.metric, **run}
 

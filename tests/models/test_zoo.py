@@ -73,7 +73,8 @@ def test_the_page_shows_the_table():
 def test_every_file_has_a_row_and_all_are_small():
     files = list(zoo.weights_path("any").parent.iterdir())
     assert {path.stem for path in files} == set(ROWS)
-    assert sum(path.stat().st_size for path in files) < 4_000_000
+    assert all(path.stat().st_size < 2_000_000 for path in files)
+    assert sum(path.stat().st_size for path in files) < 7_000_000
 
 
 @pytest.mark.parametrize(
