@@ -17,7 +17,7 @@ from ppcoordconv.utils.errors import UserError
 # The picture of the networks, and a dot in it, in pixels.
 SIDE, RADIUS = 96, 4
 QUARTERS = 4
-MOST_DOTS = 20
+MAX_DOTS = 20
 # Where the page begins, as parts of the picture.
 START = [[0.1, 0.5], [0.35, 0.3], [0.43, 0.62], [0.58, 0.38], [0.68, 0.7], [0.9, 0.5]]
 Dot = Tuple[float, float]
@@ -33,8 +33,8 @@ def read_dots(dots: Any) -> List[Dot]:
         read = [(float(x), float(y)) for x, y in dots]
     except (TypeError, ValueError, OverflowError):
         read = [(math.nan, math.nan)]
-    if len(read) > MOST_DOTS:
-        raise UserError(f"a picture has at most {MOST_DOTS} dots")
+    if len(read) > MAX_DOTS:
+        raise UserError(f"a picture has at most {MAX_DOTS} dots")
     if not all(0 <= number <= 1 for dot in read for number in dot):
         raise UserError("dots are a list of x and y from 0 to 1")
     return read
@@ -71,7 +71,7 @@ def answer(networks: List[Network], dots: Any) -> str:
     cards = "".join(_card(network, pixels, given) for network in networks)
     lines = "".join(f'<path class="seam" d="M{n * SIDE // QUARTERS} 0V{SIDE}"/>' for n in range(1, QUARTERS))
     return f"""
-<div class="squares" data-dots="{json.dumps(given)}">
+<div class="squares" data-dots="{json.dumps(given)}" data-limit="{MAX_DOTS}">
   <section class="card ask">
     <h3>Put dots <small>click, drag; all are equal</small></h3>
     <button class="clear" type="button">Clear</button>

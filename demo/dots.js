@@ -33,7 +33,10 @@ element.addEventListener("pointerdown", (event) => {
   const [x, y] = point(event);
   const distances = at.map(([a, b]) => Math.hypot(a - x, b - y));
   const nearest = distances.indexOf(Math.min(...distances));
-  moved = distances[nearest] < NEAR ? nearest : at.length;
+  const limit = Number(element.querySelector(".squares").dataset.limit);
+  const grabbed = distances[nearest] < NEAR ? nearest : at.length;
+  if (grabbed >= limit) return;
+  moved = grabbed;
   at = at.slice();
   at[moved] = [x, y];
   tell();

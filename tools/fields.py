@@ -40,11 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--canvas", type=positive, default=64, help="their side, in pixels; default: 64")
     parser.add_argument("--digits", type=positive, default=5, help="digits on each; default: 5")
     help_text = "classes are left and right, where on the canvas a digit lies, not which one it is"
-    parser.add_argument("--by_position", action="store_true", help=help_text)
+    classes = parser.add_mutually_exclusive_group()
+    classes.add_argument("--by_position", action="store_true", help=help_text)
     help_text = "with the ink of each digit as run lengths, for instance segmentation"
     parser.add_argument("--masks", action="store_true", help=help_text)
     help_text = "all digits of a picture are the same one, of one class: they differ in their place alone"
-    parser.add_argument("--copies", action="store_true", help=help_text)
+    classes.add_argument("--copies", action="store_true", help=help_text)
     parser.add_argument("--mnist", type=Path, help="a folder with MNIST's files; default: scikit-learn's digits")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     return run(parser, argv, work)

@@ -222,16 +222,19 @@ def work(arguments: argparse.Namespace) -> int:
     from ppcoordconv.utils.errors import UserError
 
     source = SETS[arguments.what]
-    if arguments.output.is_dir() and any(arguments.output.iterdir()):
-        raise UserError(f"--output takes a folder that is new or empty; {arguments.output} is not")
+    output = arguments.output
+    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
+        raise UserError(f"--output takes a folder that is new or empty; {output} is not")
+    if source.download is None:
+        source.make(None, output, arguments.seed)
+        print(output)
+        return 0
     try:
-        source.make(getattr(arguments, "package", None), arguments.output, arguments.seed)
+        source.make(arguments.package, output, 0)
     except (OSError, KeyError, zipfile.BadZipFile, tarfile.TarError, ElementTree.ParseError) as error:
-        if source.download is None:
-            raise
         given = f"{arguments.package}: {error}"
         raise UserError(f"--package takes the file that `{source.download}` writes; {given}") from error
-    print(arguments.output)
+    print(output)
     return 0
 
 
@@ -243,7 +246,8 @@ def main(argv: List[str] | None = None) -> int:
         if source.download:
             command.add_argument("--package", required=True, type=Path, help=f"what `{source.download}` writes")
         command.add_argument("--output", required=True, type=Path, help="the folder to write")
-        command.add_argument("--seed", type=int, default=0, help="of what is drawn; default: 0")
+        if not source.download:
+            command.add_argument("--seed", type=int, default=0, help="of what is drawn; default: 0")
     return run(parser, argv, work)
 
 

@@ -159,10 +159,11 @@ class Letterbox(Preprocess):
         return fitted
 
     def mask_to_image(self, mask: np.ndarray, size: Sequence[int]) -> np.ndarray:
-        """From a mask of the input that of the picture of that height and width."""
+        """From a mask of the input, which may be smaller than it, that of the picture of that height and width."""
         height, width = size[:2]
-        fitted = self._fitted((height, width))
-        part = Image.fromarray(mask[: fitted[1], : fitted[0]])
+        shown = zip(self._fitted((height, width))[::-1], mask.shape, self.image_size)
+        rows, columns = (max(1, round(part * length / whole)) for part, length, whole in shown)
+        part = Image.fromarray(mask[:rows, :columns])
         return np.asarray(part.resize((width, height), Image.Resampling.NEAREST))
 
     def _fitted(self, size: Sequence[int]) -> Tuple[int, int]:

@@ -13,6 +13,7 @@ from ..utils.errors import UserError, shortened
 from ..utils.progress import log_info
 from . import DATASETS
 from .annotations import read_later
+from .coco import category_names
 from .coco_file import sets_in
 from .coco_outlines import pictures_of, read_outlines
 from .masks import LabelledMasks, SegmentationData, SegmentedImage
@@ -57,13 +58,12 @@ def coco_masks(
 
 def _read(file: Path, images: Path, on_error: str) -> LabelledMasks:
     read, objects = read_outlines(file)
-    names = [fields["name"] for fields in read.categories.values()]
-    has_background = names[0].lower() == BACKGROUND
-    names = names if has_background else [BACKGROUND, *names]
+    names = category_names(file, read.categories, {one.category for of_one in objects.values() for one in of_one})
+    names = names if names[0].lower() == BACKGROUND else [BACKGROUND, *names]
     if len(set(names)) < len(names) or len(names) > MAX_CLASSES:
-        takes = f"takes at most {MAX_CLASSES - 1} categories of different names, of which one is the background at most"
+        takes = f"takes at most {MAX_CLASSES - 1} categories, of which none but the first is the background"
         raise UserError(f"{file}: {takes}, got {len(names)}: {shortened([repr(name) for name in names], 8)}")
-    numbers = {key: number + (not has_background) for number, key in enumerate(read.categories)}
+    numbers = {key: names.index(fields["name"]) for key, fields in read.categories.items()}
     found = []
     for key, picture, size in pictures_of(read, images, on_error):
         parts = [(numbers[one.category], one.outline) for one in objects[key]]

@@ -87,7 +87,7 @@ def decode_image(
         return to_rgb(image), (height, width)
 
 
-def read_size(path: Path) -> Tuple[int, int]:
+def read_size(path: Path, oriented: bool = True) -> Tuple[int, int]:
     """The height and width of what ``read_image`` gives of a file, of which no more than the head is read.
 
     Raises:
@@ -95,6 +95,8 @@ def read_size(path: Path) -> Tuple[int, int]:
     """
     with open_regular(path) as file, opened(file, str(path)) as image:
         width, height = image.size
+        if not oriented:
+            return height, width
         # Not image.getexif(), which decodes a whole PNG to find what may stand at its end.
         is_turned = Image.Image.getexif(image).get(ExifTags.Base.Orientation) in SIDEWAYS
         return (width, height) if is_turned else (height, width)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
@@ -23,6 +24,7 @@ LABEL_FILES = ("labels.txt", "classes.txt", "labelmap.txt")
 _EXACT = ("PNG", "BMP", "DIB", "GIF", "TIFF")
 _SIXTEEN_BITS_IGNORED = 65535
 Colour = Tuple[int, int, int]
+_OF_COLOUR = re.compile(r".*:\s*\d+\s*,\s*\d+\s*,\s*\d+\s*:.*:.*")
 
 
 class MaskLabels(NamedTuple):
@@ -67,23 +69,29 @@ def labels_in(folder: Path, given: Any) -> MaskLabels:
     files = [folder / given] if given else [folder / name for name in LABEL_FILES if (folder / name).is_file()]
     if not files:
         return MaskLabels()
-    lines = [line.strip() for line in read_text(files[0]).splitlines() if line.strip() and not line.startswith("#")]
-    parts = [line.rsplit(":", 3) for line in lines]
-    if not all(len(part) == 4 for part in parts):
-        return MaskLabels(_checked(str(files[0]), lines))
-    names = _checked(str(files[0]), [part[0] for part in parts])
-    colours = {_colour(files[0], name, part[1]): number for number, (name, part) in enumerate(zip(names, parts))}
+    file, lines = files[0], [line.strip() for line in read_text(files[0]).splitlines() if line.strip()]
+    if not any(map(_OF_COLOUR.fullmatch, lines)):
+        return MaskLabels(_checked(str(file), lines))
+    entries = [line.rsplit(":", 3) for line in lines if not line.startswith("#")]
+    names = _checked(str(file), [entry[0] for entry in entries])
+    colours: Dict[Colour, int] = {}
+    for number, (name, entry) in enumerate(zip(names, entries)):
+        colour = _colour(file, name, entry[1:])
+        if colour in colours:
+            raise UserError(f"{file}: {names[colours[colour]]!r} and {name!r} have one colour, {colour}")
+        colours[colour] = number
     return MaskLabels(names, colours)
 
 
 def segmented_images(where: Path, pairs: Sequence[Pair], labels: MaskLabels, on_error: str) -> LabelledMasks:
     """Pictures whose masks were read once, with the classes that there are.
 
-    A mask with one class beside the background, or with 0 and 255 alone, is read as black and white. Without names,
-    classes are called by their numbers.
+    Where all masks have 0 and 255 alone, and there are no more than two classes, they are black and white: 255 is
+    class 1. Without names, classes are called by their numbers.
 
     Raises:
-        UserError: a file is missing or no mask, has another size than its picture, or a class that there isn't.
+        UserError: a file is missing or no mask, has another size than its picture, or a class that there isn't; or all
+            pixels are of one class, and nothing names a second.
     """
     scanned = read_each(pairs, partial(_scan, labels), on_error)
     if not scanned:
@@ -94,10 +102,13 @@ def segmented_images(where: Path, pairs: Sequence[Pair], labels: MaskLabels, on_
     if names is None:
         known = [0, 1] if is_black_and_white else range(int(there[there < IGNORED].max(initial=0)) + 1)
         names = [str(number) for number in known]
+        if len(names) < 2:
+            raise UserError(f"{where}: all pixels of its masks are of class 0; at least 2 classes are needed")
         log_info(f"{where}: its classes have no names, which labels.txt would give, a line each: {shortened(names, 8)}")
     table = np.arange(256, dtype=np.uint8)
     if is_black_and_white:
         table[IGNORED] = 1
+        log_info(f"{where}: its masks are black and white, and white, 255, is the class {names[1]}")
     images = [SegmentedImage(one.image.image, one.image.size, one.image.read_mask, table) for one in scanned]
     unused = [name for number, name in enumerate(names) if number not in table[there]]
     if unused:
@@ -134,8 +145,9 @@ def read_mask(file: Path, colours: Optional[Dict[Colour, int]] = None) -> np.nda
     if values.ndim != 2 or values.dtype.kind not in "biu":
         raise UserError(f"{file}: a mask has one whole number a pixel, this picture's mode is {mode}")
     values = np.where(values == _SIXTEEN_BITS_IGNORED, IGNORED, values) if values.dtype.itemsize > 1 else values
-    if values.max(initial=0) > IGNORED:
-        raise UserError(f"{file}: classes are numbered from 0 to {MAX_CLASSES - 1}, got {values.max()}")
+    for value in (values.min(initial=0), values.max(initial=0)):
+        if not 0 <= value <= IGNORED:
+            raise UserError(f"{file}: classes are numbered from 0 to {MAX_CLASSES - 1}, got {value}")
     return values.astype(np.uint8)
 
 
@@ -143,9 +155,10 @@ def _scan(labels: MaskLabels, pair: Pair) -> _Scanned:
     for file in (pair.picture, pair.mask):
         check_file(pair.entry, file)
     mask = read_mask(pair.mask, labels.colours)
-    size = read_size(pair.picture)
-    if mask.shape not in (size, size[::-1]):
-        (height, width), (h, w) = size, mask.shape
+    # As it is shown, or as it is stored.
+    sizes = [read_size(pair.picture), read_size(pair.picture, oriented=False)]
+    if mask.shape not in sizes:
+        (height, width), (h, w) = sizes[0], mask.shape
         raise UserError(f"{pair.mask} is {w}x{h} pixels, its picture {pair.picture} {width}x{height}")
     values = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).astype(np.uint8)
     known = len(labels.names) if labels.names is not None else MAX_CLASSES
@@ -167,10 +180,11 @@ def _by_colour(file: Path, values: np.ndarray, colours: Dict[Colour, int]) -> np
     return numbers[places.reshape(packed.shape)]
 
 
-def _colour(file: Path, name: str, text: str) -> Colour:
-    parts = text.split(",")
-    if len(parts) != 3 or not all(part.strip().isdigit() and int(part) <= 255 for part in parts):
-        raise UserError(f"{file}: {name!r}: takes red,green,blue from 0 to 255, got {shortened_repr(text)}")
+def _colour(file: Path, name: str, rest: List[str]) -> Colour:
+    parts = [part.strip() for part in rest[0].split(",")] if rest else []
+    if len(parts) != 3 or not all(part.isdecimal() and int(part) <= 255 for part in parts):
+        given = shortened_repr(":".join(rest))
+        raise UserError(f"{file}: {name!r}: takes name:red,green,blue:: with numbers from 0 to 255, got {given}")
     return int(parts[0]), int(parts[1]), int(parts[2])
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import List, Optional, Sequence, Tuple, Union
+from typing import Dict, List, Optional, Sequence, Tuple, Union
 
+from ..utils.arguments import check_path
 from ..utils.errors import UserError, shortened
 from ..utils.progress import log_info
 from . import DATASETS
@@ -47,6 +48,8 @@ def mask_folder(
         UserError: a picture has no mask, or one of another size or with a class that there isn't; it names the file.
     """
     folder = check_folder(path)
+    check_path("images", images)
+    check_path("masks", masks)
     check_on_error(on_error)
     known = labels_in(folder, labels)
 
@@ -66,11 +69,23 @@ def _read(images: Path, masks: Path, *, labels: MaskLabels, on_error: str) -> La
         if not place.is_dir():
             raise UserError(f"there is no folder {place}; mask_folder takes one with pictures and one with their masks")
     pictures, files = list_images(images, recursive=True), list_images(masks, recursive=True)
-    by_name = {file.relative_to(masks).with_suffix(""): file for file in files}
-    pairs: List[Pair] = []
-    for picture in pictures:
-        name = picture.relative_to(images).with_suffix("")
-        pairs.append(Pair(str(picture), picture, by_name.pop(name, masks / f"{name}.png")))
-    if by_name:
-        log_info(f"{masks}: masks without a picture are left out: {len(by_name)}, {shortened(list(by_name), 3)}")
+    by_name = _by_name(masks, files)
+    pairs = [
+        Pair(str(picture), picture, by_name.get(name, masks / f"{name}.png"))
+        for name, picture in _by_name(images, pictures).items()
+    ]
+    if unused := sorted(set(by_name.values()) - {pair.mask for pair in pairs}):
+        log_info(f"{masks}: masks without a picture are left out: {len(unused)}, {shortened(unused, 3)}")
     return segmented_images(images, pairs, labels, on_error)
+
+
+def _by_name(folder: Path, files: List[Path]) -> Dict[Path, Path]:
+    """The files by their names without endings, relative to the folder."""
+    by_name: Dict[Path, Path] = {}
+    for file in files:
+        other = by_name.setdefault(file.relative_to(folder).with_suffix(""), file)
+        if other != file:
+            raise UserError(
+                f"{other} and {file} have one name but for the ending, by which pictures and masks are paired"
+            )
+    return by_name

@@ -39,6 +39,8 @@ def mask_list(
     """
     folder = check_folder(path)
     check_path("train", train)
+    if test is not None:
+        check_path("test", test)
     check_on_error(on_error)
     if test is None and (folder / "val.txt").is_file():
         test = "val.txt"

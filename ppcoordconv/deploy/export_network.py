@@ -11,6 +11,7 @@ import numpy as np
 from paddle import Tensor, nn
 
 from ..compat import to_numpy
+from ..data.boxes import Letterbox
 from ..data.preprocessing import Preprocessing
 from ..postprocess import SERVED
 from ..utils.arguments import check_choice, check_path
@@ -133,6 +134,9 @@ def _metadata(
     if preprocess is None or made != list(examples[0].shape[1:]) or len(examples) > 1:
         wanted = [list(one.shape[1:]) for one in examples]
         raise ArgumentError("preprocess", f"takes what makes the network's inputs of {wanted}, got one of {made}")
+    if SERVED.build(served_form).in_picture and not isinstance(preprocess, Letterbox):
+        made = type(preprocess).__name__
+        raise ArgumentError("preprocess", f"takes a Letterbox for what is found in a picture, got {made}")
     if not are_labels(list(labels)):
         raise ArgumentError("labels", f"takes different texts, got {labels!r}")
     return {"served_form": served_form, "preprocess": preprocess.to_dict(), "labels": list(labels)}

@@ -94,14 +94,14 @@ def infer(
         pictures = [output / name for name in names]
         # Where the results are of these inputs, their pictures have these names.
         before = [] if resume else _pictures_before(output / RESULTS)
-        masks = [f"{MASKS}/{name}" for name in names]
+        masks = [f"{MASKS}/{name}" for name in names] if form.saves_pictures() else []
         _refuse_to_replace([item.path for item in items], [output / n for n in (*names, *before, *masks, RESULTS)])
         if resume:
             done = _results_before(output / RESULTS, [item.name for item in items])
             for folder in (output, output / MASKS):
                 remove_abandoned(folder, names[done : done + 1])
         if not done:
-            _move_aside(output, [RESULTS, MASKS, *names, *before])
+            _move_aside(output, [RESULTS, *names, *before, *masks])
     left = items[done:]
     if tile is None:
         results = _results(predictor, form, preprocess, left)
@@ -226,18 +226,21 @@ def _is_in(path: Path, folder: Path) -> bool:
 
 
 def _pictures_before(path: Path) -> List[str]:
-    """Those that the results of an earlier call name, as far as they can be read."""
+    """Those that the results of an earlier call name, as far as they can be read, and their masks."""
     try:
         with open_regular(path) as file:
             results = [json.loads(line) for line in file]
-        return [os.path.basename(result["picture"]) for result in results if "picture" in result]  # noqa: PTH119
+        names = [os.path.basename(result["picture"]) for result in results if "picture" in result]  # noqa: PTH119
+        return [*names, *(f"{MASKS}/{name}" for name in names)]
     except (UserError, ValueError, TypeError, RecursionError):
         return []
 
 
 def _move_aside(output: Path, names: List[str]) -> None:
     try:
-        there = {entry.name for entry in os.scandir(output)} & {*names}
+        there = {entry.name for entry in os.scandir(output)}
+        there |= {f"{MASKS}/{entry.name}" for entry in os.scandir(output / MASKS)} if MASKS in there else set()
+        there &= {*names}
     except (FileNotFoundError, NotADirectoryError):  # _results_file makes it, or says why not
         return
     if there:

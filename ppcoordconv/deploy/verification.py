@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from importlib.metadata import version
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -60,7 +61,10 @@ def probe(examples: Sequence[np.ndarray], dynamic_size: bool, noise: Noise, mult
     if dynamic_size and len(examples) == 1 and examples[0].ndim == 4:
         _, channels, height, width = examples[0].shape
         for parts in SIZES:
-            sides = [multiple * max(1, int(part * side / multiple)) for part, side in zip(parts, (height, width))]
+            sides = []
+            for part, side in zip(parts, (height, width)):
+                rounded = math.ceil if part > 1 else math.floor  # so that one differs, however few multiples there are
+                sides.append(multiple * max(1, rounded(part * side / multiple)))
             batches.append((noise(examples[0], [2, channels, *sides]).astype(np.float32),))
     return batches
 

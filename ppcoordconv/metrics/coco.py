@@ -68,10 +68,9 @@ class CocoPrecision(Metric):
         ``kind`` takes, "area", and "iscrowd" or "score".
         """
 
+    @abstractmethod
     def best_score(self) -> float:
         """Of all that was found; 0 where nothing was."""
-        scores = (found["score"] for picture in self._pictures() for found in self.entries(picture)[1])
-        return max(scores, default=0.0)
 
     def compute(self) -> Dict[str, float]:
         nothing = {name: 0.0 for name, (_, _, area, _) in ROWS.items() if area == "all"}
@@ -135,7 +134,7 @@ class CocoPrecision(Metric):
         for number, picture in enumerate(pictures):
             for every, some in zip((annotations, results), self.entries(picture)):
                 every += [{"image_id": number, **one} for one in some]
-        areas = [result.pop("area") for result in results]
+        found_areas = [result.pop("area") for result in results]
         with contextlib.redirect_stdout(io.StringIO()):
             coco, detected = COCO(), COCO()
             coco.dataset = {
@@ -148,7 +147,7 @@ class CocoPrecision(Metric):
             coco.createIndex()
             if results:  # pycocotools can't load none
                 detected = coco.loadRes(results)
-                for found, area in zip(detected.dataset["annotations"], areas):
+                for found, area in zip(detected.dataset["annotations"], found_areas):
                     found["area"] = area
             evaluation = COCOeval(coco, detected, self.kind)
             evaluation.evaluate()

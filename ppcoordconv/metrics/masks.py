@@ -53,6 +53,9 @@ class MaskPrecision(CocoPrecision):
             )
         return pictures
 
+    def best_score(self) -> float:
+        return max((float(one.found_scores.max(initial=0)) for one in self._pictures()), default=0.0)
+
     def entries(self, picture: MaskPicture) -> Tuple[List[Dict[str, Any]], List[Dict[str, Any]]]:
         from pycocotools import mask as coco
 

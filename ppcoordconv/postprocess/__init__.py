@@ -69,6 +69,7 @@ class ServedForm:
         output_shape: of one output, with None for any length; None: it is not checked.
         without_onnx: why a network with these outputs can't be exported to ONNX; None: it can.
         score_threshold: the score below which "objects" are left out; None: its results have no objects.
+        in_picture: whether results are places in the picture that was given, which a Letterbox fits into the input.
         edges: of what finds points, pairs of their indices, between which a line is drawn.
     """
 
@@ -76,6 +77,7 @@ class ServedForm:
     output_shape: Optional[Tuple[Optional[int], ...]] = None
     without_onnx: Optional[str] = None
     score_threshold: Optional[float] = None
+    in_picture = False
     edges: Sequence[Sequence[int]] = ()
 
     def decode(self, outputs: np.ndarray, labels: List[str]) -> List[Dict[str, Any]]:
@@ -90,6 +92,11 @@ class ServedForm:
     def can_be_tiled(cls) -> bool:
         """Whether results of tiles can be joined."""
         return cls.joined is not ServedForm.joined
+
+    @classmethod
+    def saves_pictures(cls) -> bool:
+        """Whether ``as_plain`` saves any."""
+        return False
 
     def joined(
         self, results: List[Dict[str, Any]], tiles: Sequence[Tuple[Sequence[float], ...]], size: Sequence[int]

@@ -25,6 +25,7 @@ class Detection(ServedForm):
     """
 
     name = "detection"
+    in_picture = True
     output_shape: Optional[Tuple[Optional[int], ...]] = (None, 6)
     without_onnx: Optional[str] = (
         "Paddle2ONNX can't convert matrix NMS: with nms=False (in a config, export.nms: false) it is left to infer"

@@ -25,6 +25,7 @@ class InstanceSegmentation(ServedForm):
     """
 
     name = "instance_segmentation"
+    in_picture = True
     output_shape = (None, None, None)
     score_threshold: float = SCORE_THRESHOLD
 

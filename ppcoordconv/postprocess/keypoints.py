@@ -18,6 +18,7 @@ class KeypointsForm(ServedForm):
     """
 
     name = "keypoints"
+    in_picture = True
     output_shape = (None, 3)
 
     def decode(self, outputs: np.ndarray, labels: List[str]) -> List[Dict[str, Any]]:

@@ -243,8 +243,8 @@ def mask_loss(kernels: Tensor, features: Tensor, owners: Tensor, masks: Tensor, 
         # By rows: in Paddle 2.6 the gradient of gather(axis=1) is wrong.
         weights = paddle.gather(kernel.flatten(1).t(), cells)
         found = F.sigmoid(paddle.matmul(weights, feature.flatten(1)))
-        parts = F.avg_pool2d(mask.astype("float32").unsqueeze(0), stride)[0].flatten(1)
-        wanted = paddle.gather(parts, paddle.gather(owner, cells))
+        owned = paddle.gather(mask, paddle.gather(owner, cells))  # of the others no copy in float is needed
+        wanted = F.avg_pool2d(owned.astype("float32").unsqueeze(0), stride)[0].flatten(1)
         both = (found * wanted).sum(1)
         losses.append((1 - 2 * both / ((found**2).sum(1) + (wanted**2).sum(1) + 1e-4)).sum())
     return paddle.add_n(losses) / max(1, count)

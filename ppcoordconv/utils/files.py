@@ -113,6 +113,7 @@ def move_aside(directory: Path, names: Iterable[str]) -> Path:
         aside.mkdir()
         for name in names:
             if os.path.lexists(directory / name):  # a link to nowhere too
+                (aside / name).parent.mkdir(exist_ok=True)
                 (directory / name).rename(aside / name)
     except OSError as error:
         raise UserError(f"{aside} can't be written: {error.strerror}") from error

@@ -125,7 +125,8 @@ def masked(pixels: np.ndarray, mask: np.ndarray, labels: Sequence[str], side: in
     Returns:
         uint8 ``[H', W', 3]``.
     """
-    there = [number for number in np.unique(mask) if number < len(labels) and labels[number].lower() != BACKGROUND]
+    known = [number for number in np.unique(mask).tolist() if number < len(labels)]
+    there = [number for number in known if labels[number].lower() != BACKGROUND]
     shown = pixels.copy()
     for number in there:
         inside = mask == number
@@ -149,7 +150,7 @@ def masked(pixels: np.ndarray, mask: np.ndarray, labels: Sequence[str], side: in
 
 
 def _colour(number: int) -> Tuple[int, int, int]:
-    """Of a class. The first is seldom seen, as it is the background's; later ones are those of before, darker."""
+    """Of a class; after all of ``COLOURS`` they come again, darker, and after 40 as they were."""
     red, green, blue = ImageColor.getrgb(COLOURS[(number - 1) % len(COLOURS)])[:3]
     darker = 1 + (number - 1) // len(COLOURS) % 4
     return red // darker, green // darker, blue // darker

@@ -77,6 +77,35 @@ def test_black_and_white_are_two_classes_and_without_names_have_numbers(tmp_path
     np.testing.assert_array_equal(data.train[0].mask(), MASK > 0)
 
 
+def test_a_class_may_begin_with_the_sign_of_a_comment(tmp_path):
+    two(tmp_path)
+    (tmp_path / "labels.txt").write_text("bg\n#1\ncat\n")
+    assert DATASETS.build("mask_folder", path=str(tmp_path)).labels == ["bg", "#1", "cat"]
+
+
+def test_black_and_white_is_said_and_masks_of_nothing_are_an_error(tmp_path, capfd):
+    two(tmp_path / "a", np.where(MASK > 0, 255, 0).astype(np.uint8), labels=False)
+    assert DATASETS.build("mask_folder", path=str(tmp_path / "a"), labels=["no", "yes"]).labels == ["no", "yes"]
+    assert "its masks are black and white, and white, 255, is the class yes" in capfd.readouterr().err
+    data = two(tmp_path / "b", np.zeros([2, 3], np.uint8), labels=False)
+    with pytest.raises(UserError, match="all pixels of its masks are of class 0; at least 2 classes are needed"):
+        _ = data.labels
+
+
+def test_two_files_of_one_name_are_an_error(tmp_path):
+    data = two(tmp_path)
+    Image.fromarray(MASK).save(tmp_path / "masks" / "a.bmp")
+    with pytest.raises(UserError, match=r"masks/a.bmp and .*masks/a.png have one name but for the ending"):
+        _ = data.train
+
+
+def test_a_mask_that_lies_on_its_side_is_of_another_size(tmp_path):
+    data = two(tmp_path)
+    Image.fromarray(MASK.T.copy()).save(tmp_path / "masks" / "a.png")
+    with pytest.raises(UserError, match=r"masks/a.png is 2x3 pixels, its picture .*images/a.png 3x2"):
+        _ = data.train
+
+
 def test_255_is_ignored_where_there_is_another_class(tmp_path):
     mask = np.array([[0, 255], [1, 0]], np.uint8)
     data = two(tmp_path, mask, labels=False)
@@ -142,9 +171,10 @@ def test_the_lists_of_paddleseg(tmp_path):
             r"masks/c.png: its pixels have colours, and nothing says of which class; a labelmap.txt",
         ),
         (np.zeros([3, 4], np.uint8), {"format": "JPEG"}, r"masks/c.png: a mask is a PNG.*; JPEG does not keep numbers"),
+        (np.full([3, 4], -1, np.int32), {"format": "TIFF"}, r"masks/c.png: classes are numbered from 0 to 254, got -1"),
         (np.zeros([3, 4], np.float32), {"format": "TIFF"}, r"masks/c.png: a mask has one whole number a pixel, this"),
     ],
-    ids=["another size", "beyond the classes", "beyond all", "colours", "JPEG", "floats"],
+    ids=["another size", "beyond the classes", "beyond all", "colours", "JPEG", "negative", "floats"],
 )
 def test_what_is_no_mask_is_named_or_left_out(tmp_path, mask, save, words, capfd):
     two(tmp_path)
@@ -166,7 +196,7 @@ def test_a_picture_without_a_mask_is_an_error_and_a_mask_without_a_picture_is_sa
     (tmp_path / "masks" / "a.png").rename(tmp_path / "masks" / "c.png")
     with pytest.raises(UserError, match=r"images/a.png: there is no file '.*masks/a.png'"):
         _ = DATASETS.build("mask_folder", path=str(tmp_path)).train
-    assert "masks without a picture are left out: 1, c" in capfd.readouterr().err
+    assert "masks without a picture are left out: 1, " in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -175,8 +205,14 @@ def test_a_picture_without_a_mask_is_an_error_and_a_mask_without_a_picture_is_sa
         ("one\n", r"labels.txt: takes 2 to 255 different classes, the background among them, got 1: 'one'"),
         ("one\none\n", "takes 2 to 255 different classes"),
         ("\n".join(map(str, range(256))), "takes 2 to 255 different classes"),
-        ("a:1,2,3::\nb:1,2::\n", "labels.txt: 'b': takes red,green,blue from 0 to 255, got '1,2'"),
-        ("a:1,2,3::\nb:1,2,256::\n", "takes red,green,blue from 0 to 255, got '1,2,256'"),
+        (
+            "a:1,2,3::\nb:1,2::\n",
+            "labels.txt: 'b': takes name:red,green,blue:: with numbers from 0 to 255, got '1,2::'",
+        ),
+        ("a:1,2,3::\nb:1,2,256::\n", "with numbers from 0 to 255, got '1,2,256::'"),
+        ("a:1,2,3::\nb\n", "labels.txt: 'b': takes name:red,green,blue::"),
+        ("a:1,2,3::\nb:²,2,3::\n", "labels.txt: 'b': takes name:red,green,blue::"),
+        ("a:1,2,3::\nb:1,2,3::\n", r"labels.txt: 'a' and 'b' have one colour, \(1, 2, 3\)"),
     ],
 )
 def test_labels_that_are_none(tmp_path, text, words):
@@ -190,6 +226,7 @@ def test_labels_that_are_none(tmp_path, text, words):
     ("options", "words"),
     [
         ({"path": ""}, "^path takes the folder"),
+        ({"images": 5}, "^images takes"),
         ({"labels": 3}, "^labels takes names, or the file that has them, got 3"),
         (
             {"masks": "annotations"},
@@ -294,6 +331,17 @@ def test_cocos_objects_become_a_mask_with_the_small_on_top(tmp_path):
         assert not differs[~inside].any()
 
 
+def test_a_root_without_objects_may_have_the_name_of_a_category(tmp_path):
+    write_coco(tmp_path, (3, 2))
+    expected = DATASETS.build("coco_masks", path=str(tmp_path)).train[0].mask()
+    tree = json.loads((tmp_path / "train.json").read_text())
+    tree["categories"].insert(0, {"id": 0, "name": "disc"})
+    (tmp_path / "train.json").write_text(json.dumps(tree))
+    data = DATASETS.build("coco_masks", path=str(tmp_path))
+    np.testing.assert_array_equal(data.train[0].mask(), expected)
+    assert data.labels == NAMES
+
+
 def test_the_test_sets_classes_are_matched_by_name(tmp_path):
     write_coco(tmp_path, (3, 2))
     data = DATASETS.build("coco_masks", path=str(tmp_path))
@@ -322,7 +370,8 @@ def test_the_test_sets_classes_are_matched_by_name(tmp_path):
         ),
         (lambda tree: tree["images"][0].update(file_name="no.png"), "image 1: there is no file"),
         (lambda tree: [one.pop("segmentation") for one in tree["annotations"]], "no annotation with a segmentation"),
-        (lambda tree: tree["categories"][0].update(name="square"), "takes at most 254 categories of different names"),
+        (lambda tree: tree["categories"][0].update(name="square"), "two categories have the name 'square'"),
+        (lambda tree: tree["categories"][1].update(name="background"), "none but the first is the background"),
     ],
 )
 def test_wrong_entries_of_coco_are_named(tmp_path, change, words):

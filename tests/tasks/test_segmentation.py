@@ -16,17 +16,21 @@ from segmentation_pictures import COLOURS, NAMES, write_coco, write_masks
 
 import ppcoordconv as pcc
 from ppcoordconv.config import NamedConfig, load_config
-from ppcoordconv.deploy import Predictor
+from ppcoordconv.data.boxes import Letterbox
+from ppcoordconv.data.images import Preprocess
+from ppcoordconv.deploy import Predictor, export
 from ppcoordconv.deploy.evaluate import evaluate_exported
 from ppcoordconv.deploy.export_task import export_task
 from ppcoordconv.deploy.infer import infer
 from ppcoordconv.deploy.serve import create_app
 from ppcoordconv.models import zoo
+from ppcoordconv.postprocess import SERVED
 from ppcoordconv.tasks import TASKS, build_task, trained_task
 from ppcoordconv.tasks.segmentation import dice_loss
 from ppcoordconv.training.evaluation import evaluate
 from ppcoordconv.training.trainer import train
 from ppcoordconv.utils.errors import UserError
+from ppcoordconv.viz.draw import masked
 
 CONFIG = """
 task: {{name: segmentation, image_size: [48, 64], dice: 1.0, crop: 0.2, flip: true}}
@@ -194,6 +198,52 @@ def test_what_an_earlier_call_wrote_is_moved_aside_and_a_resume_goes_on(served, 
         list(infer(predictor, [out / "masks" / "0.png"], out))
 
 
+def test_a_folder_of_ones_own_masks_stays_where_it_is(served, pictures, tmp_path):
+    (tmp_path / "masks").mkdir()
+    Image.open(pictures / "masks" / "val" / "0.png").save(tmp_path / "masks" / "mine.png")
+    predictor = Predictor(str(served / "paddle"))
+    list(infer(predictor, [pictures / "images" / "val" / "1.png"], tmp_path))
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["1.png", "mine.png"]
+    list(infer(predictor, [pictures / "images" / "val" / "1.png"], tmp_path))
+    assert (tmp_path / "earlier.1" / "masks" / "1.png").exists()
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["1.png", "mine.png"]
+    with pytest.raises(UserError, match="would replace the input"):
+        list(infer(predictor, [tmp_path / "masks"], tmp_path))
+
+
+def test_classes_of_any_name_are_drawn_without_a_word(recwarn):
+    labels = [str(number) for number in range(100)]
+    mask = np.arange(100, dtype=np.uint8).reshape(10, 10)
+    assert masked(np.zeros([10, 10, 3], np.uint8), mask, labels).shape[2] == 3
+    assert not recwarn.list
+
+
+def test_scores_of_a_quarter_of_the_size_are_those_of_the_picture():
+    form, letterbox = SERVED.build("segmentation"), Letterbox((64, 64))
+    scores = np.zeros([1, 2, 16, 16], np.float32)
+    scores[0, 1, :4, :8] = 1  # of a picture of 100x50, which fills the upper half of the input
+    (result,) = form.decode(scores, ["no", "yes"])
+    mask = form.to_image(result, letterbox, (50, 100))["mask"]
+    assert mask.shape == (50, 100)
+    assert mask[:24, :49].all()
+    assert not mask[26:].any() and not mask[:, 51:].any()
+
+
+def test_what_is_found_in_a_picture_needs_a_letterbox(tmp_path):
+    network = pcc.models.create("unet", width=4, depth=2)
+    example = np.zeros([1, 3, 64, 64], np.float32)
+    options = {"served_form": "segmentation", "labels": ["no", "yes"]}
+    with pytest.raises(UserError, match="^preprocess takes a Letterbox for what is found in a picture, got Preprocess"):
+        export(network, tmp_path / "a", example, preprocess=Preprocess((64, 64)), **options)
+    assert export(network, tmp_path / "a", example, preprocess=Letterbox((64, 64)), **options)
+
+
+def test_a_free_size_is_tried_with_others_however_small_the_input(tmp_path):
+    network = pcc.models.create("unet", width=2, depth=6)
+    checked = export(network, tmp_path / "a", np.zeros([1, 3, 64, 64], np.float32), dynamic_size=True)["checked"]
+    assert [2, 3, 128, 64] in checked["inputs"]
+
+
 def test_tiles_of_a_large_picture_are_joined(served, pictures, tmp_path):
     predictor = Predictor(str(served / "paddle"))
     parts = [
@@ -234,12 +284,11 @@ def test_with_windows_a_tile_knows_where_in_the_picture_it_lies(tmp_path):
 def test_of_a_tile_the_part_of_its_own_is_taken():
     """Each tile gives one class; where they meet in the whole is where neither is near its end."""
     from ppcoordconv.deploy.tiles import Tiles
-    from ppcoordconv.postprocess import SERVED
 
     parts = Tiles(16, 8).parts((20, 40))
     results = []
     for number, (left, top, right, bottom) in enumerate(part.box for part in parts):
-        results.append({"mask": np.full([bottom - top, right - left], number, np.uint8)})
+        results.append({"labels": [], "mask": np.full([bottom - top, right - left], number, np.uint8)})
     mask = SERVED.build("segmentation").joined(results, parts, (20, 40))["mask"]
     for number, (box, own) in enumerate(parts):
         rows, columns = np.nonzero(mask == number)
