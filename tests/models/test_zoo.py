@@ -24,6 +24,10 @@ ROWS = zoo.rows()
 MADE_BY = {
     "yolo": ("fields", "--output", "output/fields"),
     "unet": ("position_data", "bands", "--output", "output/position/bands"),
+    "solo_net": (
+        *("fields", "--masks", "--copies", "--canvas", "128", "--digits", "8", "--train", "500", "--test", "100"),
+        *("--output", "output/copied_digits"),
+    ),
     "keypoint_net": ("position_data", "pairs", "--output", "output/position/pairs"),
 }
 # Its data take half a minute to make, and half a minute to measure.
