@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Tuple
+from dataclasses import dataclass, replace
+from typing import Sequence, Tuple
 
 import numpy as np
 from PIL import Image, ImageEnhance
@@ -54,6 +54,17 @@ class Augmentation:
         if self.colour:
             pixels = recoloured(pixels, self.colour, rng)
         return pixels, boxes, kept, part
+
+    def with_mask(
+        self, pixels: np.ndarray, mask: np.ndarray, boxes: np.ndarray, seed: Sequence[int]
+    ) -> Tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The picture, its mask ``[H, W, ...]``, of the same part and the same mirror, which of the boxes there were
+        are left, and which part it is.
+        """
+        # Of the same numbers drawn; colours come last.
+        pixels, _, kept, part = self(pixels, boxes, np.random.default_rng(seed))
+        mask, *_ = replace(self, colour=0.0)(mask, boxes, np.random.default_rng(seed))
+        return pixels, mask, kept, part
 
 
 def recoloured(pixels: np.ndarray, part: float, rng: np.random.Generator) -> np.ndarray:

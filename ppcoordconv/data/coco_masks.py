@@ -8,7 +8,7 @@ from typing import Optional, Sequence, Tuple
 
 import numpy as np
 
-from ..ops.masks import MAX_CLASSES
+from ..ops.masks import BACKGROUND, MAX_CLASSES
 from ..utils.errors import UserError, shortened
 from ..utils.progress import log_info
 from . import DATASETS
@@ -19,8 +19,6 @@ from .coco_outlines import pictures_of, read_outlines
 from .masks import LabelledMasks, SegmentationData, SegmentedImage
 from .outlines import Outline
 from .readable import check_on_error, readable
-
-BACKGROUND = "background"
 
 
 @DATASETS.register

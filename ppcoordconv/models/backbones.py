@@ -26,11 +26,11 @@ class SmallBackbone(nn.Layer):
     def __init__(self, width: int = 32) -> None:
         super().__init__()
         self.out_channels = [2 * width, 4 * width]
-        self.stem = _conv(3, width, 2)
+        self.stem = conv_bn(3, width, stride=2)
         self.stages = nn.LayerList(
             [
-                nn.Sequential(_conv(width, 2 * width, 2), _conv(2 * width, 2 * width, 1)),
-                nn.Sequential(_conv(2 * width, 4 * width, 2), _conv(4 * width, 4 * width, 1)),
+                nn.Sequential(conv_bn(width, 2 * width, stride=2), conv_bn(2 * width, 2 * width)),
+                nn.Sequential(conv_bn(2 * width, 4 * width, stride=2), conv_bn(4 * width, 4 * width)),
             ]
         )
 
@@ -43,10 +43,10 @@ class SmallBackbone(nn.Layer):
         return maps
 
 
-def _conv(n_in: int, n_out: int, stride: int) -> nn.Layer:
-    return nn.Sequential(
-        Conv2D(n_in, n_out, 3, stride=stride, padding=1, bias_attr=False), nn.BatchNorm2D(n_out), nn.ReLU()
-    )
+def conv_bn(n_in: int, n_out: int, size: int = 3, stride: int = 1) -> nn.Layer:
+    """A convolution that keeps the size, or divides it by the stride, a batch norm, and ReLU."""
+    convolution = Conv2D(n_in, n_out, size, stride=stride, padding=size // 2, bias_attr=False)
+    return nn.Sequential(convolution, nn.BatchNorm2D(n_out), nn.ReLU())
 
 
 def _of_densenet(body: nn.Layer) -> List[nn.Layer]:

@@ -12,7 +12,7 @@ from ..coords import CoordsLike
 from ..layers import Conv2D
 from ..utils.arguments import check_int
 from . import MODELS
-from .backbones import build_backbone
+from .backbones import build_backbone, conv_bn
 from .necks import FPN, enlarged
 from .placement import with_coords
 
@@ -35,10 +35,6 @@ class SegmentationNet(nn.Layer):
     coarsest: int
 
 
-def _conv_bn(n_in: int, n_out: int) -> nn.Layer:
-    return nn.Sequential(Conv2D(n_in, n_out, 3, padding=1, bias_attr=False), nn.BatchNorm2D(n_out), nn.ReLU())
-
-
 class UNet(SegmentationNet):
     """As Ronneberger et al. 2015 (arXiv:1505.04597), with padding, so that maps keep their sizes, and batch norms."""
 
@@ -47,10 +43,10 @@ class UNet(SegmentationNet):
         self.coarsest = 2**depth
         channels = [width * 2**level for level in range(depth + 1)]
         pairs = list(zip([3, *channels], channels))
-        self.down = nn.LayerList([nn.Sequential(_conv_bn(i, o), _conv_bn(o, o)) for i, o in pairs])
+        self.down = nn.LayerList([nn.Sequential(conv_bn(i, o), conv_bn(o, o)) for i, o in pairs])
         back = list(zip(channels[:0:-1], channels[-2::-1]))
         self.up = nn.LayerList([nn.Conv2DTranspose(i, o, 2, stride=2) for i, o in back])
-        self.join = nn.LayerList([nn.Sequential(_conv_bn(2 * o, o), _conv_bn(o, o)) for _, o in back])
+        self.join = nn.LayerList([nn.Sequential(conv_bn(2 * o, o), conv_bn(o, o)) for _, o in back])
         self.head = Conv2D(width, num_classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -75,7 +71,7 @@ class FPNSegmentation(SegmentationNet):
         self._finest = backbone.strides[0]
         self.backbone = backbone
         self.neck = FPN(backbone.out_channels, width, coord_conv=False)
-        self.head = nn.Sequential(_conv_bn(width, width), Conv2D(width, num_classes, 1))
+        self.head = nn.Sequential(conv_bn(width, width), Conv2D(width, num_classes, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         maps = self.neck(self.backbone(x))

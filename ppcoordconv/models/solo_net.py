@@ -14,7 +14,7 @@ from ..coords import CoordsLike
 from ..layers import Conv2D
 from ..utils.arguments import check_bool, check_choice, check_int
 from . import MODELS
-from .backbones import build_backbone
+from .backbones import build_backbone, conv_bn
 from .necks import FPN, enlarged
 
 # Of the mask features.
@@ -25,11 +25,6 @@ GRID_STRIDE = 8
 RARE = -4.595
 # That of a place which is no cell of the grid.
 NOWHERE = -20.0
-
-
-def _conv_bn(n_in: int, n_out: int, size: int = 3) -> nn.Layer:
-    padding = size // 2
-    return nn.Sequential(Conv2D(n_in, n_out, size, padding=padding, bias_attr=False), nn.BatchNorm2D(n_out), nn.ReLU())
 
 
 def _prediction(n_in: int, n_out: int, bias: float = 0.0) -> nn.Layer:
@@ -65,18 +60,18 @@ class SoloNet(nn.Layer):
         self.coarsest = backbone.strides[-1]
         self._level = backbone.strides.index(GRID_STRIDE)
         self.neck = FPN(backbone.out_channels, width, coord_conv=False)
-        self.kernel = nn.Sequential(_conv_bn(width, width), _conv_bn(width, width), _prediction(width, mask_channels))
+        self.kernel = nn.Sequential(conv_bn(width, width), conv_bn(width, width), _prediction(width, mask_channels))
         self.category = nn.Sequential(
-            _conv_bn(width, width), _conv_bn(width, width), _prediction(width, num_classes, bias=RARE)
+            conv_bn(width, width), conv_bn(width, width), _prediction(width, num_classes, bias=RARE)
         )
         # Of each level as many convolutions as it is to be enlarged, by 2 each, and one of the finest.
         self.levels = nn.LayerList(
             [
-                nn.LayerList([_conv_bn(width, width) for _ in range(max(1, level))])
+                nn.LayerList([conv_bn(width, width) for _ in range(max(1, level))])
                 for level in range(len(backbone.strides))
             ]
         )
-        self.features = _conv_bn(width, mask_channels, size=1)
+        self.features = conv_bn(width, mask_channels, size=1)
 
     def forward(self, x: Tensor) -> List[Tensor]:
         maps = self.neck(self.backbone(x))

@@ -9,6 +9,8 @@ import numpy as np
 # Of a pixel that belongs to no class that is known, and counts for nothing.
 IGNORED = 255
 MAX_CLASSES = 255
+# The name of the class of what is none of the others.
+BACKGROUND = "background"
 
 
 def run_lengths(inside: np.ndarray) -> Dict[str, Any]:

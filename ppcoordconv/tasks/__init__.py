@@ -14,11 +14,13 @@ from paddle import Tensor, nn
 
 from ..config import EXPORT_OPTIONS, Config, NamedConfig, load_config
 from ..data import DATASETS
+from ..data.boxes import Letterbox
+from ..data.images import check_normalisation
 from ..layers import has_coords, needs_points
 from ..metrics import Metric
 from ..models import MODELS, create
 from ..models.fine_tuning import begin_with, freeze
-from ..utils.arguments import check_bool
+from ..utils.arguments import check_bool, is_size
 from ..utils.errors import ArgumentError, UserError, argument_prefix, shortened_repr
 from ..utils.progress import log_info
 from ..utils.registry import Registry, options_of
@@ -201,6 +203,16 @@ def bind_data(data: NamedConfig, kind: type) -> Callable[[], Any]:
         return found
 
     return read_data
+
+
+def letterbox_for(network: nn.Layer, size: Any, mean: Any, std: Any, name: str = "image_size") -> Letterbox:
+    """What fits pictures into a network's input of that height and width; its option is called ``name``."""
+    coarsest = network.coarsest
+    if not is_size(size) or any(side % coarsest for side in size):
+        takes = f"takes a height and a width, multiples of {coarsest} pixels with this model"
+        raise ArgumentError(name, f"{takes}, got {size!r}")
+    check_normalisation(mean, std)
+    return Letterbox((size[0], size[1]), tuple(mean), tuple(std))
 
 
 def check_window(window: Any, network: nn.Layer) -> None:

@@ -14,17 +14,16 @@ from paddle.vision import ops
 from ..config import NamedConfig
 from ..data.augment import Augmentation
 from ..data.boxes import BoxedImage, DetectionData, Letterbox
-from ..data.images import check_normalisation
 from ..metrics import Metric
 from ..metrics.coco import AveragePrecision
 from ..models.yolo import SCALE_X_Y, YOLO, Decoded
 from ..ops.nms import MatrixNMS
 from ..postprocess import SERVED
 from ..postprocess.detection import SCORE_THRESHOLD, Detection
-from ..utils.arguments import check_bool, check_number, is_size
-from ..utils.errors import ArgumentError, UserError
+from ..utils.arguments import check_bool, check_number
+from ..utils.errors import UserError
 from ..viz.draw import boxed, contact_sheet
-from . import TASKS, bind_data, build_network, check_window
+from . import TASKS, bind_data, build_network, check_window, letterbox_for
 from .data_checks import DataCheck, check_boxes
 
 # Predictions that overlap an object so much without being its own are not taught to be nothing.
@@ -133,11 +132,9 @@ class DetectionTask:
         self.network = network
         self.window = window
         check_window(window, network)
-        check_normalisation(mean, std)
         names = ["image_size", *("sizes" for _ in sizes)]
         self._letterboxes = [
-            Letterbox(_multiples(name, size, network.coarsest), tuple(mean), tuple(std))
-            for name, size in zip(names, (image_size, *sizes))
+            letterbox_for(network, size, mean, std, name) for name, size in zip(names, (image_size, *sizes))
         ]
         self.head = nn.Sequential(Decoded(network), MatrixNMS()) if nms else Decoded(network)
         self._form: Detection = SERVED.build("detection" if nms else "detection_without_nms")
@@ -271,11 +268,3 @@ def ious_at_objects(
 def _area(sides: Tensor) -> Tensor:
     """``[..., 2]`` -> ``[...]``; Paddle's ``prod`` has no gradient at 0."""
     return sides[..., 0] * sides[..., 1]
-
-
-def _multiples(name: str, size: Any, coarsest: int) -> Tuple[int, int]:
-    if not is_size(size) or any(n % coarsest for n in size):
-        raise ArgumentError(
-            name, f"takes a height and a width, as [256, 256], multiples of {coarsest} pixels, got {size!r}"
-        )
-    return size[0], size[1]

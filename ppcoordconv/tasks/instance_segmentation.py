@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
@@ -14,7 +13,6 @@ from paddle import Tensor
 from ..config import NamedConfig
 from ..data.augment import Augmentation
 from ..data.boxes import Letterbox
-from ..data.images import check_normalisation
 from ..data.instances import InstanceData, InstanceImage
 from ..metrics import Metric
 from ..metrics.masks import MaskPrecision
@@ -22,10 +20,10 @@ from ..models.solo_net import PackedInstances, SoloNet
 from ..ops.masks import box_around
 from ..postprocess import SERVED
 from ..postprocess.instance_segmentation import SCORE_THRESHOLD, InstanceSegmentation
-from ..utils.arguments import check_number, is_size
+from ..utils.arguments import check_number
 from ..utils.errors import ArgumentError, UserError
 from ..viz.draw import contact_sheet
-from . import TASKS, bind_data, build_network
+from . import TASKS, bind_data, build_network, letterbox_for
 from .data_checks import DataCheck, check_instances
 
 # Of a cell without an object, and of one in a crowd, where nothing is learnt; and of one without a mask.
@@ -64,13 +62,9 @@ class _Samples:
         image = self._images[index]
         pixels, masks, classes, crowd = image.pixels(), image.masks(), image.classes, image.crowd
         if self._augmentation:
-            # Of the same numbers drawn, the same part and the same mirror; colours come last.
-            rngs = (np.random.default_rng([self._seed, index]) for _ in range(2))
-            pixels, *_ = self._augmentation(pixels, image.boxes, next(rngs))
-            moved, _, kept, _ = replace(self._augmentation, colour=0.0)(
-                masks.transpose(1, 2, 0), image.boxes, next(rngs)
-            )
-            masks, classes, crowd = moved.transpose(2, 0, 1)[kept], classes[kept], crowd[kept]
+            last = masks.transpose(1, 2, 0)
+            pixels, last, kept, _ = self._augmentation.with_mask(pixels, last, image.boxes, [self._seed, index])
+            masks, classes, crowd = last.transpose(2, 0, 1)[kept], classes[kept], crowd[kept]
         count = len(classes)
         fitted = np.zeros([self._most, *self._letterbox.image_size], np.uint8)
         for place, mask in zip(fitted, masks):
@@ -160,16 +154,12 @@ class InstanceSegmentationTask:
         network = build_network(model, InstanceSegmentationTask.name, num_classes=len(self._labels))
         if not isinstance(network, SoloNet):
             raise UserError(f"task 'instance_segmentation' takes the model solo_net, got {model.name!r}")
-        if not is_size(image_size) or any(side % network.coarsest for side in image_size):
-            takes = f"takes a height and a width, multiples of {network.coarsest} pixels with this backbone"
-            raise ArgumentError("image_size", f"{takes}, got {image_size!r}")
         if min(image_size) < network.grid * network.stride:
             takes = f"takes at least {network.stride} pixels for each of the {network.grid} cells of model.grid"
             raise ArgumentError("image_size", f"{takes}, got {image_size!r}")
-        check_normalisation(mean, std)
         self.network = network
         self.head = PackedInstances()
-        self._letterbox = Letterbox((image_size[0], image_size[1]), tuple(mean), tuple(std))
+        self._letterbox = letterbox_for(network, image_size, mean, std)
         self._form: InstanceSegmentation = SERVED.build(self.name)
         self._form.score_threshold = score_threshold
 

@@ -12,17 +12,16 @@ from paddle import Tensor
 
 from ..config import NamedConfig
 from ..data.boxes import Letterbox
-from ..data.images import check_normalisation
 from ..data.keypoint_regions import Region
 from ..data.keypoints import KeypointData, KeypointObject
 from ..metrics import Metric
 from ..metrics.keypoints import COCO_SIGMAS, SIGMA, KeypointPrecision
 from ..models.keypoint_net import METHODS, KeypointNet, MapsToPoints, pixel_grid
 from ..postprocess import SERVED
-from ..utils.arguments import check_choice, check_number, is_size
+from ..utils.arguments import check_choice, check_number
 from ..utils.errors import ArgumentError, UserError
 from ..viz.draw import contact_sheet
-from . import TASKS, bind_data, build_network, check_window
+from . import TASKS, bind_data, build_network, check_window, letterbox_for
 from .data_checks import DataCheck, check_keypoints
 
 
@@ -130,16 +129,12 @@ class KeypointTask:
         network = build_network(model, KeypointTask.name, num_keypoints=len(self._labels))
         if not isinstance(network, KeypointNet):
             raise UserError(f"task 'keypoints' takes the model keypoint_net, got {model.name!r}")
-        if not is_size(image_size) or any(side % network.coarsest for side in image_size):
-            takes = f"takes a height and a width, multiples of {network.coarsest} pixels with this backbone"
-            raise ArgumentError("image_size", f"{takes}, got {image_size!r}")
         self.network = network
         self.window = window
         check_window(window, network)
         if window and region != "whole":
             raise ArgumentError("window", "is for region=whole: a box's part is measured and served without its window")
-        check_normalisation(mean, std)
-        self._letterbox = Letterbox((image_size[0], image_size[1]), tuple(mean), tuple(std))
+        self._letterbox = letterbox_for(network, image_size, mean, std)
         self._region = Region(region, margin)
         self._training = Region(region, margin, flip, jitter, colour)
         self.head = MapsToPoints(method, network.stride)

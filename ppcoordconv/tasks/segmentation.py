@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
@@ -13,17 +12,16 @@ from paddle import Tensor
 from ..config import NamedConfig
 from ..data.augment import Augmentation
 from ..data.boxes import Letterbox
-from ..data.images import check_normalisation
 from ..data.masks import SegmentationData, SegmentedImage
 from ..metrics import Metric
 from ..metrics.segmentation import MeanIoU
 from ..models.segmentation_nets import SegmentationNet
 from ..ops.masks import IGNORED
 from ..postprocess import SERVED
-from ..utils.arguments import check_number, is_size
-from ..utils.errors import ArgumentError, UserError
+from ..utils.arguments import check_number
+from ..utils.errors import UserError
 from ..viz.draw import contact_sheet
-from . import TASKS, bind_data, build_network, check_window
+from . import TASKS, bind_data, build_network, check_window, letterbox_for
 from .data_checks import DataCheck, check_masks
 
 _NO_BOXES = np.zeros([0, 4], np.float32)
@@ -58,10 +56,7 @@ class _Samples:
         pixels, mask = image.pixels(), image.mask()
         part = np.array([0, 0, *image.size[::-1]])
         if self._augmentation:
-            # Of the same numbers drawn, the same part and the same mirror; colours come last.
-            rngs = (np.random.default_rng([self._seed, index]) for _ in range(2))
-            pixels, _, _, part = self._augmentation(pixels, _NO_BOXES, next(rngs))
-            mask, *_ = replace(self._augmentation, colour=0.0)(mask, _NO_BOXES, next(rngs))
+            pixels, mask, _, part = self._augmentation.with_mask(pixels, mask, _NO_BOXES, [self._seed, index])
         window = [self._letterbox.window(part, image.size, self._letterbox)] if self._window else []
         return (self._letterbox(pixels), self._letterbox.of_mask(mask), *window)
 
@@ -108,14 +103,10 @@ class SegmentationTask:
         network = build_network(model, SegmentationTask.name, num_classes=len(self._labels))
         if not isinstance(network, SegmentationNet):
             raise UserError(f"task 'segmentation' takes the models unet and fpn_segmentation, got {model.name!r}")
-        if not is_size(image_size) or any(side % network.coarsest for side in image_size):
-            takes = f"takes a height and a width, multiples of {network.coarsest} pixels with this model"
-            raise ArgumentError("image_size", f"{takes}, got {image_size!r}")
-        check_normalisation(mean, std)
         self.network = network
         self.window = window
         check_window(window, network)
-        self._letterbox = Letterbox((image_size[0], image_size[1]), tuple(mean), tuple(std))
+        self._letterbox = letterbox_for(network, image_size, mean, std)
 
     @cached_property
     def data(self) -> SegmentationData:

@@ -7,6 +7,8 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
+from ..ops.masks import BACKGROUND
+
 INK = {None: "black", True: "darkgreen", False: "red"}
 
 
@@ -102,10 +104,6 @@ def pointed(
             (x, y), colour = place, COLOURS[number % len(COLOURS)]
             draw.ellipse((x - radius, y - radius, x + radius, y + radius), colour, "black")
     return np.asarray(image)
-
-
-# Of a class that is named so, nothing is drawn.
-BACKGROUND = "background"
 
 
 def indexed(mask: np.ndarray) -> Image.Image:

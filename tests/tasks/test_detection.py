@@ -360,9 +360,9 @@ def test_pictures_are_normalised_by_mean_and_std(fields):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"image_size": [60, 64]}, "multiples of 8 pixels, got \\[60, 64\\]"),
+        ({"image_size": [60, 64]}, "multiples of 8 pixels with this model, got \\[60, 64\\]"),
         ({"image_size": 64}, "takes a height and a width"),
-        ({"sizes": [[64, 64], [33, 64]]}, "multiples of 8 pixels, got \\[33, 64\\]"),
+        ({"sizes": [[64, 64], [33, 64]]}, "^sizes takes .* multiples of 8 pixels with this model, got \\[33, 64\\]"),
         ({"flip": "yes"}, "^flip takes true or false, got 'yes'"),
         ({"mean": [0.5]}, r"^mean takes three numbers, of red, green and blue, got"),
         ({"iou_loss": -1}, "^iou_loss takes a number from 0 to 100, got -1"),

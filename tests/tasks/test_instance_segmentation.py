@@ -256,7 +256,7 @@ def test_the_check_reports_statistics_and_draws_a_sheet(shapes):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"image_size": [60, 64]}, "image_size takes a height and a width, multiples of 8 pixels with this backbone"),
+        ({"image_size": [60, 64]}, "image_size takes a height and a width, multiples of 8 pixels with this model"),
         ({"image_size": [64, 24]}, "image_size takes at least 4 pixels for each of the 8 cells of model.grid, got .64"),
         ({"score_threshold": 2}, "score_threshold takes"),
         ({"crop": 1}, "crop takes"),

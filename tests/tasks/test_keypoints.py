@@ -161,7 +161,7 @@ def test_pictures_are_normalised_by_mean_and_std(faces):
     ("options", "words"),
     [
         ({"method": "argmax"}, "method takes one of heatmap, dsnt, got 'argmax'"),
-        ({"image_size": [60, 64]}, "image_size takes a height and a width, multiples of 8 pixels with this backbone"),
+        ({"image_size": [60, 64]}, "image_size takes a height and a width, multiples of 8 pixels with this model"),
         ({"std": 0.5}, "^std takes three numbers, of red, green and blue, got 0.5"),
         ({"sigma": 0}, "sigma takes"),
         ({"sigmas": [0.1]}, "sigmas takes a number for each of the 4 keypoints, got .0.1"),
