@@ -57,11 +57,12 @@ def coco_masks(
 def _read(file: Path, images: Path, on_error: str) -> LabelledMasks:
     read, objects = read_outlines(file)
     names = category_names(file, read.categories, {one.category for of_one in objects.values() for one in of_one})
-    names = names if names[0].lower() == BACKGROUND else [BACKGROUND, *names]
+    is_first = names[0].lower() == BACKGROUND
+    numbers = {key: names.index(fields["name"]) + (not is_first) for key, fields in read.categories.items()}
+    names = [BACKGROUND, *names[is_first:]]
     if len(set(names)) < len(names) or len(names) > MAX_CLASSES:
         takes = f"takes at most {MAX_CLASSES - 1} categories, of which none but the first is the background"
         raise UserError(f"{file}: {takes}, got {len(names)}: {shortened([repr(name) for name in names], 8)}")
-    numbers = {key: names.index(fields["name"]) for key, fields in read.categories.items()}
     found = []
     for key, picture, size in pictures_of(read, images, on_error):
         parts = [(numbers[one.category], one.outline) for one in objects[key]]

@@ -97,7 +97,13 @@ def segmented_images(where: Path, pairs: Sequence[Pair], labels: MaskLabels, on_
     if not scanned:
         raise UserError(f"{where}: there is no picture with a mask")
     there = np.unique(np.concatenate([one.values for one in scanned]))
+    if there.tolist() == [IGNORED]:
+        raise UserError(f"{where}: no pixel of its masks counts, as all are {IGNORED}")
     names = labels.names
+    if labels.colours is None and there.tolist() == [0, IGNORED] and names is not None and len(names) > 2:
+        raise UserError(
+            f"{where}: its masks are 0 and {IGNORED} alone, and of which of {len(names)} classes is not said"
+        )
     is_black_and_white = labels.colours is None and there.tolist() == [0, 255] and (names is None or len(names) == 2)
     if names is None:
         known = [0, 1] if is_black_and_white else range(int(there[there < IGNORED].max(initial=0)) + 1)
@@ -127,11 +133,14 @@ def read_mask(file: Path, colours: Optional[Dict[Colour, int]] = None) -> np.nda
         UserError: the file can't be read as a picture, or has no such numbers.
     """
     with open_regular(file) as stream, opened(stream, str(file)) as image:
-        if image.format not in _EXACT:
-            raise UserError(f"{file}: a mask is a PNG, BMP, GIF or TIFF; {image.format} does not keep numbers exactly")
+        kind, is_wide = image.format, "16" in str(getattr(image, "tile", ""))
         if colours is not None and image.mode == "P":
             image = image.convert("RGB")  # noqa: PLW2901
         mode, values = image.mode, np.array(image)
+    if kind not in _EXACT:
+        raise UserError(f"{file}: a mask is a PNG, BMP, GIF or TIFF; {kind} does not keep numbers exactly")
+    if mode in ("RGB", "RGBA") and is_wide:  # of which Pillow keeps the high byte
+        raise UserError(f"{file}: its colours have 16 bits a sample; save it with 8, or with one sample a pixel")
     if mode in ("RGB", "RGBA"):
         values = values[..., :3]
         if colours is not None:

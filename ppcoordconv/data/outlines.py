@@ -8,7 +8,6 @@ from typing import Any, List, Optional, Sequence, Tuple
 import numpy as np
 
 from ..ops.boxes import clipped
-from ..ops.masks import box_around
 from ..utils.arguments import is_pixel
 from ..utils.errors import UserError, shortened_repr
 
@@ -48,8 +47,21 @@ class Outline:
             points = np.concatenate(self.polygons)
             corners = np.concatenate([points.min(axis=0), points.max(axis=0)])
         else:
-            corners = box_around(self.mask())
+            corners = self._box_of_runs()
         return clipped(corners.astype(np.float32)[None], *self.size)[0]
+
+    def _box_of_runs(self) -> np.ndarray:
+        """Without the mask, which may be of a picture that is not so large as its annotations say."""
+        assert self.runs is not None
+        height, ends = self.size[0], np.cumsum(self.runs)
+        starts, ends = (ends - self.runs)[1::2], ends[1::2]
+        starts, ends = starts[ends > starts], ends[ends > starts]
+        if not len(starts):
+            return np.zeros(4)
+        columns, last_columns = starts // height, (ends - 1) // height
+        is_one = columns == last_columns
+        tops, bottoms = np.where(is_one, starts % height, 0), np.where(is_one, (ends - 1) % height + 1, height)
+        return np.array([columns.min(), tops.min(), last_columns.max() + 1, bottoms.max()])
 
 
 def read_outline(where: str, segmentation: Any, size: Tuple[int, int]) -> Optional[Outline]:

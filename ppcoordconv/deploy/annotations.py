@@ -35,10 +35,17 @@ def as_coco(results: Iterable[Dict[str, Any]], description: Dict[str, Any]) -> D
                     "image_id": len(images),
                     "category_id": found["class_id"] + 1,
                     "bbox": [left, top, width, height],
-                    "area": round(width * height, 2),
+                    **_outline(found, width * height),
                     "iscrowd": 0,
                     "score": found["score"],
                 }
             )
     categories = [{"id": number, "name": label} for number, label in enumerate(description["labels"], 1)]
     return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def _outline(found: Dict[str, Any], area: float) -> Dict[str, Any]:
+    """The run lengths of an object's mask, where it has one, and its area, else that of its box."""
+    if "segmentation" not in found:
+        return {"area": round(area, 2)}
+    return {"area": sum(found["segmentation"]["counts"][1::2]), "segmentation": found["segmentation"]}

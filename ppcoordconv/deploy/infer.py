@@ -96,6 +96,8 @@ def infer(
         before = [] if resume else _pictures_before(output / RESULTS)
         masks = [f"{MASKS}/{name}" for name in names] if form.saves_pictures() else []
         _refuse_to_replace([item.path for item in items], [output / n for n in (*names, *before, *masks, RESULTS)])
+        if not (output / RESULTS).exists() and (own := next((n for n in masks if (output / n).exists()), None)):
+            raise ArgumentError("output", f"has {output / own}, which is no result of infer; choose another folder")
         if resume:
             done = _results_before(output / RESULTS, [item.name for item in items])
             for folder in (output, output / MASKS):

@@ -1,6 +1,8 @@
 """Masks: every kind of file and outline that is read, and a sentence that names what can't be."""
 
 import json
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from ppcoordconv.data import DATASETS
 from ppcoordconv.data.boxes import Letterbox
 from ppcoordconv.data.mask_files import read_mask
 from ppcoordconv.data.outlines import read_outline
+from ppcoordconv.ops.masks import box_around
 from ppcoordconv.utils.errors import UserError
 from ppcoordconv.utils.problems import collect_problems
 
@@ -90,6 +93,47 @@ def test_black_and_white_is_said_and_masks_of_nothing_are_an_error(tmp_path, cap
     data = two(tmp_path / "b", np.zeros([2, 3], np.uint8), labels=False)
     with pytest.raises(UserError, match="all pixels of its masks are of class 0; at least 2 classes are needed"):
         _ = data.labels
+
+
+@pytest.mark.parametrize(
+    ("mask", "labels", "words"),
+    [
+        (np.full([2, 3], 255, np.uint8), NAMES, "no pixel of its masks counts, as all are 255"),
+        (
+            np.where(MASK > 0, 255, 0).astype(np.uint8),
+            NAMES,
+            "are 0 and 255 alone, and of which of 3 classes is not said",
+        ),
+    ],
+)
+def test_what_255_alone_can_not_mean(tmp_path, mask, labels, words):
+    pair(tmp_path, mask, "a")
+    pair(tmp_path, mask, "b")
+    with pytest.raises(UserError, match=words):
+        _ = DATASETS.build("mask_folder", path=str(tmp_path), labels=labels).train
+
+
+def test_colours_of_16_bits_a_sample_are_refused(tmp_path):
+    rows = np.stack([MASK] * 3, axis=2).astype(">u2").reshape(2, -1)
+    data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    head = struct.pack(">IIBBBBB", 3, 2, 16, 2, 0, 0, 0)
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(png)
+    with pytest.raises(UserError, match="a.png: its colours have 16 bits a sample"):
+        read_mask(tmp_path / "a.png")
+
+
+@settings(max_examples=examples(40))
+@given(st.integers(0, 10**6), st.integers(1, 8), st.integers(1, 8))
+def test_the_box_of_run_lengths_is_that_around_their_mask(seed, height, width):
+    inside = np.random.default_rng(seed).random([height, width]) < 0.2
+    found = read_outline("here", runs(inside), (height, width)).box()
+    expected = box_around(inside) if inside.any() else np.zeros(4)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_two_files_of_one_name_are_an_error(tmp_path):

@@ -10,6 +10,7 @@ from PIL import Image
 
 from ppcoordconv.data.boxes import Letterbox
 from ppcoordconv.data.outlines import read_outline
+from ppcoordconv.deploy.annotations import as_coco
 from ppcoordconv.ops.solo import MIN_SCORE, find_instances, matrix_nms, only_peaks
 from ppcoordconv.postprocess import SERVED, decoded
 from ppcoordconv.postprocess.instance_segmentation import in_input, in_picture
@@ -193,3 +194,16 @@ def test_an_object_is_drawn_in_a_colour_of_its_own():
     inside = [drawn.getpixel((75, 35)), drawn.getpixel((150, 110))]
     assert len({*inside, (0, 0, 0)}) == 3
     assert drawn.getpixel((10, 110)) == (0, 0, 0)
+
+
+def test_as_cocos_annotations_they_keep_their_masks():
+    mask = np.zeros([6, 8], bool)
+    mask[1:4, 2:7] = True
+    mask[1, 2] = False
+    found = {"label": "a", "class_id": 0, "score": 0.5, "box": [2.0, 1.0, 7.0, 4.0], "mask": mask}
+    form = SERVED.build("instance_segmentation")
+    plain = form.as_plain({"input": "a.png", "height": 6, "width": 8, "objects": [found]})
+    tree = as_coco([plain], {"served_form": "instance_segmentation", "labels": ["a"]})
+    (annotation,) = tree["annotations"]
+    assert annotation["area"] == 14
+    np.testing.assert_array_equal(read_outline("here", annotation["segmentation"], (6, 8)).mask(), mask)

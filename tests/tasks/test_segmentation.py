@@ -206,6 +206,9 @@ def test_a_folder_of_ones_own_masks_stays_where_it_is(served, pictures, tmp_path
     assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["1.png", "mine.png"]
     list(infer(predictor, [pictures / "images" / "val" / "1.png"], tmp_path))
     assert (tmp_path / "earlier.1" / "masks" / "1.png").exists()
+    (tmp_path / "results.jsonl").unlink()
+    with pytest.raises(UserError, match="output has .*masks/1.png, which is no result of infer; choose another folder"):
+        list(infer(predictor, [pictures / "images" / "val" / "1.png"], tmp_path))
     assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["1.png", "mine.png"]
     with pytest.raises(UserError, match="would replace the input"):
         list(infer(predictor, [tmp_path / "masks"], tmp_path))
