@@ -418,6 +418,7 @@ COMMANDS = [shlex.split(line) for line in re.findall(r"^python (tools/.*)$", PAG
 SHORT = ["epochs=1", "max_steps=1", "batch_size=2", "task.image_size=[32, 32]"]
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page(tmp_path):
     """Each export trains, in one step, and the last one is served."""
     for name, export in EXPORTS.items():

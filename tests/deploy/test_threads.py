@@ -129,7 +129,7 @@ def digits(tmp_path_factory):
     ("model", "options", "calls"),
     [
         # Enough calls to see whether memory grows.
-        (TRAINED / "rendering", {"onednn": True}, examples(1000)),
+        pytest.param(TRAINED / "rendering", {"onednn": True}, examples(1000), marks=pytest.mark.slow),
         (TRAINED / "regression", {"onednn": True}, examples(400)),
         (TRAINED / "regression", {"onednn": False}, examples(400)),
         ("legacy", {"onednn": True}, examples(400)),

@@ -5,6 +5,7 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
 from conftest import ROOT, run_tool
 from instance_pictures import write_instances
 
@@ -21,6 +22,8 @@ def shortened(script, words):
     return [FEWER.get(before, word) for before, word in zip(["", *words], words)]
 
 
+@pytest.mark.any_paddle
+@pytest.mark.slow
 def test_the_commands_of_the_page(tmp_path):
     write_instances(tmp_path / "objects", (4, 2))
     (tmp_path / "configs").symlink_to(ROOT / "configs")

@@ -15,6 +15,7 @@ SHORT = ["epochs=1", "max_steps=2", "batch_size=4"]
 
 
 @pytest.mark.any_paddle
+@pytest.mark.slow
 def test_the_commands_of_the_page(tmp_path):
     write_faces(tmp_path / "poses", (8, 10))
     write_faces(tmp_path / "written", (10, 1))

@@ -15,6 +15,7 @@ SHORT = ["epochs=1", "max_steps=2", "batch_size=4"]
 
 
 @pytest.mark.any_paddle
+@pytest.mark.slow
 def test_the_commands_of_the_page(tmp_path):
     write_masks(tmp_path / "shapes", (8, 10))
     write_masks(tmp_path / "listed", (10, 1))

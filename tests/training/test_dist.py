@@ -122,6 +122,7 @@ def test_two_processes_train_a_network_of_the_configs_as_one_does(tmp_path):
 
 
 @pytest.mark.any_paddle
+@pytest.mark.slow
 def test_a_killed_process_ends_the_job_which_resumes_on_another_number(tmp_path):
     job = start(tmp_path / "parts", 2, epochs=6, save_steps=1, slow=0.05)
     state = tmp_path / "parts" / "run" / "last.1.pdopt"
@@ -141,6 +142,7 @@ def test_a_killed_process_ends_the_job_which_resumes_on_another_number(tmp_path)
 
 
 @pytest.mark.any_paddle
+@pytest.mark.slow
 def test_a_limit_of_minutes_stops_all_after_the_same_step(tmp_path):
     """Also while one of them draws, which the other spends waiting in its next step."""
     finish(start(tmp_path, 2, epochs=1000, max_minutes=0.02, drawing=0.1))
@@ -148,6 +150,7 @@ def test_a_limit_of_minutes_stops_all_after_the_same_step(tmp_path):
 
 
 @pytest.mark.any_paddle
+@pytest.mark.slow
 def test_a_signal_to_one_process_stops_all_after_the_same_step(tmp_path):
     job = start(tmp_path / "parts", 2, epochs=50, save_steps=1, slow=0.05)
     while not (tmp_path / "parts" / "run" / "last.pdopt").exists():

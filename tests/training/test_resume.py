@@ -182,6 +182,7 @@ def test_killed_at_random_moments(tmp_path):
 
 
 @pytest.mark.any_paddle
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_to_the_tool(tmp_path, number, interruptible):
     process = start_tool("train", "-c", CONFIG, "-o", "epochs=9", "save_steps=1", "output_dir=run", cwd=tmp_path)
