@@ -7,6 +7,8 @@ import fcntl
 import importlib
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -115,6 +117,23 @@ def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:
 def run_tool(name: str, *arguments: object, cwd: Path) -> SimpleNamespace:
     """In this process."""
     return call(importlib.import_module(name).main, *arguments, cwd=cwd)
+
+
+def commands_of(page: str) -> List[List[str]]:
+    """Those of a page of docs/ that begin with ``python tools/``: the script and its arguments."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8").replace("\\\n", " ")
+    return [shlex.split(line) for line in re.findall(r"^python (tools/.*)$", text, re.MULTILINE)]
+
+
+def run_page(page: str, cwd: Path, shorter: List[str]) -> str:
+    """Runs a page's commands one after the other, a training with further options; returns what they say."""
+    (cwd / "configs").symlink_to(ROOT / "configs")
+    said = ""
+    for script, *words in commands_of(page):
+        done = run_tool(Path(script).stem, *words, *(shorter if script == "tools/train.py" else []), cwd=cwd)
+        assert done.status == 0, (words, done.stderr)
+        said += done.stderr
+    return said
 
 
 def call(main: Callable[[List[str]], int], *arguments: object, cwd: Path) -> SimpleNamespace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
 
@@ -9,8 +10,9 @@ from ..utils.arguments import MAX_PIXEL, as_side, as_whole, is_pixel
 from ..utils.errors import ArgumentError, UserError, shortened_repr
 from ..utils.labels import MAX_LETTERS, is_label
 from ..utils.problems import entry
-from .annotations import Corners, around
+from .annotations import Corners, around, read_later
 from .files import read_json
+from .readable import check_on_error
 
 Id = Union[int, str]
 # By the name of a field, what reads it, None being wrong, and what it takes.
@@ -62,6 +64,23 @@ def sets_in(
     if file is None and (folder / TEST_FILE).exists():
         file = TEST_FILE
     return (folder / train[0], folder / train[1]), (folder / file, folder / images) if file else None
+
+
+def sets_later(
+    read: Callable[..., Any],
+    path: str,
+    train: Tuple[str, str],
+    test: Tuple[Optional[str], str],
+    split_seed: int,
+    on_error: str,
+) -> Tuple[Callable[[], Any], Callable[[], Any]]:
+    """``read_later`` of the sets that are ``sets_in`` the folder.
+
+    Parameters:
+        read: called with the file and the folder of pictures of a set, and ``on_error``, "stop" or "skip".
+    """
+    check_on_error(on_error)
+    return read_later(partial(read, on_error=on_error), *sets_in(path, train, test), split_seed)
 
 
 def read_coco_file(file: Path, categories: Fields) -> CocoFile:

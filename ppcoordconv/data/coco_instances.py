@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import List, Optional, Tuple
 
@@ -11,12 +10,11 @@ import numpy as np
 from ..ops.boxes import areas
 from ..utils.progress import log_info
 from . import DATASETS
-from .annotations import read_later
 from .coco import category_names
-from .coco_file import sets_in
+from .coco_file import sets_later
 from .coco_outlines import pictures_of, read_outlines
 from .instances import InstanceData, InstanceImage
-from .readable import check_on_error, readable
+from .readable import readable
 
 
 @DATASETS.register
@@ -48,9 +46,8 @@ def coco_instances(
     # What draws polygons: it is missed now, rather than at the first picture.
     import pycocotools  # noqa: F401
 
-    train, test = sets_in(path, (train_annotations, train_images), (test_annotations, test_images))
-    check_on_error(on_error)
-    return InstanceData(*read_later(partial(_read, on_error=on_error), train, test, split_seed))
+    sets = (train_annotations, train_images), (test_annotations, test_images)
+    return InstanceData(*sets_later(_read, path, *sets, split_seed, on_error))
 
 
 def _read(file: Path, images: Path, on_error: str) -> Tuple[List[InstanceImage], List[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
@@ -15,11 +16,11 @@ from ..utils.errors import ArgumentError, MissingFileError, UserError, shortened
 from ..utils.problems import entry
 from ..utils.progress import log_info
 from . import DATASETS
-from .annotations import around, read_later
-from .coco_file import LABEL, CocoFile, corners_of, label, read_coco_file, sets_in
+from .annotations import around
+from .coco_file import LABEL, CocoFile, corners_of, label, read_coco_file, sets_later
 from .files import check_file, find_picture
 from .keypoints import HIDDEN, NOT_LABELLED, VISIBLE, KeypointData, KeypointObject, Keypoints, Skeleton, pairs_of
-from .readable import check_on_error, readable
+from .readable import readable
 
 NAMES = "a list of different texts"
 EDGES = "a list of pairs of numbers"
@@ -54,14 +55,10 @@ def coco_keypoints(
     Raises:
         UserError: a file or a picture is missing, or an entry is wrong; it names the entry.
     """
-    train, test = sets_in(path, (train_annotations, train_images), (test_annotations, test_images))
-    check_on_error(on_error)
     _check_flip_pairs(flip_pairs)
-
-    def read(file: Path, images: Path) -> Keypoints:
-        return read_coco_keypoints(file, images, flip_pairs, on_error)
-
-    return KeypointData(*read_later(read, train, test, split_seed))
+    sets = (train_annotations, train_images), (test_annotations, test_images)
+    read = partial(read_coco_keypoints, flip_pairs=flip_pairs)
+    return KeypointData(*sets_later(read, path, *sets, split_seed, on_error))
 
 
 def read_coco_keypoints(

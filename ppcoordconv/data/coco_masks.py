@@ -12,13 +12,12 @@ from ..ops.masks import BACKGROUND, MAX_CLASSES
 from ..utils.errors import UserError, shortened
 from ..utils.progress import log_info
 from . import DATASETS
-from .annotations import read_later
 from .coco import category_names
-from .coco_file import sets_in
+from .coco_file import sets_later
 from .coco_outlines import pictures_of, read_outlines
 from .masks import LabelledMasks, SegmentationData, SegmentedImage
 from .outlines import Outline
-from .readable import check_on_error, readable
+from .readable import readable
 
 
 @DATASETS.register
@@ -49,9 +48,8 @@ def coco_masks(
     # What draws polygons: it is missed now, rather than at the first picture.
     import pycocotools  # noqa: F401
 
-    train, test = sets_in(path, (train_annotations, train_images), (test_annotations, test_images))
-    check_on_error(on_error)
-    return SegmentationData(*read_later(partial(_read, on_error=on_error), train, test, split_seed))
+    sets = (train_annotations, train_images), (test_annotations, test_images)
+    return SegmentationData(*sets_later(_read, path, *sets, split_seed, on_error))
 
 
 def _read(file: Path, images: Path, on_error: str) -> LabelledMasks:

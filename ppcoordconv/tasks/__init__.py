@@ -215,6 +215,13 @@ def letterbox_for(network: nn.Layer, size: Any, mean: Any, std: Any, name: str =
     return Letterbox((size[0], size[1]), tuple(mean), tuple(std))
 
 
+def padded(values: np.ndarray, length: int, fill: Any) -> np.ndarray:
+    """``[n, ...]`` as ``[length, ...]``, so that samples with other numbers of objects make one batch."""
+    whole = np.full([length, *values.shape[1:]], fill, values.dtype)
+    whole[: len(values)] = values
+    return whole
+
+
 def check_window(window: Any, network: nn.Layer) -> None:
     """That a task's option ``window`` is a flag, and not set for a network without coordinates."""
     check_bool("window", window)

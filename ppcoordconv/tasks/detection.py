@@ -23,7 +23,7 @@ from ..postprocess.detection import SCORE_THRESHOLD, Detection
 from ..utils.arguments import check_bool, check_number
 from ..utils.errors import UserError
 from ..viz.draw import boxed, contact_sheet
-from . import TASKS, bind_data, build_network, check_window, letterbox_for
+from . import TASKS, bind_data, build_network, check_window, letterbox_for, padded
 from .data_checks import DataCheck, check_boxes
 
 # Predictions that overlap an object so much without being its own are not taught to be nothing.
@@ -66,14 +66,10 @@ class _Samples:
             pixels, found, kept, part = self._augmentation(pixels, found, rng)
             classes, crowd = classes[kept], crowd[kept]
         scale = self._letterbox.scale(pixels.shape[:2])
-        boxes = np.zeros([self._most, 4], np.float32)
-        boxes[: len(found)] = found * scale
-        padded = np.full([self._most], -1, np.int64)
-        padded[: len(found)] = classes
-        crowds = np.zeros([self._most], bool)
-        crowds[: len(found)] = crowd
+        boxes = padded((found * scale).astype(np.float32), self._most, 0)
+        classes, crowd = padded(classes, self._most, -1), padded(crowd, self._most, False)
         window = [self._letterbox.window(part, image.size, self._whole)] if self._whole else []
-        return (self._letterbox(pixels), boxes, padded, crowds, np.float32(scale), *window)
+        return (self._letterbox(pixels), boxes, classes, crowd, np.float32(scale), *window)
 
 
 @TASKS.register

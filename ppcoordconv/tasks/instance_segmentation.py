@@ -23,7 +23,7 @@ from ..postprocess.instance_segmentation import SCORE_THRESHOLD, InstanceSegment
 from ..utils.arguments import check_number
 from ..utils.errors import ArgumentError, UserError
 from ..viz.draw import contact_sheet
-from . import TASKS, bind_data, build_network, letterbox_for
+from . import TASKS, bind_data, build_network, letterbox_for, padded
 from .data_checks import DataCheck, check_instances
 
 # Of a cell without an object, and of one in a crowd, where nothing is learnt; and of one without a mask.
@@ -65,17 +65,13 @@ class _Samples:
             last = masks.transpose(1, 2, 0)
             pixels, last, kept, _ = self._augmentation.with_mask(pixels, last, image.boxes, [self._seed, index])
             masks, classes, crowd = last.transpose(2, 0, 1)[kept], classes[kept], crowd[kept]
-        count = len(classes)
-        fitted = np.zeros([self._most, *self._letterbox.image_size], np.uint8)
+        fitted = np.zeros([len(masks), *self._letterbox.image_size], np.uint8)
         for place, mask in zip(fitted, masks):
             place[:] = self._letterbox.of_mask(mask) == 1
-        padded = np.full([self._most], -1, np.int64)
-        padded[:count] = classes
-        crowds = np.zeros([self._most], bool)
-        crowds[:count] = crowd
-        categories, owners = cells_of(fitted[:count], classes, crowd, self._grid)
+        cells = cells_of(fitted, classes, crowd, self._grid)
+        objects = (padded(values, self._most, fill) for values, fill in ((fitted, 0), (classes, -1), (crowd, False)))
         scale = np.float32(self._letterbox.scale(pixels.shape[:2]))
-        return (self._letterbox(pixels), categories, owners, fitted, padded, crowds, scale)
+        return (self._letterbox(pixels), *cells, *objects, scale)
 
 
 def cells_of(masks: np.ndarray, classes: np.ndarray, crowd: np.ndarray, grid: int) -> Tuple[np.ndarray, np.ndarray]:

@@ -3,13 +3,12 @@
 import json
 import math
 import re
-import shlex
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, run_tool
+from conftest import ROOT, commands_of, run_tool
 from labelled import EXPORTS, HEIGHT, LABELS, WIDTH, scene
 from PIL import ExifTags, Image
 
@@ -413,8 +412,6 @@ def test_pictures_of_no_known_size_that_cannot_be_read(exported, capsys):
     assert capsys.readouterr().err.count("1 of 10 pictures can't be read and are left out") == 1
 
 
-PAGE = (ROOT / "docs" / "own_boxes.md").read_text(encoding="utf-8").replace("\\\n", " ")
-COMMANDS = [shlex.split(line) for line in re.findall(r"^python (tools/.*)$", PAGE, re.MULTILINE)]
 SHORT = ["epochs=1", "max_steps=1", "batch_size=2", "task.image_size=[32, 32]"]
 
 
@@ -426,7 +423,7 @@ def test_the_commands_of_the_page(tmp_path):
         export(tmp_path / name, scene())
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     trained = set()
-    for script, *words in COMMANDS:
+    for script, *words in commands_of("own_boxes.md"):
         is_training = script == "tools/train.py"
         trained |= {name for name in EXPORTS if is_training and re.search(rf"\b{name}\b", " ".join(words[3:]))}
         done = run_tool(Path(script).stem, *words, *(SHORT if is_training else []), cwd=tmp_path)

@@ -1,16 +1,12 @@
 """The commands of docs/instance_segmentation.md, one after the other, with a few pictures and steps of training."""
 
 import json
-import re
-import shlex
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, run_tool
+from conftest import ROOT, commands_of, run_tool
 from instance_pictures import write_instances
 
-PAGE = (ROOT / "docs" / "instance_segmentation.md").read_text(encoding="utf-8").replace("\\\n", " ")
-COMMANDS = [shlex.split(line) for line in re.findall(r"^python (tools/.*)$", PAGE, re.MULTILINE)]
 # What is put in the place of the page's numbers.
 FEWER = {"--train": "6", "--test": "3"}
 
@@ -28,7 +24,7 @@ def test_the_commands_of_the_page(tmp_path):
     write_instances(tmp_path / "objects", (4, 2))
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     printed = {}
-    for script, *words in COMMANDS:
+    for script, *words in commands_of("instance_segmentation.md"):
         done = run_tool(Path(script).stem, *shortened(script, words), cwd=tmp_path)
         assert done.status == 0, (words, done.stderr)
         printed[script] = done.stdout

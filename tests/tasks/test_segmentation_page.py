@@ -1,16 +1,10 @@
 """The commands of docs/segmentation.md, one after the other, with a few steps of training."""
 
-import re
-import shlex
-from pathlib import Path
-
 import pytest
-from conftest import ROOT, run_tool
+from conftest import run_page
 from PIL import Image
 from segmentation_pictures import write_coco, write_masks
 
-PAGE = (ROOT / "docs" / "segmentation.md").read_text(encoding="utf-8").replace("\\\n", " ")
-COMMANDS = [shlex.split(line) for line in re.findall(r"^python (tools/.*)$", PAGE, re.MULTILINE)]
 SHORT = ["epochs=1", "max_steps=2", "batch_size=4"]
 
 
@@ -26,12 +20,7 @@ def test_the_commands_of_the_page(tmp_path):
     for number in range(3):
         Image.new("RGB", (30, 40)).save(tmp_path / "photographs" / f"{number}.png")
     Image.new("RGB", (300, 200)).save(tmp_path / "large.png")
-    (tmp_path / "configs").symlink_to(ROOT / "configs")
-    said = ""
-    for script, *words in COMMANDS:
-        done = run_tool(Path(script).stem, *words, *(SHORT if script == "tools/train.py" else []), cwd=tmp_path)
-        assert done.status == 0, (words, done.stderr)
-        said += done.stderr
+    said = run_page("segmentation.md", tmp_path, SHORT)
     assert "2 of 10 pictures are held out as the test set" in said
     assert len(list((tmp_path / "output" / "found" / "masks").glob("*.png"))) == 3
     assert Image.open(tmp_path / "output" / "found_in_tiles" / "masks" / "large.png").size == (300, 200)
